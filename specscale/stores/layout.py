@@ -1,0 +1,134 @@
+"""The store on disk: names, chunking and digests, shared by its writer and its reader.
+
+A store is a Zarr v3 group with the arrays ``features`` (n × p) and ``norms`` (n), one attribute that describes them,
+and, when the samples have columns of their own, a row-aligned Parquet table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+FORMAT = 1
+CHUNK_ROWS = 32_768  # in every store, so that the chunks of any two stores align
+ATTRIBUTE = "specscale"
+FEATURES = "features"
+NORMS = "norms"
+ROWS = "rows.parquet"
+
+_DIGEST_BYTES = 16
+
+
+def chunk_digest(chunk: NDArray[Any] | bytes | bytearray | memoryview) -> str:
+    """
+    Digest of the rows of one chunk of ``features``.
+
+    Parameters
+    ----------
+    chunk
+        The chunk's rows, b × p with b ≤ ``CHUNK_ROWS`` (the last chunk has the rows there are, without padding), or
+        their bytes in row order, little-endian.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits.
+    """
+    if isinstance(chunk, np.ndarray):
+        little_endian = chunk.astype(chunk.dtype.newbyteorder("<"), copy=False)
+        chunk = memoryview(np.ascontiguousarray(little_endian).reshape(-1).view(np.uint8))
+    return hashlib.blake2b(chunk, digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def features_digest(dtype: str, n: int, p: int, chunk_digests: Sequence[str]) -> str:
+    """
+    Digest of a whole store's features.
+
+    Parameters
+    ----------
+    dtype
+        ``"float16"`` or ``"float32"``.
+    n, p
+        Rows and dimensions.
+    chunk_digests
+        The digests of the chunks, in order.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits, independent of how the rows arrived.
+    """
+    digest = hashlib.blake2b(f"specscale {FORMAT} {dtype} {n} {p}\n".encode(), digest_size=_DIGEST_BYTES)
+    for one in chunk_digests:
+        digest.update(bytes.fromhex(one))
+    return digest.hexdigest()
+
+
+def ids_digest(arrays: Iterable[pa.Array]) -> str:
+    """
+    Digest of the ids of a store's rows, in order.
+
+    Every id enters as the UTF-8 bytes of its text, preceded by their number (8 bytes, little-endian), so that neither
+    the splitting into arrays nor the type of the column matters: the integer 7 and the text "7" are the same id.
+
+    Parameters
+    ----------
+    arrays
+        Arrays or chunked arrays of integers or text, without nulls.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits.
+    """
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    for array in arrays:
+        for piece in array.chunks if isinstance(array, pa.ChunkedArray) else [array]:
+            for start in range(0, len(piece), CHUNK_ROWS):
+                digest.update(_length_prefixed(piece.slice(start, CHUNK_ROWS).cast(pa.large_string())))
+    return digest.hexdigest()
+
+
+def _length_prefixed(texts: pa.LargeStringArray) -> memoryview:
+    _, offset_buffer, data_buffer = texts.buffers()
+    count = len(texts)
+    offsets = np.frombuffer(offset_buffer, dtype="<i8", count=count + 1, offset=8 * texts.offset)
+    lengths = np.diff(offsets)
+    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None else np.zeros(0, np.uint8)
+    starts = offsets[:-1] - offsets[0] + 8 * np.arange(count)
+    out = np.empty(int(lengths.sum()) + 8 * count, np.uint8)
+    prefixes = starts[:, None] + np.arange(8)
+    is_text = np.ones(out.size, np.bool_)
+    is_text[prefixes] = False
+    out[prefixes] = lengths.astype("<i8")[:, None].view(np.uint8)
+    out[is_text] = data[offsets[0] : offsets[-1]]
+    return memoryview(out)
+
+
+def store_attributes(path: Path) -> dict[str, Any] | None:
+    """
+    Describe the store at a path.
+
+    Parameters
+    ----------
+    path
+        A path that may or may not be a store.
+
+    Returns
+    -------
+    dict or None
+        The store's attribute; ``None`` where there is no store.
+    """
+    try:
+        metadata = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+        attributes = metadata["attributes"][ATTRIBUTE]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return attributes if isinstance(attributes, dict) else None
