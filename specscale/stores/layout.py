@@ -43,7 +43,7 @@ def chunk_digest(chunk: NDArray[Any] | bytes | bytearray | memoryview) -> str:
     """
     if isinstance(chunk, np.ndarray):
         little_endian = chunk.astype(chunk.dtype.newbyteorder("<"), copy=False)
-        chunk = memoryview(np.ascontiguousarray(little_endian).reshape(-1).view(np.uint8))
+        chunk = np.ascontiguousarray(little_endian).reshape(-1).view(np.uint8).data
     return hashlib.blake2b(chunk, digest_size=_DIGEST_BYTES).hexdigest()
 
 
@@ -109,7 +109,7 @@ def _length_prefixed(texts: pa.LargeStringArray) -> memoryview:
     is_text[prefixes] = False
     out[prefixes] = lengths.astype("<i8")[:, None].view(np.uint8)
     out[is_text] = data[offsets[0] : offsets[-1]]
-    return memoryview(out)
+    return out.data
 
 
 def store_attributes(path: Path) -> dict[str, Any] | None:
