@@ -1,0 +1,79 @@
+"""Sources of vectors: one registry, one small module for each format.
+
+A new format is a module with a class that has the attributes and methods of `base.Shard`, and one line here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from specscale.errors import InputError, OptionError
+from specscale.stores.sources.base import Batch, Format, Source
+from specscale.stores.sources.npy import NPY
+from specscale.stores.sources.npz import NPZ
+from specscale.stores.sources.parquet import PARQUET
+from specscale.stores.sources.paths import expand
+from specscale.stores.sources.sharded import ShardedSource
+from specscale.stores.sources.zarr_array import ZARR
+
+__all__ = ["FORMATS", "Batch", "Source", "open_source"]
+
+FORMATS: tuple[Format, ...] = (NPY, NPZ, PARQUET, ZARR)
+
+
+def open_source(paths: Sequence[str], *, key: str | None = None, vector: str | None = None) -> Source:
+    """
+    Open an embedding in any format that is read.
+
+    Parameters
+    ----------
+    paths
+        Files, directories of files and globs, all of one format; at least one. Files listed one by one keep their
+        order, the contents of directories and globs come in natural order.
+    key
+        Name of the array in an ``.npz`` archive.
+    vector
+        Column or columns of the vectors in a Parquet file, see `parquet.ParquetShard`.
+
+    Returns
+    -------
+    Source
+        The rows of all files, one after the other.
+
+    Raises
+    ------
+    InputError
+        A file is missing, cannot be used, or does not go with the others.
+    OptionError
+        An option does not go with the format.
+    """
+    suffixes = {one for known in FORMATS for one in known.suffixes}
+    files = expand(paths, suffixes, ZARR.matches)
+    chosen = _format(files[0])
+    for file in files[1:]:
+        other = _format(file)
+        if other is not chosen:
+            raise InputError(
+                f"{file}: a {other.name} file among {chosen.name} files ({files[0]}); ingest one format at a time"
+            )
+    for option, value in (("key", key), ("vector", vector)):
+        if value is not None and option not in chosen.options:
+            raise OptionError(f"--{option} does not apply to {files[0]}, a {chosen.name} file; leave it out")
+    argument = key if "key" in chosen.options else vector
+    return ShardedSource(_name(paths), [chosen.open(file, argument) for file in files])
+
+
+def _format(path: str) -> Format:
+    for known in FORMATS:
+        if known.matches(path):
+            return known
+    readable = ", ".join(known.name for known in FORMATS)
+    raise InputError(f"{path}: not a file of vectors that can be read; these can: {readable}")
+
+
+def _name(paths: Sequence[str]) -> str:
+    first = os.path.abspath(paths[0])
+    if len(paths) == 1 and os.path.exists(first):
+        return os.path.splitext(os.path.basename(first))[0]
+    return os.path.basename(os.path.dirname(first))

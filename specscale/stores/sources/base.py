@@ -1,0 +1,237 @@
+"""What a source of vectors offers, and what every format checks alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from specscale.errors import InputError
+
+BATCH_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Batch:
+    """
+    Consecutive rows of a source.
+
+    Attributes
+    ----------
+    start
+        The first row, counted over the whole source (over the file, where a shard yields it).
+    vectors
+        b × p, in the floating-point type of the file.
+    columns
+        The samples' own columns, b rows; ``None`` where the source has none.
+    where
+        The file the rows come from.
+    null
+        b flags: the vector, or an element of it, is null. ``None`` where the format has no nulls. Nulls read as NaN.
+    """
+
+    start: int
+    vectors: NDArray[Any]
+    columns: pa.Table | None
+    where: str
+    null: NDArray[np.bool_] | None = None
+
+
+class Shard(Protocol):
+    """
+    One file of vectors: what a format implements.
+
+    Attributes
+    ----------
+    path
+        The file, as the user names it.
+    n
+        Rows.
+    p
+        Dimensions; ``None`` where a file without rows does not tell.
+    dtype
+        Floating-point type of the vectors, in the machine's byte order or not.
+    schema
+        The columns that ride along; ``None`` where there are none.
+    fingerprint
+        Changes when the file does; cheap.
+    """
+
+    @property
+    def path(self) -> str: ...  # noqa: D102
+    @property
+    def n(self) -> int: ...  # noqa: D102
+    @property
+    def p(self) -> int | None: ...  # noqa: D102
+    @property
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
+    @property
+    def schema(self) -> pa.Schema | None: ...  # noqa: D102
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        """Yield the rows from `start` on, in order, in batches of bounded size."""
+        ...
+
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield the given columns of all rows, in order, without reading the vectors."""
+        ...
+
+    def dimension(self, index: int) -> str:
+        """Name a dimension of the vectors as the user knows it."""
+        ...
+
+
+class Source(Protocol):
+    """
+    An embedding as the user has it: one file, or many.
+
+    Attributes
+    ----------
+    name
+        A name for the model, from the name of the file or directory.
+    n, p
+        Rows and dimensions.
+    dtype
+        The floating-point type that holds the vectors of all files.
+    paths
+        The files, in order.
+    schema
+        The columns that ride along; ``None`` where there are none.
+    fingerprint
+        Changes when a file, or the list of files, does.
+    """
+
+    name: str
+    n: int
+    p: int
+    dtype: np.dtype[Any]
+    paths: tuple[str, ...]
+    schema: pa.Schema | None
+    fingerprint: str
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        """Yield the rows from `start` on, in order, in batches of bounded size."""
+        ...
+
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield the given columns of all rows, in order, without reading the vectors."""
+        ...
+
+    def locate(self, row: int) -> str:
+        """Say where a row comes from, as in ``"shard_2.npy, row 17"`` (rows count from 0)."""
+        ...
+
+    def dimension(self, index: int) -> str:
+        """Name a dimension of the vectors as the user knows it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """
+    A kind of file that can be read.
+
+    Attributes
+    ----------
+    name
+        As error messages call it.
+    suffixes
+        Lower-case suffixes of its files.
+    options
+        The options it understands, a subset of ``key`` and ``vector``.
+    matches
+        Whether a path is of this kind.
+    open
+        Opens a path, given its ``key`` or ``vector`` option.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    options: frozenset[str]
+    matches: Callable[[str], bool]
+    open: Callable[[str, str | None], Shard]
+
+
+def batch_rows(p: int, dtype: np.dtype[Any]) -> int:
+    """
+    Rows to read at a time.
+
+    Parameters
+    ----------
+    p
+        Dimensions.
+    dtype
+        Type of one element.
+
+    Returns
+    -------
+    int
+        At least 1; otherwise as many as fit in ``BATCH_BYTES``.
+    """
+    return max(1, BATCH_BYTES // max(1, p * dtype.itemsize))
+
+
+def matrix_shape(path: str, shape: tuple[int, ...]) -> tuple[int, int | None]:
+    """
+    Read the shape of an array as rows and dimensions.
+
+    Parameters
+    ----------
+    path
+        Where the array comes from.
+    shape
+        (n, p), or (n, 1, p) as some models return it, or (0,) for an empty array.
+
+    Returns
+    -------
+    n : int
+        Rows.
+    p : int or None
+        Dimensions; ``None`` for an empty array that does not tell.
+
+    Raises
+    ------
+    InputError
+        Any other shape.
+    """
+    if len(shape) == 3 and shape[1] == 1:
+        shape = (shape[0], shape[2])
+    if shape in ((0,), (0, 0)):
+        return 0, None
+    if len(shape) != 2:
+        raise InputError(
+            f"{path}: the array has the shape {shape}; expected rows × dimensions: reshape it to two dimensions"
+        )
+    if shape[1] == 0:
+        raise InputError(f"{path}: the array has the shape {shape}: its rows have no dimensions; write it again")
+    return shape[0], shape[1]
+
+
+def check_floating(path: str, dtype: np.dtype[Any]) -> None:
+    """
+    Refuse arrays that do not hold floating-point numbers.
+
+    Parameters
+    ----------
+    path
+        Where the array comes from.
+    dtype
+        Its type.
+
+    Raises
+    ------
+    InputError
+        The type is not a floating-point type.
+    """
+    if dtype.kind == "O":
+        raise InputError(f"{path}: holds pickled Python objects, which are never loaded; save a float32 array instead")
+    if dtype.kind in "iub":
+        raise InputError(f"{path}: holds integers ({dtype}), not vectors of real numbers; convert the array to float32")
+    if dtype.kind != "f":
+        raise InputError(f"{path}: holds {dtype}, not floating-point numbers; convert the array to float32")

@@ -1,0 +1,151 @@
+"""Several files as one source."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import accumulate
+
+import numpy as np
+import pyarrow as pa
+
+from specscale.errors import InputError
+from specscale.stores.sources.base import Batch, Shard
+from specscale.stores.tables import common_schema
+
+
+class ShardedSource:
+    """
+    The rows of one or many shards, in order.
+
+    Parameters
+    ----------
+    name
+        Name for the model.
+    shards
+        At least one. Shards without rows are legal wherever they stand and take part in nothing.
+
+    Raises
+    ------
+    InputError
+        There are no rows, or a shard differs from the ones before it in its dimensions or columns.
+    """
+
+    def __init__(self, name: str, shards: Sequence[Shard]) -> None:
+        self.name = name
+        self.paths = tuple(shard.path for shard in shards)
+        filled = [shard for shard in shards if shard.n > 0]
+        if not filled:
+            raise InputError(f"{self.paths[0]}: there are no rows in {_these(len(shards))}; nothing to ingest")
+        first = filled[0]
+        assert first.p is not None
+        for shard in filled:
+            if shard.p != first.p:
+                raise InputError(
+                    f"{shard.path}: its rows have {shard.p} dimensions, those of {first.path} have {first.p};"
+                    " ingest one model's files at a time"
+                )
+        self.n = sum(shard.n for shard in filled)
+        self.p = first.p
+        self.dtype = np.result_type(*(shard.dtype for shard in filled))
+        self.schema = _schema(filled)
+        # An empty shard that is filled later changes the rows too, so all of them are in the fingerprint.
+        listing = "\n".join(f"{shard.fingerprint} {shard.n} {shard.p} {shard.dtype.str}" for shard in shards)
+        self.fingerprint = hashlib.blake2b(listing.encode(), digest_size=16).hexdigest()
+        self._shards = filled
+        self._starts = [0, *accumulate(shard.n for shard in filled)]
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        """
+        Yield the rows in order.
+
+        Parameters
+        ----------
+        start
+            The first row.
+
+        Yields
+        ------
+        Batch
+            Batches of bounded size, none across two files.
+
+        Raises
+        ------
+        InputError
+            A file is damaged, or has changed.
+        """
+        for offset, shard in zip(self._starts, self._shards, strict=False):
+            if start >= offset + shard.n:
+                continue
+            expected = max(start - offset, 0)
+            for batch in shard.batches(expected):
+                expected += len(batch.vectors)
+                columns = batch.columns.cast(self.schema) if batch.columns is not None else None
+                yield replace(batch, start=offset + batch.start, columns=columns)
+            if expected != shard.n:
+                raise InputError(f"{shard.path}: {expected} rows were read, {shard.n} expected; the file has changed")
+
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """
+        Yield some columns of all rows, in order.
+
+        Parameters
+        ----------
+        columns
+            Names of columns of `schema`.
+
+        Yields
+        ------
+        pyarrow.Table
+            A few rows each.
+        """
+        assert self.schema is not None
+        schema = pa.schema([self.schema.field(name) for name in columns])
+        for shard in self._shards:
+            for table in shard.tables(columns):
+                yield table.select(columns).cast(schema)
+
+    def locate(self, row: int) -> str:
+        """
+        Say where a row comes from.
+
+        Parameters
+        ----------
+        row
+            Row of the whole source, from 0.
+
+        Returns
+        -------
+        str
+            File and row of the file, from 0.
+        """
+        index = bisect.bisect_right(self._starts, row) - 1
+        return f"{self._shards[index].path}, row {row - self._starts[index]}"
+
+    def dimension(self, index: int) -> str:
+        """
+        Name a dimension of the vectors.
+
+        Parameters
+        ----------
+        index
+            From 0 to p − 1.
+
+        Returns
+        -------
+        str
+            As in ``"column 17"``.
+        """
+        return self._shards[0].dimension(index)
+
+
+def _schema(shards: Sequence[Shard]) -> pa.Schema | None:
+    schemas = [(shard.path, shard.schema if shard.schema is not None else pa.schema([])) for shard in shards]
+    common = common_schema(schemas)
+    return common if len(common) else None
+
+
+def _these(count: int) -> str:
+    return "this file" if count == 1 else f"these {count} files"
