@@ -1,0 +1,39 @@
+"""Errors a user can mend.
+
+Each carries one line that names the file, the row, the column and the remedy. The command line prints that line and
+exits with status 1; every other exception is a defect of the program.
+"""
+
+from __future__ import annotations
+
+
+class SpecscaleError(Exception):
+    """Base of every error that the user can mend."""
+
+
+class InputError(SpecscaleError):
+    """A file, an array or a row of it cannot be used."""
+
+
+class OptionError(SpecscaleError):
+    """An option has an illegal value, or does not go with another option."""
+
+
+class PairingError(SpecscaleError):
+    """The rows of two embeddings cannot be matched."""
+
+
+class PlanError(SpecscaleError):
+    """The plan needs more memory or disk than it is given."""
+
+
+class ChangedError(SpecscaleError):
+    """An input or an option is no longer what it was when the work began."""
+
+
+class ExistsError(SpecscaleError):
+    """The target exists and overwriting was not asked for."""
+
+
+class ConvergenceError(SpecscaleError):
+    """The eigensolver did not reach its tolerance."""

@@ -1,0 +1,1 @@
+"""Feature maps and bandwidths: what φ is."""

@@ -1,0 +1,177 @@
+"""Feature maps: φ with φ(u)·φ(v) ≈ k(u, v)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specscale.errors import OptionError
+from specscale.features.frequencies import gaussian_frequencies, orthogonal_frequencies
+from specscale.kernels import Kernels
+
+__all__ = ["MAPS", "FeatureMap", "FourierMap", "LinearMap", "legal_maps", "map_dimension"]
+
+MAPS = {"gaussian": ("orthogonal", "fourier"), "cosine": ("linear",)}
+"""The feature maps of each kernel; the first is what ``auto`` picks."""
+
+
+class FeatureMap(Protocol):
+    """One embedding's φ: R^p → R^dim."""
+
+    p: int
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the feature space."""
+        ...
+
+    @property
+    def operations(self) -> int:
+        """Floating-point operations for one row, those of the matrix product."""
+        ...
+
+    def prepare(self, kernels: Kernels) -> None:
+        """Make what `apply` needs, before several threads call it."""
+        ...
+
+    def apply(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
+        """Write φ of the rows `raw` (b, p) into `out` (b, dim); the first bad row, or −1."""
+        ...
+
+    def parameters(self) -> dict[str, Any]:
+        """Return everything that defines the map, ready for JSON."""
+        ...
+
+
+@dataclass(frozen=True)
+class FourierMap:
+    """Random Fourier features [cos Wᵀx, sin Wᵀx] / √m of a Gaussian kernel (Rahimi and Recht 2007).
+
+    Parameters
+    ----------
+    p : dimension of the embedding
+    m : number of frequencies; the map has dimension 2m
+    sigma : bandwidth of the kernel exp(−‖u−v‖² / 2σ²)
+    seed : seed of the frequencies
+    orthogonal : draw the frequencies in orthogonal blocks (Yu et al. 2016)
+    centre : (p,) subtracted first; the kernel does not see it, float32 does
+    unit : normalise the rows first
+    """
+
+    p: int
+    m: int
+    sigma: float
+    seed: int
+    orthogonal: bool
+    centre: NDArray[np.float64]
+    unit: bool
+    _made: dict[type, tuple[NDArray[Any], NDArray[Any]]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma < np.inf:
+            raise OptionError(f"the bandwidth σ must be positive, not {self.sigma:g}")
+    @property
+    def dim(self) -> int:
+        """Dimension of the feature space, 2m."""
+        return 2 * self.m
+
+    @property
+    def operations(self) -> int:
+        """Floating-point operations for one row: the product with the frequencies."""
+        return 2 * self.p * self.m
+
+    def frequencies(self) -> NDArray[np.float64]:
+        """Return the frequencies (p, m), N(0, σ⁻² I)."""
+        draw = orthogonal_frequencies if self.orthogonal else gaussian_frequencies
+        return draw(self.p, self.m, self.seed) / self.sigma
+
+    def prepare(self, kernels: Kernels) -> None:
+        """Make the frequencies in the backend's floating type, once."""
+        if kernels.real not in self._made:
+            self._made[kernels.real] = (
+                self.frequencies().astype(kernels.real),
+                self.centre.astype(kernels.real),
+            )
+
+    def apply(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
+        """Write φ of the rows `raw` (b, p) into `out` (b, 2m); the first bad row, or −1."""
+        self.prepare(kernels)
+        frequencies, centre = self._made[kernels.real]
+        x = np.empty((len(raw), self.p), dtype=kernels.real)
+        bad = kernels.standardise(raw, centre, self.unit, x)
+        if bad < 0:
+            kernels.fourier(x, frequencies, out)
+        return bad
+
+    def parameters(self) -> dict[str, Any]:
+        """Return everything that defines the map, ready for JSON."""
+        return {
+            "map": "orthogonal" if self.orthogonal else "fourier",
+            "p": self.p,
+            "size": self.m,
+            "dimension": self.dim,
+            "sigma": self.sigma,
+            "seed": self.seed,
+            "unit": self.unit,
+            "centre": [float(c) for c in self.centre],
+        }
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """x / ‖x‖, the exact feature map of the cosine kernel."""
+
+    p: int
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the feature space, p."""
+        return self.p
+
+    @property
+    def operations(self) -> int:
+        """Floating-point operations of a matrix product: none."""
+        return 0
+
+    def prepare(self, kernels: Kernels) -> None:
+        """Do nothing: the map has no parameters."""
+
+    def apply(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
+        """Write x / ‖x‖ of the rows `raw` (b, p) into `out` (b, p); the first bad row, or −1."""
+        return kernels.standardise(raw, np.zeros(self.p, dtype=kernels.real), True, out)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return everything that defines the map, ready for JSON."""
+        return {"map": "linear", "p": self.p, "dimension": self.dim}
+
+
+def legal_maps(kernel: str, features: str) -> str:
+    """Resolve the name of a feature map for a kernel.
+
+    Parameters
+    ----------
+    kernel : "gaussian" or "cosine"
+    features : a feature map of that kernel, or "auto"
+
+    Raises
+    ------
+    OptionError
+        When there is no such kernel, or the map is not one of the kernel's.
+    """
+    if kernel not in MAPS:
+        raise OptionError(f"--kernel is gaussian or cosine, not {kernel!r}")
+    if features == "auto":
+        return MAPS[kernel][0]
+    if features not in MAPS[kernel]:
+        raise OptionError(f"--features {features} does not go with --kernel {kernel}: take {', '.join(MAPS[kernel])}")
+    return features
+
+
+def map_dimension(features: str, size: int, p: int) -> int:
+    """Dimension of a feature map: 2m for Fourier maps, p for linear."""
+    return p if features == "linear" else 2 * size

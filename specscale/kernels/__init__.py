@@ -1,0 +1,104 @@
+"""Compiled leaves: the same functions for every backend, with the same names and signatures.
+
+``reference`` is NumPy in float64 and defines what each kernel means; ``cpu`` is Numba and BLAS in float32. A backend
+is loaded by name when it is first needed, so that importing the package compiles nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specscale.errors import OptionError
+
+__all__ = ["BACKENDS", "Kernels", "load_kernels"]
+
+BACKENDS = {"reference": "specscale.kernels.reference", "cpu": "specscale.kernels.cpu"}
+
+
+class Kernels(Protocol):
+    """What every backend offers. Arrays are C-contiguous in their last axis; outputs are written in place."""
+
+    real: type[np.floating[Any]]
+    """The floating type of features, tiles and scores."""
+
+    def standardise(
+        self, raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArray[Any], /
+    ) -> int:
+        """Write ``raw / ‖raw‖ − centre`` (or ``raw − centre``) row by row; the first bad row, or −1.
+
+        Parameters
+        ----------
+        raw : (b, p) float16, float32 or float64
+        centre : (p,) real
+        unit : divide each row by its norm first
+        out : (b, p) real
+
+        Returns
+        -------
+        int
+            The first row that holds a NaN or an infinity, or that has no direction though `unit` asks for one.
+        """
+        ...
+
+    def fourier(self, x: NDArray[Any], frequencies: NDArray[Any], out: NDArray[Any], /) -> None:
+        """Write ``[cos xW, sin xW] / √m`` for x (b, p), W (p, m) into out (b, 2m)."""
+        ...
+
+    def gram_tile(
+        self, left: NDArray[Any], right: NDArray[Any], product: NDArray[Any], total: NDArray[np.float64], /
+    ) -> None:
+        """Add ``leftᵀ right`` to the float64 `total` (w, v), by way of `product` (w, v) real, which is overwritten.
+
+        left is (b, w) and right (b, v), columns of one feature block; where both are the same columns only the lower
+        triangle of `total` is defined.
+        """
+        ...
+
+    def project(self, features: NDArray[Any], coefficients: NDArray[Any], out: NDArray[Any], /) -> None:
+        """Write the scores ``features @ coefficients``: (b, d) by (d, k) into (b, k)."""
+        ...
+
+    def moments(
+        self,
+        scores: NDArray[Any],
+        above: NDArray[Any],
+        below: NDArray[Any],
+        sums: NDArray[np.float64],
+        found: NDArray[np.int64],
+        /,
+    ) -> int:
+        """Write Σu² and Σu⁴ of each column and list the entries that may belong to a tail.
+
+        Parameters
+        ----------
+        scores : (b, k) real
+        above, below : (k,) real
+            An entry is listed where it is ``>= above`` or ``<= below`` of its column.
+        sums : (2, k) float64
+            Overwritten with Σu² and Σu⁴.
+        found : (b · k,) int64
+            The flat positions ``row · k + column`` of the listed entries, ascending.
+
+        Returns
+        -------
+        int
+            How many entries of `found` were written.
+        """
+        ...
+
+
+def load_kernels(backend: str = "cpu") -> Kernels:
+    """Return the kernels of a backend, ``"cpu"`` or ``"reference"``.
+
+    Raises
+    ------
+    OptionError
+        When there is no backend of that name.
+    """
+    if backend not in BACKENDS:
+        raise OptionError(f"there is no backend {backend!r}: choose one of {', '.join(BACKENDS)}")
+    return cast(Kernels, import_module(BACKENDS[backend]))

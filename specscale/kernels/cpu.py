@@ -1,0 +1,203 @@
+"""The kernels in Numba and BLAS, float32.
+
+Meant to be called from several threads at once, each on rows or tiles of its own, with single-threaded BLAS. The
+functions are documented in :class:`specscale.kernels.Kernels`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from specscale.kernels.compiler import compiled
+
+__all__ = ["fourier", "gram_tile", "moments", "project", "real", "standardise"]
+
+real = np.float32
+
+# π/2 in three parts of 11, 11 and 24 bits: k·part is exact in float32 for |k| < 2¹³, so the reduced angle keeps its
+# digits up to |x| ≈ 10⁴ (Cody and Waite 1980).
+_HALF_PI_1 = np.float32(1.5703125)
+_HALF_PI_2 = np.float32(4.8351287841796875e-4)
+_HALF_PI_3 = np.float32(3.13855707645416259765625e-7)
+_TWO_OVER_PI = np.float32(2.0 / np.pi)
+_ROUND = np.float32(12582912.0)  # 1.5 · 2²³: adding and subtracting it rounds to the nearest integer
+
+# Minimax polynomials on [−π/4, π/4] (Cephes sinf and cosf).
+_S1, _S2, _S3 = np.float32(-1.6666654611e-1), np.float32(8.3321608736e-3), np.float32(-1.9515295891e-4)
+_C1, _C2, _C3 = np.float32(4.166664568298827e-2), np.float32(-1.388731625493765e-3), np.float32(2.443315711809948e-5)
+
+_HALF_SCALE = np.float32(2.0**112)  # moves the exponent bias of float16 (15) to that of float32 (127)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _bits_to_float32(typing_context: Any, bits: Any) -> Any:
+    """Read the bits of an unsigned 32-bit integer as a float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.uint32), generate
+
+
+@compiled
+def _widen(bits: NDArray[np.uint16], out: NDArray[np.float32]) -> bool:
+    """Convert one row of float16 bit patterns to float32; whether every value is finite."""
+    largest = np.uint32(0)
+    for j in range(bits.shape[0]):
+        half = np.uint32(bits[j])
+        magnitude = half & np.uint32(0x7FFF)
+        largest = max(largest, magnitude)
+        sign = (half & np.uint32(0x8000)) << np.uint32(16)
+        out[j] = _bits_to_float32(sign | (magnitude << np.uint32(13))) * _HALF_SCALE
+    return largest < np.uint32(0x7C00)
+
+
+@compiled
+def _copy(bits: NDArray[np.uint32], out: NDArray[np.float32]) -> bool:
+    """Copy one row of float32 bit patterns; whether every value is finite."""
+    largest = np.uint32(0)
+    for j in range(bits.shape[0]):
+        largest = max(largest, bits[j] & np.uint32(0x7FFFFFFF))
+        out[j] = _bits_to_float32(bits[j])
+    return largest < np.uint32(0x7F800000)
+
+
+def _square_norm(row: NDArray[np.float32]) -> np.float64:
+    total = np.float64(0)
+    for j in range(row.shape[0]):
+        total += np.float64(row[j]) * np.float64(row[j])
+    return total
+
+
+_square_norm = compiled(_square_norm, finite=True, reorder=True)
+
+
+@compiled
+def _place(row: NDArray[np.float32], centre: NDArray[np.float32], unit: bool) -> bool:
+    """Normalise and centre one finite row in place; whether it has the direction that `unit` asks for."""
+    scale = np.float32(1)
+    if unit:
+        square = _square_norm(row)
+        if square == 0:
+            return False
+        scale = np.float32(1.0 / np.sqrt(square))
+    for j in range(row.shape[0]):
+        row[j] = row[j] * scale - centre[j]
+    return True
+
+
+@compiled
+def _standardise_halves(
+    raw: NDArray[np.uint16], centre: NDArray[np.float32], unit: bool, out: NDArray[np.float32]
+) -> int:
+    for i in range(raw.shape[0]):
+        if not (_widen(raw[i], out[i]) and _place(out[i], centre, unit)):
+            return i
+    return -1
+
+
+@compiled
+def _standardise_singles(
+    raw: NDArray[np.uint32], centre: NDArray[np.float32], unit: bool, out: NDArray[np.float32]
+) -> int:
+    for i in range(raw.shape[0]):
+        if not (_copy(raw[i], out[i]) and _place(out[i], centre, unit)):
+            return i
+    return -1
+
+
+def standardise(raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArray[Any]) -> int:
+    """See :meth:`specscale.kernels.Kernels.standardise`."""
+    if raw.dtype == np.float16:
+        return int(_standardise_halves(raw.view(np.uint16), centre, unit, out))
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes an infinity, which the kernel reports
+        singles = raw.astype(np.float32, copy=False)
+    return int(_standardise_singles(singles.view(np.uint32), centre, unit, out))
+
+
+def _sincos(out: NDArray[np.float32], m: int, scale: np.float32) -> None:
+    """Replace the angles in ``out[:, :m]`` by their scaled cosines and write the sines into ``out[:, m:]``."""
+    for i in range(out.shape[0]):
+        cosines = out[i, :m]
+        sines = out[i, m:]
+        for j in range(m):
+            x = cosines[j]
+            k = (x * _TWO_OVER_PI + _ROUND) - _ROUND
+            r = ((x - k * _HALF_PI_1) - k * _HALF_PI_2) - k * _HALF_PI_3
+            quadrant = np.int32(k)
+            z = r * r
+            s = r + r * z * (_S1 + z * (_S2 + z * _S3))
+            c = np.float32(1) - np.float32(0.5) * z + z * z * (_C1 + z * (_C2 + z * _C3))
+            swap = (quadrant & np.int32(1)) != 0
+            sine = c if swap else s
+            cosine = s if swap else c
+            sines[j] = (-sine if (quadrant & np.int32(2)) != 0 else sine) * scale
+            cosines[j] = (-cosine if ((quadrant + np.int32(1)) & np.int32(2)) != 0 else cosine) * scale
+
+
+_sincos = compiled(_sincos, finite=True)
+
+
+def fourier(x: NDArray[Any], frequencies: NDArray[Any], out: NDArray[Any]) -> None:
+    """See :meth:`specscale.kernels.Kernels.fourier`."""
+    m = frequencies.shape[1]
+    np.matmul(x, frequencies, out=out[:, :m])
+    _sincos(out, m, np.float32(1.0 / np.sqrt(m)))
+
+
+@compiled
+def _fold(product: NDArray[np.float32], total: NDArray[np.float64]) -> None:
+    for i in range(product.shape[0]):
+        for j in range(product.shape[1]):
+            total[i, j] += np.float64(product[i, j])
+
+
+def gram_tile(left: NDArray[Any], right: NDArray[Any], product: NDArray[Any], total: NDArray[np.float64]) -> None:
+    """See :meth:`specscale.kernels.Kernels.gram_tile`."""
+    np.matmul(left.T, right, out=product)  # NumPy calls syrk where both are the same columns, gemm elsewhere
+    _fold(product, total)
+
+
+def project(features: NDArray[Any], coefficients: NDArray[Any], out: NDArray[Any]) -> None:
+    """See :meth:`specscale.kernels.Kernels.project`."""
+    np.matmul(features, coefficients, out=out)
+
+
+@compiled
+def _moments(
+    scores: NDArray[np.float32],
+    above: NDArray[np.float32],
+    below: NDArray[np.float32],
+    sums: NDArray[np.float64],
+    found: NDArray[np.int64],
+) -> int:
+    b, k = scores.shape
+    sums[:] = 0.0
+    count = 0
+    for i in range(b):
+        for j in range(k):
+            square = np.float64(scores[i, j]) * np.float64(scores[i, j])
+            sums[0, j] += square
+            sums[1, j] += square * square
+        for j in range(k):
+            if scores[i, j] >= above[j] or scores[i, j] <= below[j]:
+                found[count] = i * k + j
+                count += 1
+    return count
+
+
+def moments(
+    scores: NDArray[Any],
+    above: NDArray[Any],
+    below: NDArray[Any],
+    sums: NDArray[np.float64],
+    found: NDArray[np.int64],
+) -> int:
+    """See :meth:`specscale.kernels.Kernels.moments`."""
+    return int(_moments(scores, above, below, sums, found))

@@ -1,0 +1,62 @@
+"""The kernels in NumPy and float64: what the compiled backends are held against.
+
+The functions are documented in :class:`specscale.kernels.Kernels`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["fourier", "gram_tile", "moments", "project", "real", "standardise"]
+
+real = np.float64
+
+
+def standardise(raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArray[Any]) -> int:
+    """See :meth:`specscale.kernels.Kernels.standardise`."""
+    x = raw.astype(np.float64)
+    good = np.isfinite(x).all(axis=1)
+    if unit:
+        norms = np.linalg.norm(np.where(good[:, None], x, 0.0), axis=1)
+        good &= norms > 0
+        x /= np.where(good, norms, 1.0)[:, None]
+    np.subtract(x, centre, out=out)
+    return -1 if good.all() else int(np.argmin(good))
+
+
+def fourier(x: NDArray[Any], frequencies: NDArray[Any], out: NDArray[Any]) -> None:
+    """See :meth:`specscale.kernels.Kernels.fourier`."""
+    angles = x @ frequencies
+    m = frequencies.shape[1]
+    out[:, :m] = np.cos(angles) / np.sqrt(m)
+    out[:, m:] = np.sin(angles) / np.sqrt(m)
+
+
+def gram_tile(left: NDArray[Any], right: NDArray[Any], product: NDArray[Any], total: NDArray[np.float64]) -> None:
+    """See :meth:`specscale.kernels.Kernels.gram_tile`."""
+    np.matmul(left.T, right, out=product)
+    total += product
+
+
+def project(features: NDArray[Any], coefficients: NDArray[Any], out: NDArray[Any]) -> None:
+    """See :meth:`specscale.kernels.Kernels.project`."""
+    np.matmul(features, coefficients, out=out)
+
+
+def moments(
+    scores: NDArray[Any],
+    above: NDArray[Any],
+    below: NDArray[Any],
+    sums: NDArray[np.float64],
+    found: NDArray[np.int64],
+) -> int:
+    """See :meth:`specscale.kernels.Kernels.moments`."""
+    squares = scores.astype(np.float64) ** 2
+    sums[0] = squares.sum(axis=0)
+    sums[1] = (squares**2).sum(axis=0)
+    listed = np.flatnonzero((scores >= above) | (scores <= below))
+    found[: len(listed)] = listed
+    return len(listed)

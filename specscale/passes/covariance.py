@@ -1,0 +1,74 @@
+"""The covariance pass: G = Σ φ(x_i) φ(x_i)ᵀ over the concatenated features of all embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specscale.features.maps import FeatureMap
+from specscale.kernels import Kernels
+from specscale.passes.record import Accumulator, Pass, Task, feature_room, map_slice, slices
+from specscale.spectral.tiles import TiledSymmetric
+from specscale.stores.pairing import Block
+
+__all__ = ["covariance"]
+
+
+def covariance(maps: tuple[FeatureMap, ...], kernels: Kernels) -> Pass[NDArray[Any], TiledSymmetric]:
+    """Make the covariance pass.
+
+    Every block's features are mapped into one buffer; then each lower-triangle tile of G is a product of two column
+    ranges in the backend's precision, added to float64.
+
+    Parameters
+    ----------
+    maps : the feature map of each embedding
+    kernels : the backend
+
+    Returns
+    -------
+    Pass
+        Its result is C = G / n (d × d).
+    """
+    d = sum(one.dim for one in maps)
+    for one in maps:
+        one.prepare(kernels)
+
+    def prepare(block: Block, features: NDArray[Any]) -> list[Task]:
+        return [
+            lambda which=which, part=part: map_slice(kernels, maps, which, block, part, features)  # type: ignore[misc]
+            for which in range(len(maps))
+            for part in slices(block)
+        ]
+
+    def create() -> Accumulator:
+        return {"gram": np.zeros(TiledSymmetric.size(d)), "rows": np.zeros(1, dtype=np.int64)}
+
+    def append(total: Accumulator, block: Block, features: NDArray[Any]) -> list[Task]:
+        count = len(block.raw[0])
+        total["rows"] += count
+        used = features[:count]
+
+        def add(rows: slice, columns: slice, tile: NDArray[np.float64]) -> None:
+            kernels.gram_tile(used[:, rows], used[:, columns], np.empty(tile.shape, dtype=kernels.real), tile)
+
+        if count == 0:
+            return []
+        return [
+            lambda rows=rows, columns=columns, tile=tile: add(rows, columns, tile)  # type: ignore[misc]
+            for rows, columns, tile in TiledSymmetric(d, total["gram"]).tiles()
+        ]
+
+    def combine(first: Accumulator, second: Accumulator) -> None:
+        first["gram"] += second["gram"]
+        first["rows"] += second["rows"]
+
+    def finalize(total: Accumulator) -> TiledSymmetric:
+        total["gram"] /= int(total["rows"][0])
+        matrix = TiledSymmetric(d, total["gram"])
+        matrix.mirror()
+        return matrix
+
+    return Pass("covariance", lambda: feature_room(kernels, maps), prepare, create, append, combine, finalize)

@@ -1,0 +1,91 @@
+"""The pass: a record of functions over blocks of paired rows, which the runtime executes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specscale.errors import InputError
+from specscale.features.maps import FeatureMap
+from specscale.kernels import Kernels
+from specscale.stores.pairing import Block
+
+__all__ = ["BLOCK_ROWS", "SLICE_ROWS", "Accumulator", "Pass", "Task", "map_slice", "slices"]
+
+BLOCK_ROWS = 8192
+SLICE_ROWS = 1024  # rows of a block that one task maps to features; constants, so that products have the same bits
+
+Task = Callable[[], None]
+Accumulator = dict[str, NDArray[Any]]
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Pass(Generic[S, R]):
+    """One sweep over the rows.
+
+    The tasks of one list touch disjoint memory and may run at once on any threads. Blocks are appended in row order, so
+    an accumulator does not depend on how many threads there are.
+
+    Attributes
+    ----------
+    name : what to call it in events and checkpoints
+    room : make scratch for one block; two are used in turn
+    prepare : tasks that need the block and the scratch alone, and may run while the block before is appended
+    create : an empty accumulator, named arrays
+    append : tasks that add a prepared block to an accumulator
+    combine : add the second accumulator, of later rows, to the first, in place
+    finalize : what the pass is for, out of the accumulator of all rows
+    """
+
+    name: str
+    room: Callable[[], S]
+    prepare: Callable[[Block, S], list[Task]]
+    create: Callable[[], Accumulator]
+    append: Callable[[Accumulator, Block, S], list[Task]]
+    combine: Callable[[Accumulator, Accumulator], None]
+    finalize: Callable[[Accumulator], R]
+
+
+def slices(block: Block) -> list[slice]:
+    """The runs of a block's kept rows that tasks take one by one."""
+    count = len(block.raw[0])
+    return [slice(low, min(low + SLICE_ROWS, count)) for low in range(0, count, SLICE_ROWS)]
+
+
+def map_slice(
+    kernels: Kernels,
+    maps: tuple[FeatureMap, ...],
+    which: int,
+    block: Block,
+    part: slice,
+    features: NDArray[Any],
+) -> None:
+    """Write one embedding's features of some rows of a block into their columns of `features` (b, d).
+
+    Raises
+    ------
+    InputError
+        When a row holds a NaN or an infinity, or has no direction where one is needed.
+    """
+    low = sum(one.dim for one in maps[:which])
+    out = features[part, low : low + maps[which].dim]
+    bad = maps[which].apply(kernels, block.raw[which][part], out)
+    if bad >= 0:
+        position = part.start + bad
+        row = block.start + (position if block.kept is None else int(block.kept[position]))
+        raise InputError(
+            f"row {row} of embedding {'AB'[which] if len(maps) == 2 else which} has a NaN, an infinity or zero norm, "
+            "which it had not when it was ingested: a chunk is missing or was written over; ingest it again"
+        )
+
+
+def feature_room(kernels: Kernels, maps: tuple[FeatureMap, ...]) -> NDArray[Any]:
+    """Room for the features of one block, (BLOCK_ROWS, d)."""
+    return np.empty((BLOCK_ROWS, sum(one.dim for one in maps)), dtype=kernels.real)

@@ -1,0 +1,1 @@
+"""How a sweep is executed: spans, threads, checkpoints, plans and events."""

@@ -1,0 +1,131 @@
+"""Partial results on disk, combined in a fixed binary tree over span numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+
+from specscale.passes.record import Accumulator
+
+__all__ = ["Tree", "load_arrays", "save_arrays"]
+
+Combine = Callable[[Accumulator, Accumulator], None]
+
+
+def save_arrays(path: Path, arrays: Accumulator) -> None:
+    """Write named arrays to one file, whole or not at all.
+
+    The file is a line of JSON (names, dtypes, shapes, CRC-32C of the bytes) and then the arrays' bytes.
+    """
+    parts = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    checksum = google_crc32c.Checksum()
+    for part in parts.values():
+        _update(checksum, part)
+    header = {
+        "arrays": [[name, part.dtype.str, list(part.shape)] for name, part in parts.items()],
+        "crc32c": checksum.hexdigest().decode(),
+    }
+    temporary = path.with_suffix(".new")
+    with temporary.open("wb") as file:
+        file.write(json.dumps(header).encode() + b"\n")
+        for part in parts.values():
+            file.write(part.reshape(-1).view(np.uint8).data)
+    os.replace(temporary, path)
+
+
+def load_arrays(path: Path) -> Accumulator | None:
+    """Read what `save_arrays` wrote, or None where the file is truncated or its checksum is wrong."""
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.readline())
+            arrays: Accumulator = {}
+            checksum = google_crc32c.Checksum()
+            for name, dtype, shape in header["arrays"]:
+                array = np.empty(shape, dtype=dtype)
+                if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
+                    return None
+                _update(checksum, array)
+                arrays[name] = array
+            return arrays if checksum.hexdigest().decode() == header["crc32c"] else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _update(checksum: google_crc32c.Checksum, array: np.ndarray) -> None:
+    flat = array.reshape(-1).view(np.uint8)
+    for low in range(0, flat.size, 1 << 24):
+        checksum.update(flat[low : low + (1 << 24)].tobytes())
+
+
+class Tree:
+    """The partial results of one pass.
+
+    The node (level, index) is the result of spans index · 2^level up to (index + 1) · 2^level. Two siblings become their
+    parent as soon as both exist, so the disk holds O(log spans) nodes, and what is added to what depends on the span
+    numbers alone.
+
+    Parameters
+    ----------
+    folder : where the nodes are; made if it does not exist
+    spans : number of spans of the pass
+    combine : adds the second accumulator, of later rows, to the first
+    """
+
+    def __init__(self, folder: Path, spans: int, combine: Combine) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._spans = spans
+        self._combine = combine
+        self._nodes = {(int(p.stem.split("-")[0]), int(p.stem.split("-")[1])) for p in folder.glob("*-*.node")}
+        for level, index in sorted(self._nodes):
+            if any((up, index >> (up - level)) in self._nodes for up in range(level + 1, 64)):
+                self._remove((level, index))
+
+    def has(self, span: int) -> bool:
+        """Whether a node holds the result of this span."""
+        return any(span >> level == index for level, index in self._nodes)
+
+    def push(self, span: int, result: Accumulator) -> None:
+        """Take the result of one span, merge it with finished siblings and write one node."""
+        node, absorbed = (0, span), []
+        while (sibling := (node[0], node[1] ^ 1)) in self._nodes:
+            other = load_arrays(self._path(sibling))
+            if other is None:
+                self._remove(sibling)
+                break
+            earlier, later = (other, result) if sibling[1] < node[1] else (result, other)
+            self._combine(earlier, later)
+            result = earlier
+            absorbed.append(sibling)
+            node = (node[0] + 1, node[1] >> 1)
+        save_arrays(self._path(node), result)
+        self._nodes.add(node)
+        for old in absorbed:
+            self._remove(old)
+
+    def root(self) -> Accumulator | None:
+        """Return the result of all spans, or None while one is missing or was found damaged."""
+        if not all(self.has(span) for span in range(self._spans)):
+            return None
+        total: Accumulator | None = None
+        for node in sorted(self._nodes, key=lambda node: node[1] << node[0], reverse=True):
+            part = load_arrays(self._path(node))
+            if part is None:
+                self._remove(node)
+                return None
+            if total is not None:
+                self._combine(part, total)
+            total = part
+        return total
+
+    def _path(self, node: tuple[int, int]) -> Path:
+        return self._folder / f"{node[0]}-{node[1]}.node"
+
+    def _remove(self, node: tuple[int, int]) -> None:
+        self._path(node).unlink(missing_ok=True)
+        self._nodes.discard(node)

@@ -1,0 +1,1 @@
+"""Small dense mathematics: the difference operator D C and its eigenpairs."""

@@ -1,0 +1,185 @@
+"""Block Krylov iteration with Rayleigh–Ritz in the inner product of C, for both ends of the spectrum of D C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from specscale.errors import ConvergenceError
+from specscale.spectral.tiles import Run, TiledSymmetric
+
+__all__ = ["block_krylov"]
+
+TOLERANCE = 1e-8  # of the largest |λ|, for the residual ‖Λu − λu‖ of every wanted mode
+BASIS_BLOCKS = 16  # blocks in the basis before it is restarted from its best Ritz vectors
+MAX_BLOCKS = 200
+DEPENDENT = 1e-10  # of a block's largest length: directions below it are already in the basis
+BAND = 1024
+
+Array = NDArray[np.float64]
+
+
+def block_krylov(
+    C: TiledSymmetric, D: Array, n_modes: int, block: int, least: float, run: Run
+) -> tuple[Array, Array]:
+    """Find the leading eigenpairs of D C at both ends.
+
+    The basis V is C-orthonormal and W = C V is kept beside it, so each step costs one product with C, and the projected
+    operator is Wᵀ D W. The residual of a Ritz pair follows from the next block alone, as in a Lanczos recurrence; a basis
+    that grows too long is restarted from its best Ritz vectors (thick restart: Wu and Simon 2000).
+
+    Parameters
+    ----------
+    C : d × d covariance
+    D : (d,) diagonal of D
+    n_modes : eigenpairs wanted at each end
+    block : vectors in one block, more than 2 · n_modes
+    least : an eigenvalue below this is no result, and only needs to be known to be below it
+    run : executes independent tasks
+
+    Returns
+    -------
+    values : (m,) Ritz values, ascending
+    vectors : (d, m) Ritz vectors, C-orthonormal
+
+    Raises
+    ------
+    ConvergenceError
+        When the wanted modes have not converged after MAX_BLOCKS blocks.
+    """
+    d = C.d
+    bands = [slice(low, min(low + BAND, d)) for low in range(0, d, BAND)]
+    capacity = min(BASIS_BLOCKS * block, d) + block
+    V, W = np.empty((d, capacity)), np.empty((d, capacity))
+    T = np.zeros((capacity, capacity))
+    columns = _Columns(bands, run)
+
+    start = np.random.Generator(np.random.Philox(key=[0, 0])).standard_normal((d, block))
+    # One product with D C turns the random block towards the leading directions at no extra cost.
+    X = D[:, None] * C.matmul(start, run)
+    size, last = 0, slice(0, 0)
+    worst = np.inf
+    for count in range(MAX_BLOCKS):
+        X, CX, gram = _orthonormalise(C, X, V[:, :size], W[:, :size], columns, run)
+        full = size + X.shape[1] > capacity - block
+        if X.shape[1] == 0 or (count >= 3 and (count % 2 == 1 or full)):
+            values, y = scipy.linalg.eigh(T[:size, :size], driver="evd")
+            residuals = np.sqrt(np.maximum(np.einsum("ij,ij->j", y[last], gram @ y[last]), 0))
+            worst = _furthest(values, residuals, n_modes, least)
+            if worst <= 1 or X.shape[1] == 0:
+                break
+            if full:
+                best = np.r_[0 : 2 * n_modes, size - 2 * n_modes : size] if size > 4 * n_modes else np.arange(size)
+                y, values = y[:, best], values[best]
+                columns.rotate(V[:, :size], y, V[:, : len(best)])
+                columns.rotate(W[:, :size], y, W[:, : len(best)])
+                size = len(best)
+                T[:size, :size] = np.diag(values)
+        new = slice(size, size + X.shape[1])
+        V[:, new], W[:, new] = X, CX
+        X = D[:, None] * CX
+        coupling = columns.inner(W[:, : new.stop], X)
+        T[: new.stop, new], T[new, : new.stop] = coupling, coupling.T
+        size, last = new.stop, new
+    if worst > 1:
+        raise ConvergenceError(
+            f"the eigensolver did not converge: after {MAX_BLOCKS} blocks a residual is {worst:.1e} times its tolerance; "
+            "ask for fewer --modes, or for more so that no cluster of equal eigenvalues is cut"
+        )
+    vectors = np.empty((d, size))
+    columns.rotate(V[:, :size], y, vectors)
+    return values, vectors
+
+
+def _furthest(values: Array, residuals: Array, n_modes: int, least: float) -> float:
+    """The largest residual among the wanted modes, as a multiple of what is allowed."""
+    order = np.argsort(values)
+    wanted = np.unique(np.r_[order[:n_modes], order[-n_modes:]])
+    scale = np.abs(values).max(initial=0.0)
+    allowed = np.where(np.abs(values) > least, max(TOLERANCE * scale, 1e-13), 0.1 * least)
+    return float((residuals[wanted] / allowed[wanted]).max(initial=0.0))
+
+
+def _orthonormalise(
+    C: TiledSymmetric, X: Array, V: Array, W: Array, columns: _Columns, run: Run
+) -> tuple[Array, Array, Array]:
+    """Make X C-orthonormal and C-orthogonal to the basis.
+
+    Returns
+    -------
+    X : (d, b') C-orthonormal, without the directions that the basis already holds
+    CX : (d, b')
+    gram : (b, b) XᵀCX of the block that was given, after the basis was projected out of it
+    """
+    for _ in range(2):
+        X = columns.subtract(X, V, columns.inner(W, X))
+    CX = C.matmul(X, run)
+    gram = columns.inner(X, CX)
+    gram = (gram + gram.T) / 2
+    g, q = scipy.linalg.eigh(gram, driver="evd")
+    scale = max(float(g[-1]), 0.0) if len(g) else 0.0
+    keep = g > max(DEPENDENT**2 * scale, 1e-30)
+    turn = q[:, keep] / np.sqrt(g[keep])
+    X, CX = columns.product(X, turn), columns.product(CX, turn)
+    if X.shape[1]:
+        # Small directions were blown up together with their errors: once more, now from a well-scaled block.
+        P = columns.inner(W, X)
+        X, CX = columns.subtract(X, V, P), columns.subtract(CX, W, P)
+        inner = columns.inner(X, CX)
+        g, q = scipy.linalg.eigh((inner + inner.T) / 2, driver="evd")
+        good = g > 0.25  # what was mostly rounding of the basis vanishes here
+        turn = q[:, good] / np.sqrt(g[good])
+        X = columns.product(X, turn)
+        CX = C.matmul(X, run)
+    return X, CX, gram
+
+
+class _Columns:
+    """Products of tall matrices, cut into the same row bands whatever the number of threads."""
+
+    def __init__(self, bands: list[slice], run: Run) -> None:
+        self._bands = bands
+        self._run = run
+
+    def _each(self, work: Callable[[int, slice], None]) -> None:
+        self._run([lambda i=i, band=band: work(i, band) for i, band in enumerate(self._bands)])  # type: ignore[misc]
+
+    def inner(self, left: Array, right: Array) -> Array:
+        """leftᵀ right, the bands' parts added in order."""
+        parts: list[Array] = [np.empty(0)] * len(self._bands)
+
+        def work(i: int, band: slice) -> None:
+            parts[i] = left[band].T @ right[band]
+
+        self._each(work)
+        total = parts[0].copy()
+        for part in parts[1:]:
+            total += part
+        return total
+
+    def product(self, left: Array, small: Array) -> Array:
+        """Left times a small matrix."""
+        out = np.empty((len(left), small.shape[1]))
+        self.rotate(left, small, out)
+        return out
+
+    def rotate(self, left: Array, small: Array, out: Array) -> None:
+        """Left times a small matrix, into `out`, which may be columns of `left`."""
+
+        def work(_: int, band: slice) -> None:
+            out[band] = left[band] @ small
+
+        self._each(work)
+
+    def subtract(self, X: Array, basis: Array, coefficients: Array) -> Array:
+        """X − basis · coefficients."""
+        out = np.empty_like(X)
+
+        def work(_: int, band: slice) -> None:
+            out[band] = X[band] - basis[band] @ coefficients
+
+        self._each(work)
+        return out

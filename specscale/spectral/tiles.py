@@ -1,0 +1,103 @@
+"""A symmetric matrix held as the tiles of its lower triangle, in one flat buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["TILE", "TiledSymmetric", "tile_edges"]
+
+TILE = 1024
+
+Run = Callable[[Sequence[Callable[[], None]]], None]
+
+
+def tile_edges(d: int) -> list[int]:
+    """Cut d columns into tiles of nearly equal width, at most TILE; a matter of d alone, never of the threads."""
+    count = max(-(-d // TILE), min(4, d // 64), 1)
+    return [d * i // count for i in range(count + 1)]
+
+
+class TiledSymmetric:
+    """The lower-triangle tiles of a symmetric d × d matrix.
+
+    Half the memory of the square matrix, one array to write to a checkpoint, and independent pieces for the threads
+    that accumulate it and multiply by it.
+
+    Parameters
+    ----------
+    d : order of the matrix
+    buffer : (TiledSymmetric.size(d),) float64, zeros by default
+    """
+
+    def __init__(self, d: int, buffer: NDArray[np.float64] | None = None) -> None:
+        self.d = d
+        self.edges = tile_edges(d)
+        self.buffer = np.zeros(self.size(d)) if buffer is None else buffer
+        self._tiles: dict[tuple[int, int], NDArray[np.float64]] = {}
+        offset = 0
+        bounds = list(pairwise(self.edges))
+        for i, (a, b) in enumerate(bounds):
+            for j, (c, e) in enumerate(bounds[: i + 1]):
+                length = (b - a) * (e - c)
+                self._tiles[i, j] = self.buffer[offset : offset + length].reshape(b - a, e - c)
+                offset += length
+
+    @staticmethod
+    def size(d: int) -> int:
+        """Numbers in the buffer."""
+        widths = np.diff(tile_edges(d))
+        return int((widths.sum() ** 2 + (widths**2).sum()) // 2)
+
+    def tiles(self) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
+        """Yield the row range, the column range and the array of every tile, the full square ones first."""
+        for i, j in sorted(self._tiles, key=lambda ij: ij[0] == ij[1]):
+            yield slice(*self.edges[i : i + 2]), slice(*self.edges[j : j + 2]), self._tiles[i, j]
+
+    def mirror(self) -> None:
+        """Complete the diagonal tiles, of which only the lower triangle was accumulated."""
+        for i in range(len(self.edges) - 1):
+            tile = self._tiles[i, i]
+            tile[...] = np.tril(tile) + np.tril(tile, -1).T
+
+    def matmul(self, x: NDArray[np.float64], run: Run) -> NDArray[np.float64]:
+        """Multiply by x (d, k): the product (d, k), each range of rows a task of its own."""
+        y = np.empty_like(x)
+        count = len(self.edges) - 1
+        parts = [x[a:b] for a, b in pairwise(self.edges)]
+
+        def rows(i: int) -> None:
+            total = self._tiles[i, i] @ parts[i]
+            for j in range(i):
+                total += self._tiles[i, j] @ parts[j]
+            for j in range(i + 1, count):
+                total += self._tiles[j, i].T @ parts[j]
+            y[self.edges[i] : self.edges[i + 1]] = total
+
+        run([lambda i=i: rows(i) for i in range(count)])  # type: ignore[misc]
+        return y
+
+    def band(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Rows ``start:stop`` of the square matrix, (stop − start, d)."""
+        out = np.empty((stop - start, self.d))
+        for rows, columns, tile in self.tiles():
+            for down, across, values in ((rows, columns, tile), (columns, rows, tile.T)):
+                low, high = max(down.start, start), min(down.stop, stop)
+                if low < high:
+                    out[low - start : high - start, across] = values[low - down.start : high - down.start]
+        return out
+
+    def dense(self) -> NDArray[np.float64]:
+        """The square matrix, (d, d)."""
+        return self.band(0, self.d)
+
+    @classmethod
+    def from_dense(cls, matrix: NDArray[np.float64]) -> TiledSymmetric:
+        """Take the lower triangle of a symmetric matrix."""
+        tiled = cls(len(matrix))
+        for rows, columns, tile in tiled.tiles():
+            tile[...] = matrix[rows, columns]
+        return tiled

@@ -1,0 +1,313 @@
+"""Embeddings as the passes see them: rows that can be read in runs and one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zarr
+from numpy.typing import ArrayLike, NDArray
+
+from specscale.errors import ChangedError, InputError
+from specscale.stores.chunks import RowChunks
+from specscale.stores.layout import (
+    ATTRIBUTE,
+    CHUNK_ROWS,
+    FEATURES,
+    FORMAT,
+    NORMS,
+    ROWS,
+    chunk_digest,
+    features_digest,
+)
+
+__all__ = [
+    "ArrayEmbedding",
+    "Embedding",
+    "EmbeddingStore",
+    "Ids",
+    "chunk_runs",
+    "is_store",
+    "open_embedding",
+    "read_norms",
+]
+
+
+@dataclass(frozen=True)
+class Ids:
+    """The id column of an embedding: its name and a digest of its values in order."""
+
+    column: str
+    digest: str
+
+
+class Embedding(Protocol):
+    """n rows of p numbers. Rows are read in their own dtype; widening is the kernels' work."""
+
+    name: str
+    source: str
+    n: int
+    p: int
+    dtype: np.dtype[Any]
+    digest: str
+    ids: Ids | None
+
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return rows ``start:stop``, shape (stop − start, p)."""
+        ...
+
+    def norms(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return the Euclidean norms of rows ``start:stop``; NaN or infinite where a row is not finite."""
+        ...
+
+    def rows(self, indices: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table | None:
+        """Return the user's columns of some rows, or None where the embedding has none."""
+        ...
+
+    def check_unchanged(self) -> None:
+        """Raise ChangedError when the embedding is no longer the one that was opened."""
+        ...
+
+
+class EmbeddingStore:
+    """An embedding store on disk, as ``specscale ingest`` writes it.
+
+    Parameters
+    ----------
+    path : the store's Zarr group
+
+    Attributes
+    ----------
+    n, p : rows and dimensions
+    dtype : float16 or float32
+    digest : digest of the features
+    ids : the id column, or None
+    columns : names of the user's columns
+    zero_norm : rows without a direction
+    dropped : rows that ingest left out
+
+    Raises
+    ------
+    InputError
+        When `path` is not an embedding store, or one of a newer format.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path).rstrip("/")
+        group, attributes = _open_group(self.path)
+        self.name: str = attributes["name"]
+        self.source = self.path
+        self.n: int = attributes["n"]
+        self.p: int = attributes["p"]
+        self.dtype = np.dtype(attributes["dtype"])
+        self.digest: str = attributes["digest"]
+        ids = attributes["ids"]
+        self.ids = None if ids is None else Ids(ids["column"], ids["digest"])
+        self.columns: list[str] = list(attributes["columns"])
+        self.zero_norm: int = attributes["zero_norm"]
+        self.dropped: int = attributes["dropped"]
+        features, norms = group[FEATURES], group[NORMS]
+        if not (isinstance(features, zarr.Array) and isinstance(norms, zarr.Array)):
+            raise InputError(f"{self.path}: the store has lost its arrays: ingest the embedding again")
+        self._features = RowChunks(features)
+        self._norms = norms
+
+    @classmethod
+    def open(cls, path: str | Path) -> EmbeddingStore:
+        """Open the store at `path`."""
+        return cls(path)
+
+    def __repr__(self) -> str:
+        return f"<EmbeddingStore {self.path}: {self.n:,} × {self.p} {self.dtype}>"
+
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return rows ``start:stop``, shape (stop − start, p)."""
+        return self._features.read(start, stop, out)
+
+    def norms(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return the Euclidean norms of rows ``start:stop``."""
+        return np.asarray(self._norms[start:stop], dtype=np.float32)
+
+    def rows(self, indices: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table | None:
+        """Return the user's columns of some rows, in the order asked for; None where the store has none."""
+        if not self.columns:
+            return None
+        return take_rows(Path(self.path) / ROWS, indices, columns)
+
+    def id_column(self) -> pa.ChunkedArray:
+        """Return the ids of all rows.
+
+        Raises
+        ------
+        InputError
+            When the store has no ids.
+        """
+        if self.ids is None:
+            raise InputError(f"{self.path}: the store has no ids: ingest it again with --id COLUMN")
+        return pq.read_table(Path(self.path) / ROWS, columns=[self.ids.column]).column(0)
+
+    def check_unchanged(self) -> None:
+        """Raise ChangedError when the store at this path is no longer the one that was opened."""
+        try:
+            digest = _open_group(self.path)[1]["digest"]
+        except InputError as error:
+            raise ChangedError(f"{self.path}: the store went away during the work ({error})") from None
+        if digest != self.digest:
+            raise ChangedError(
+                f"{self.path}: the store changed during the work (digest {digest}, at first {self.digest}): "
+                "run the comparison again from the start with --overwrite"
+            )
+
+
+class ArrayEmbedding:
+    """A NumPy array or memory map taken as an embedding.
+
+    Parameters
+    ----------
+    array : (n, p) or (n, 1, p) floating
+    name : what to call it in results and messages
+
+    Raises
+    ------
+    InputError
+        When the array is not a two-dimensional array of floating-point numbers.
+    """
+
+    ids = None
+
+    def __init__(self, array: ArrayLike, name: str = "array") -> None:
+        values = array if isinstance(array, np.ndarray) else np.asarray(array)
+        if values.ndim == 3 and values.shape[1] == 1:
+            values = values[:, 0]
+        if values.ndim != 2 or 0 in values.shape:
+            raise InputError(f"{name}: an embedding is an array of shape (n, p), this one is {values.shape}")
+        if values.dtype.kind != "f":
+            raise InputError(f"{name}: an embedding holds floating-point numbers, not {values.dtype}: convert it")
+        self.name = name
+        self.source = name
+        self.n, self.p = values.shape
+        narrow = values.dtype.itemsize <= 4
+        self.dtype = np.dtype(f"=f{values.dtype.itemsize}") if narrow else np.dtype(np.float32)
+        self._values = values
+        self.digest = self._digest()
+
+    def _digest(self) -> str:
+        """The digest that a store of these rows would have."""
+        as_it_is = self._values.dtype == self.dtype and self._values.flags.c_contiguous
+        chunks = [
+            chunk_digest(self._values[start : start + CHUNK_ROWS] if as_it_is else self.read(start, stop))
+            for start, stop in chunk_runs(self.n)
+        ]
+        return features_digest(self.dtype.name, self.n, self.p, chunks)
+
+    def __repr__(self) -> str:
+        return f"<ArrayEmbedding {self.name}: {self.n:,} × {self.p} {self.dtype}>"
+
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return rows ``start:stop``, shape (stop − start, p)."""
+        if out is None:
+            out = np.empty((stop - start, self.p), dtype=self.dtype)
+        with np.errstate(over="ignore"):  # beyond float32 becomes an infinity, which the norms and kernels report
+            np.copyto(out, self._values[start:stop], casting="same_kind")
+        return out
+
+    def norms(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return the Euclidean norms of rows ``start:stop``; NaN or infinite where a row is not finite."""
+        return read_norms(self, start, stop)
+
+    def rows(self, indices: Sequence[int], columns: Sequence[str] | None = None) -> None:
+        """Return None: an array has no columns of the user's."""
+
+    def check_unchanged(self) -> None:
+        """Do nothing: the array is held by this process."""
+
+
+def chunk_runs(n: int) -> Iterator[tuple[int, int]]:
+    """The first and last row numbers of every chunk of n rows."""
+    for start in range(0, n, CHUNK_ROWS):
+        yield start, min(start + CHUNK_ROWS, n)
+
+
+def read_norms(embedding: Embedding, start: int, stop: int) -> NDArray[np.float32]:
+    """Compute the norms of some rows from the rows themselves, a few at a time."""
+    norms = np.empty(stop - start, dtype=np.float32)
+    for low in range(start, stop, 2048):
+        block = embedding.read(low, min(low + 2048, stop)).astype(np.float64)
+        norms[low - start : low - start + len(block)] = np.sqrt(np.einsum("ij,ij->i", block, block))
+    return norms
+
+
+def take_rows(path: Path, indices: Sequence[int], columns: Sequence[str] | None) -> pa.Table:
+    """Return rows of a Parquet file by their numbers, in the order asked for, row group by row group."""
+    wanted = np.asarray(indices, dtype=np.int64)
+    order = np.argsort(wanted, kind="stable")
+    with pq.ParquetFile(path) as file:
+        names = list(columns) if columns is not None else None
+        parts = [file.schema_arrow.empty_table().select(names or file.schema_arrow.names)]
+        start = 0
+        for group in range(file.num_row_groups):
+            stop = start + file.metadata.row_group(group).num_rows
+            inside = wanted[order[np.searchsorted(wanted, start, sorter=order) :]]
+            inside = inside[inside < stop]
+            if len(inside):
+                parts.append(file.read_row_group(group, columns=names).take(pa.array(inside - start)))
+            start = stop
+    found = pa.concat_tables(parts)
+    back = np.empty(len(wanted), dtype=np.int64)
+    back[order] = np.arange(len(wanted))
+    return found.take(pa.array(back))
+
+
+def is_store(path: str | Path) -> bool:
+    """Whether there is an embedding store at `path`."""
+    try:
+        _open_group(str(path))
+    except InputError:
+        return False
+    return True
+
+
+def open_embedding(embedding: str | Path | ArrayLike | Embedding, name: str = "array") -> Embedding:
+    """Open an embedding store, or take an array as an embedding.
+
+    Parameters
+    ----------
+    embedding : a path or URL of a store, an array (n, p), or an embedding, which is returned as it is
+    name : what to call an array
+
+    Returns
+    -------
+    Embedding
+
+    Raises
+    ------
+    InputError
+        When there is no embedding store at the path, or the array is not (n, p) floating.
+    """
+    if isinstance(embedding, (str, Path)):
+        return EmbeddingStore(embedding)
+    if hasattr(embedding, "check_unchanged"):
+        return embedding  # type: ignore[return-value]
+    return ArrayEmbedding(embedding, name)  # type: ignore[arg-type]
+
+
+def _open_group(path: str) -> tuple[zarr.Group, dict[str, Any]]:
+    try:
+        group = zarr.open_group(path, mode="r")
+    except FileNotFoundError:
+        if Path(path).exists():
+            raise InputError(f"{path}: not an embedding store: make one with `specscale ingest {path} STORE`") from None
+        raise InputError(f"{path}: no such embedding store") from None
+    except (ValueError, OSError, zarr.errors.BaseZarrError) as error:
+        raise InputError(f"{path}: cannot be opened as an embedding store: {error}") from None
+    attributes = group.attrs.asdict().get(ATTRIBUTE)
+    if not isinstance(attributes, dict):
+        raise InputError(f"{path}: a Zarr group, but not an embedding store: make one with `specscale ingest`")
+    if attributes.get("format") != FORMAT:
+        raise InputError(f"{path}: a store of format {attributes.get('format')}, this version reads format {FORMAT}")
+    return group, attributes
