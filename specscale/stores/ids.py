@@ -1,0 +1,88 @@
+"""Ids must be there and must be distinct."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from specscale.errors import InputError
+
+
+def check_ids(
+    column: str,
+    n: int,
+    arrays: Callable[[], Iterable[pa.ChunkedArray]],
+    locate: Callable[[int], str],
+) -> None:
+    """
+    Refuse ids that are missing or repeated.
+
+    Eight bytes a row are held: hashes of the ids. Only if two hashes are equal are the ids read again.
+
+    Parameters
+    ----------
+    column
+        Name of the column, for messages.
+    n
+        Rows.
+    arrays
+        Begins to read the column from its first row.
+    locate
+        Says where a row comes from.
+
+    Raises
+    ------
+    InputError
+        An id is null, two rows have the same id, or the column holds neither text nor integers.
+    """
+    hashes = np.empty(n, np.uint64)
+    row = 0
+    for array in arrays():
+        if not (
+            pa.types.is_integer(array.type) or pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
+        ):
+            raise InputError(f"{locate(0)}, column {column}: ids are text or integers, not {array.type}")
+        if array.null_count:
+            first = row + pc.index(pc.is_null(array), True).as_py()
+            raise InputError(f"{locate(first)}, column {column}: the id is missing; every row needs one")
+        hashes[row : row + len(array)] = _hash(array)
+        row += len(array)
+    ordered = np.sort(hashes)
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if repeated.size:
+        _name_duplicate(column, hashes, repeated, arrays(), locate)
+
+
+def _hash(array: pa.ChunkedArray) -> NDArray[np.uint64]:
+    if pa.types.is_integer(array.type):
+        integers: NDArray[np.uint64] = array.to_numpy().astype(np.uint64)  # distinct already
+        return integers
+    return pd.util.hash_array(array.to_numpy(), categorize=False)
+
+
+def _name_duplicate(
+    column: str,
+    hashes: NDArray[np.uint64],
+    repeated: NDArray[np.uint64],
+    arrays: Iterable[pa.ChunkedArray],
+    locate: Callable[[int], str],
+) -> None:
+    # Different ids with the same hash pass: a few among billions.
+    seen: dict[object, int] = {}
+    row = 0
+    for array in arrays:
+        for index in np.flatnonzero(np.isin(hashes[row : row + len(array)], repeated)):
+            value = array[int(index)].as_py()
+            here = row + int(index)
+            if value in seen:
+                raise InputError(
+                    f"column {column}: the id {value!r} is in two rows: {locate(seen[value])} and {locate(here)};"
+                    " ids must be distinct"
+                )
+            seen[value] = here
+        row += len(array)

@@ -1,0 +1,165 @@
+"""The samples' own columns from files beside the vectors: Parquet, CSV, JSON lines.
+
+The files may be cut differently from the vectors' files: rows are matched by their number over all files alone.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Protocol
+
+import pyarrow as pa
+
+from specscale.errors import InputError
+from specscale.stores.layout import CHUNK_ROWS
+from specscale.stores.sources.paths import expand, fingerprint, suffix
+from specscale.stores.tables import common_schema, open_parquet, parquet_rows, plain_schema
+from specscale.stores.text_tables import CsvTable, JsonLines
+
+_KINDS = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV", ".tsv": "CSV", ".jsonl": "JSON lines"}
+_SUFFIXES = {**_KINDS, ".ndjson": "JSON lines"}
+
+
+class TableFile(Protocol):
+    """One file of columns: its path, its number of rows, its schema, and the rows from any row on."""
+
+    path: str
+    n: int
+    schema: pa.Schema
+
+    def tables(self, schema: pa.Schema, start: int = 0) -> Iterator[pa.Table]:
+        """Yield the columns of `schema`, in its types, from row `start` on."""
+        ...
+
+
+class ParquetTable:
+    """
+    A Parquet file of columns.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    InputError
+        The file is not a Parquet file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with open_parquet(path) as file:
+            self.n: int = file.metadata.num_rows
+            self.schema = plain_schema(file.schema_arrow)
+
+    def tables(self, schema: pa.Schema, start: int = 0) -> Iterator[pa.Table]:
+        """Yield the columns of `schema`, in its types, from row `start` on."""
+        for batch in parquet_rows(self.path, schema.names, start, CHUNK_ROWS):
+            yield pa.Table.from_batches([batch]).select(schema.names).cast(schema)
+
+
+class Metadata:
+    """
+    Columns of one or several files, as one table that is never whole in memory.
+
+    Parameters
+    ----------
+    path
+        A file, a directory or a glob; of several files the natural order counts.
+
+    Attributes
+    ----------
+    n
+        Rows of all files.
+    schema
+        Columns, with types that hold in all files.
+    fingerprint
+        Changes when a file does.
+
+    Raises
+    ------
+    InputError
+        A file is missing or cannot be used, or the files do not go together.
+    """
+
+    def __init__(self, path: str) -> None:
+        paths = expand([path], _SUFFIXES, lambda _: False)
+        self._files = [_open(file) for file in paths]
+        kinds = {_SUFFIXES[suffix(file)]: file for file in reversed(paths)}
+        if len(kinds) > 1:
+            listing = ", ".join(f"{kind} ({file})" for kind, file in kinds.items())
+            raise InputError(f"{path}: files of several kinds: {listing}; give one kind")
+        filled = [file for file in self._files if file.n > 0] or self._files[:1]
+        self.path = path
+        self.n = sum(file.n for file in filled)
+        self.schema = _settled([(file.path, file.schema) for file in filled], "CSV" in kinds)
+        self.fingerprint = " ".join(fingerprint(file) for file in paths)
+        self._files = filled
+        self._starts = [0, *accumulate(file.n for file in filled)]
+
+    def tables(self, columns: Sequence[str] | None = None, start: int = 0) -> Iterator[pa.Table]:
+        """
+        Yield rows in order.
+
+        Parameters
+        ----------
+        columns
+            The columns wanted; all by default.
+        start
+            The first row.
+
+        Yields
+        ------
+        pyarrow.Table
+            A few rows each.
+        """
+        names = self.schema.names if columns is None else columns
+        schema = pa.schema([self.schema.field(name) for name in names])
+        for offset, file in zip(self._starts, self._files, strict=False):
+            if start < offset + file.n:
+                yield from file.tables(schema, max(start - offset, 0))
+
+    def locate(self, row: int) -> str:
+        """
+        Say where a row comes from.
+
+        Parameters
+        ----------
+        row
+            Row of all files, from 0.
+
+        Returns
+        -------
+        str
+            File and row of the file, from 0, a header not counted.
+        """
+        index = bisect.bisect_right(self._starts, row) - 1
+        return f"{self._files[index].path}, row {row - self._starts[index]}"
+
+
+def _open(path: str) -> TableFile:
+    kind = _SUFFIXES.get(suffix(path))
+    if kind == "Parquet":
+        return ParquetTable(path)
+    if kind == "CSV":
+        return CsvTable(path)
+    if kind == "JSON lines":
+        return JsonLines(path)
+    raise InputError(f"{path}: not a metadata file that can be read; these can: {', '.join(sorted(_SUFFIXES))}")
+
+
+def _settled(schemas: list[tuple[str, pa.Schema]], from_text: bool) -> pa.Schema:
+    if from_text:
+        # Numbers in one file and words in the next are text throughout: nothing else was said of their type.
+        words = {field.name for _, schema in schemas for field in schema if pa.types.is_string(field.type)}
+        schemas = [
+            (path, pa.schema([pa.field(f.name, pa.string() if f.name in words else f.type) for f in schema]))
+            for path, schema in schemas
+        ]
+    common = common_schema(schemas)
+    return pa.schema(
+        [pa.field(field.name, pa.string() if pa.types.is_null(field.type) else field.type) for field in common]
+    )

@@ -1,0 +1,203 @@
+"""CSV and JSON lines as streams of tables, with types that hold for the whole file.
+
+Readers that infer types from the first block fail, or change their minds, in a later one. Here the whole file is read
+once to settle types and to count rows, and a second time with these types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pc_csv
+import pyarrow.json as pc_json
+
+from specscale.errors import InputError
+from specscale.stores.sources.paths import suffix
+from specscale.stores.tables import one_line
+
+_BLOCK_BYTES = 8 << 20
+# A column holds numbers only if nothing is lost by it: "007", "+1" and 20-digit ids stay text.
+_INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
+_NUMBER = r"^-?((0|[1-9][0-9]{0,14})(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$"
+
+
+class CsvTable:
+    """
+    A CSV file with a header, or one separated by tabs (``.tsv``).
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    InputError
+        The file is not a CSV file with distinct column names.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            with self._open(pc_csv.ConvertOptions()) as reader:
+                names = reader.schema.names
+            repeated = sorted({name for name in names if names.count(name) > 1})
+            if repeated:
+                raise InputError(f"{path}: several columns are named {', '.join(repeated)}; rename them")
+            self.n, self.schema = self._settle(names)
+        except pa.ArrowException as error:
+            raise InputError(f"{path}: not a readable CSV file ({one_line(error)})") from error
+
+    def tables(self, schema: pa.Schema, start: int = 0) -> Iterator[pa.Table]:
+        """
+        Yield rows in order.
+
+        Parameters
+        ----------
+        schema
+            The columns wanted and their types.
+        start
+            The first row.
+
+        Yields
+        ------
+        pyarrow.Table
+            Non-empty tables.
+
+        Raises
+        ------
+        InputError
+            The file is damaged, or has changed.
+        """
+        options = pc_csv.ConvertOptions(
+            column_types=dict(zip(schema.names, schema.types, strict=True)), include_columns=schema.names
+        )
+        skip = start
+        try:
+            with self._open(options) as reader:
+                for batch in reader:
+                    rest = batch.slice(skip)
+                    skip = max(0, skip - batch.num_rows)
+                    if rest.num_rows:
+                        yield pa.Table.from_batches([rest])
+        except pa.ArrowException as error:
+            raise InputError(f"{self.path}: not a readable CSV file ({one_line(error)})") from error
+
+    def _open(self, convert: pc_csv.ConvertOptions) -> pc_csv.CSVStreamingReader:
+        return pc_csv.open_csv(
+            self.path,
+            pc_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
+            pc_csv.ParseOptions(delimiter="\t" if suffix(self.path) == ".tsv" else ",", newlines_in_values=True),
+            convert,
+        )
+
+    def _settle(self, names: list[str]) -> tuple[int, pa.Schema]:
+        nulls = pa.array(pc_csv.ConvertOptions().null_values)
+        patterns = {name: [(_INTEGER, pa.int64()), (_NUMBER, pa.float64())] for name in names}
+        filled = dict.fromkeys(names, False)
+        n = 0
+        with self._open(pc_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))) as reader:
+            for batch in reader:
+                n += batch.num_rows
+                for name in names:
+                    texts = batch.column(name)
+                    texts = texts.filter(pc.invert(pc.is_in(texts, nulls)))
+                    filled[name] |= len(texts) > 0
+                    patterns[name] = [
+                        (pattern, kind)
+                        for pattern, kind in patterns[name]
+                        if pc.all(pc.match_substring_regex(texts, pattern), min_count=0).as_py()
+                    ]
+        kinds = [
+            (patterns[name][0][1] if patterns[name] else pa.string()) if filled[name] else pa.null() for name in names
+        ]
+        return n, pa.schema(list(zip(names, kinds, strict=True)))
+
+
+class JsonLines:
+    """
+    A file of JSON objects, one a line.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    InputError
+        A line is not an object, or a field holds values of several kinds.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.n = 0
+        self.schema = pa.schema([])
+        for line, block in self._blocks():
+            table = self._parse(line, block, None)
+            schema = pa.schema([pa.field(field.name, _as_written(field.type)) for field in table.schema])
+            try:
+                self.schema = pa.unify_schemas([self.schema, schema], promote_options="permissive")
+            except pa.ArrowException as error:
+                raise InputError(
+                    f"{path}, after line {line}: a field holds another kind of value than before ({one_line(error)})"
+                ) from error
+            self.n += table.num_rows
+
+    def tables(self, schema: pa.Schema, start: int = 0) -> Iterator[pa.Table]:
+        """
+        Yield rows in order.
+
+        Parameters
+        ----------
+        schema
+            The columns wanted and their types.
+        start
+            The first row.
+
+        Yields
+        ------
+        pyarrow.Table
+            Non-empty tables; a field that a line does not have is null.
+
+        Raises
+        ------
+        InputError
+            The file is damaged, or has changed.
+        """
+        skip = start
+        for line, block in self._blocks():
+            table = self._parse(line, block, schema)
+            rest = table.slice(skip)
+            skip = max(0, skip - table.num_rows)
+            if rest.num_rows:
+                yield rest.select(schema.names)
+
+    def _blocks(self) -> Iterator[tuple[int, bytes]]:
+        line = 0
+        with open(self.path, "rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                block += file.readline()
+                if block.strip():
+                    yield line, block
+                line += block.count(b"\n")
+
+    def _parse(self, line: int, block: bytes, schema: pa.Schema | None) -> pa.Table:
+        try:
+            return pc_json.read_json(
+                BytesIO(block),
+                pc_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
+                pc_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore" if schema else "infer"),
+            )
+        except pa.ArrowException as error:
+            raise InputError(
+                f"{self.path}, after line {line}: expected one JSON object a line ({one_line(error)})"
+            ) from error
+
+
+def _as_written(kind: pa.DataType) -> pa.DataType:
+    # Text that looks like a date in one block need not in the next; text stays text.
+    return pa.string() if pa.types.is_timestamp(kind) else kind
