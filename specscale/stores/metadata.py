@@ -6,8 +6,9 @@ The files may be cut differently from the vectors' files: rows are matched by th
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Protocol
 
 import pyarrow as pa
@@ -17,9 +18,6 @@ from specscale.stores.layout import CHUNK_ROWS
 from specscale.stores.sources.paths import expand, fingerprint, suffix
 from specscale.stores.tables import common_schema, open_parquet, parquet_rows, plain_schema
 from specscale.stores.text_tables import CsvTable, JsonLines
-
-_KINDS = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV", ".tsv": "CSV", ".jsonl": "JSON lines"}
-_SUFFIXES = {**_KINDS, ".ndjson": "JSON lines"}
 
 
 class TableFile(Protocol):
@@ -61,6 +59,21 @@ class ParquetTable:
             yield pa.Table.from_batches([batch]).select(schema.names).cast(schema)
 
 
+_OPENERS: Mapping[str, Callable[[str], TableFile]] = MappingProxyType(
+    {"Parquet": ParquetTable, "CSV": CsvTable, "JSON lines": JsonLines}
+)
+_KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        ".parquet": "Parquet",
+        ".pq": "Parquet",
+        ".csv": "CSV",
+        ".tsv": "CSV",
+        ".jsonl": "JSON lines",
+        ".ndjson": "JSON lines",
+    }
+)
+
+
 class Metadata:
     """
     Columns of one or several files, as one table that is never whole in memory.
@@ -86,13 +99,13 @@ class Metadata:
     """
 
     def __init__(self, path: str) -> None:
-        paths = expand([path], _SUFFIXES, lambda _: False)
-        self._files = [_open(file) for file in paths]
-        kinds = {_SUFFIXES[suffix(file)]: file for file in reversed(paths)}
+        paths = expand([path], _KINDS, lambda _: False)
+        kinds = {_kind(file): file for file in reversed(paths)}
         if len(kinds) > 1:
             listing = ", ".join(f"{kind} ({file})" for kind, file in kinds.items())
             raise InputError(f"{path}: files of several kinds: {listing}; give one kind")
-        filled = [file for file in self._files if file.n > 0] or self._files[:1]
+        files = [_OPENERS[_kind(file)](file) for file in paths]
+        filled = [file for file in files if file.n > 0] or files[:1]
         self.path = path
         self.n = sum(file.n for file in filled)
         self.schema = _settled([(file.path, file.schema) for file in filled], "CSV" in kinds)
@@ -140,15 +153,11 @@ class Metadata:
         return f"{self._files[index].path}, row {row - self._starts[index]}"
 
 
-def _open(path: str) -> TableFile:
-    kind = _SUFFIXES.get(suffix(path))
-    if kind == "Parquet":
-        return ParquetTable(path)
-    if kind == "CSV":
-        return CsvTable(path)
-    if kind == "JSON lines":
-        return JsonLines(path)
-    raise InputError(f"{path}: not a metadata file that can be read; these can: {', '.join(sorted(_SUFFIXES))}")
+def _kind(path: str) -> str:
+    kind = _KINDS.get(suffix(path))
+    if kind is None:
+        raise InputError(f"{path}: not a metadata file that can be read; these can: {', '.join(sorted(_KINDS))}")
+    return kind
 
 
 def _settled(schemas: list[tuple[str, pa.Schema]], from_text: bool) -> pa.Schema:

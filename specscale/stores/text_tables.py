@@ -190,7 +190,9 @@ class JsonLines:
             return pc_json.read_json(
                 BytesIO(block),
                 pc_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
-                pc_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore" if schema else "infer"),
+                pc_json.ParseOptions(
+                    explicit_schema=schema, unexpected_field_behavior="infer" if schema is None else "ignore"
+                ),
             )
         except pa.ArrowException as error:
             raise InputError(

@@ -104,15 +104,14 @@ class ZarrShard:
 
 
 def _open(path: str) -> zarr.Array[Any]:
+    is_store = store_attributes(Path(path)) is not None
     try:
-        node = zarr.open(path, mode="r")
+        node = zarr.open(os.path.join(path, FEATURES) if is_store else path, mode="r")
     except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
         raise InputError(f"{path}: not a readable Zarr array ({one_line(error)})") from error
     if isinstance(node, zarr.Array):
         return node
     arrays = {name: array for name, array in node.arrays() if isinstance(array, zarr.Array)}
-    if store_attributes(Path(path)) is not None and FEATURES in arrays:
-        return arrays[FEATURES]
     matrices = [name for name, array in arrays.items() if array.ndim == 2]
     if len(matrices) != 1:
         listing = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no arrays"
