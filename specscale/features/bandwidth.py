@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale.cost import Cost
 from specscale.errors import OptionError
 
-__all__ = ["AUTO_TOP", "SAMPLE_ROWS", "Bandwidth", "Rule", "choose_bandwidth", "parse_rule", "top_eigenvalue"]
+__all__ = ["AUTO_TOP", "SAMPLE_ROWS", "Bandwidth", "Rule", "bandwidth_cost", "choose_bandwidth", "parse_rule", "top_eigenvalue"]
 
 SAMPLE_ROWS = 4096
 AUTO_TOP = 0.15
@@ -159,6 +160,11 @@ def top_eigenvalue(squares: NDArray[np.float32], sigma: float, start: NDArray[np
         if converged:
             break
     return value / len(squares)
+
+
+def bandwidth_cost(p: int, rows: int) -> Cost:
+    """State what choosing one bandwidth takes on a sample of `rows` rows of dimension p."""
+    return Cost("bandwidth", memory=8 * rows * rows + 24 * rows * p, operations=2.0 * rows**2 * (p + 100))
 
 
 def _square_distances(sample: NDArray[np.float32]) -> NDArray[np.float32]:

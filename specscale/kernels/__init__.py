@@ -25,6 +25,10 @@ class Kernels(Protocol):
     real: type[np.floating[Any]]
     """The floating type of features, tiles and scores."""
 
+    def warm_up(self) -> None:
+        """Compile every kernel, so that no pass waits for the compiler."""
+        ...
+
     def standardise(
         self, raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArray[Any], /
     ) -> int:

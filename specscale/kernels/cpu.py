@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from specscale.kernels.compiler import compiled
 
-__all__ = ["fourier", "gram_tile", "moments", "project", "real", "standardise"]
+__all__ = ["fourier", "gram_tile", "moments", "project", "real", "standardise", "warm_up"]
 
 real = np.float32
 
@@ -201,3 +201,14 @@ def moments(
 ) -> int:
     """See :meth:`specscale.kernels.Kernels.moments`."""
     return int(_moments(scores, above, below, sums, found))
+
+
+def warm_up() -> None:
+    """Compile every kernel on a few numbers."""
+    x = np.zeros((2, 2), dtype=np.float32)
+    out = np.zeros((2, 4), dtype=np.float32)
+    for raw in (x, x.astype(np.float16)):
+        standardise(raw, x[0], False, x)
+    fourier(x, x, out)
+    gram_tile(out, out, np.empty((4, 4), dtype=np.float32), np.zeros((4, 4)))
+    moments(x, x[0], x[0], np.empty((2, 2)), np.empty(4, dtype=np.int64))

@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["fourier", "gram_tile", "moments", "project", "real", "standardise"]
+__all__ = ["fourier", "gram_tile", "moments", "project", "real", "standardise", "warm_up"]
 
 real = np.float64
+
+
+def warm_up() -> None:
+    """Do nothing: NumPy is compiled."""
 
 
 def standardise(raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArray[Any]) -> int:

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale.cost import Cost
 from specscale.features.maps import FeatureMap
 from specscale.kernels import Kernels
-from specscale.passes.record import Accumulator, Pass, Task, feature_room, map_slice, slices
-from specscale.spectral.tiles import TiledSymmetric
+from specscale.passes.record import Accumulator, Pass, Task, feature_cost, feature_room, map_slice, slices
+from specscale.spectral.tiles import TiledSymmetric, tile_edges
 from specscale.stores.pairing import Block
 
-__all__ = ["covariance"]
+__all__ = ["covariance", "covariance_cost"]
 
 
 def covariance(maps: tuple[FeatureMap, ...], kernels: Kernels) -> Pass[NDArray[Any], TiledSymmetric]:
@@ -72,3 +73,27 @@ def covariance(maps: tuple[FeatureMap, ...], kernels: Kernels) -> Pass[NDArray[A
         return matrix
 
     return Pass("covariance", lambda: feature_room(kernels, maps), prepare, create, append, combine, finalize)
+
+
+def covariance_cost(maps: tuple[FeatureMap, ...], n_kept: int, read: int, spans: int, threads: int) -> Cost:
+    """State what the pass takes.
+
+    Parameters
+    ----------
+    maps : the feature map of each embedding
+    n_kept : rows that take part
+    read : bytes of the embeddings
+    spans : number of spans
+    threads : threads that compute
+    """
+    d = sum(one.dim for one in maps)
+    tiles = 8 * TiledSymmetric.size(d)
+    widest = int(np.diff(tile_edges(d)).max())
+    return Cost(
+        "covariance",
+        memory=2 * tiles + feature_cost(maps, threads) + threads * widest**2 * 4,
+        operations=n_kept * (d * (d + 1.0) + sum(one.operations for one in maps)),
+        sines=n_kept * sum(one.dim / 2 for one in maps if one.operations),
+        read=read,
+        disk=tiles * spans.bit_length(),
+    )

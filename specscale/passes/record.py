@@ -14,7 +14,7 @@ from specscale.features.maps import FeatureMap
 from specscale.kernels import Kernels
 from specscale.stores.pairing import Block
 
-__all__ = ["BLOCK_ROWS", "SLICE_ROWS", "Accumulator", "Pass", "Task", "map_slice", "slices"]
+__all__ = ["BLOCK_ROWS", "SLICE_ROWS", "Accumulator", "Pass", "Task", "feature_cost", "feature_room", "map_slice", "slices"]
 
 BLOCK_ROWS = 8192
 SLICE_ROWS = 1024  # rows of a block that one task maps to features; constants, so that products have the same bits
@@ -89,3 +89,11 @@ def map_slice(
 def feature_room(kernels: Kernels, maps: tuple[FeatureMap, ...]) -> NDArray[Any]:
     """Room for the features of one block, (BLOCK_ROWS, d)."""
     return np.empty((BLOCK_ROWS, sum(one.dim for one in maps)), dtype=kernels.real)
+
+
+def feature_cost(maps: tuple[FeatureMap, ...], threads: int) -> int:
+    """Bytes that mapping blocks takes: two rooms, each thread's standardised rows, and the frequencies."""
+    d = sum(one.dim for one in maps)
+    widest = max(one.p for one in maps)
+    frequencies = sum(one.operations // 2 for one in maps) * 12
+    return 2 * BLOCK_ROWS * d * 4 + threads * SLICE_ROWS * widest * 4 + frequencies

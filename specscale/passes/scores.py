@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale.cost import Cost
 from specscale.features.maps import FeatureMap
 from specscale.kernels import Kernels
-from specscale.passes.record import BLOCK_ROWS, Accumulator, Pass, Task, feature_room, map_slice, slices
+from specscale.passes.record import BLOCK_ROWS, Accumulator, Pass, Task, feature_cost, feature_room, map_slice, slices
 from specscale.stores.pairing import Block
 
-__all__ = ["ScoreSummary", "score"]
+__all__ = ["ScoreSummary", "score", "score_cost"]
 
 WriteScores = Callable[[int, NDArray[np.float32]], None]
 """Store the scores of whole chunks: the first row, and (rows, k) with NaN where a row does not take part."""
@@ -167,3 +168,29 @@ def _merge(total: Accumulator, tail: int, mode: int, rows: NDArray[np.int64], st
     order = np.lexsort((all_rows, -all_strengths))[: len(kept_rows)]
     kept_rows[: len(order)] = all_rows[order]
     kept_strengths[: len(order)] = all_strengths[order]
+
+
+def score_cost(
+    maps: tuple[FeatureMap, ...], n: int, n_kept: int, read: int, k: int, chunk_rows: int, threads: int
+) -> Cost:
+    """State what the pass takes for k modes; the other parameters as in `score`.
+
+    Parameters
+    ----------
+    maps : the feature map of each embedding
+    n, n_kept : rows, and rows that take part
+    read : bytes of the embeddings
+    k : modes
+    chunk_rows : rows of one chunk of scores
+    threads : threads that compute
+    """
+    d = sum(one.dim for one in maps)
+    lists = BLOCK_ROWS * k * 40  # the first block lists every entry, with its row, mode and value
+    return Cost(
+        "scores",
+        memory=feature_cost(maps, threads) + 2 * BLOCK_ROWS * k * 4 + 2 * min(n, chunk_rows) * k * 4 + lists,
+        operations=n_kept * (2.0 * d * k + sum(one.operations for one in maps)),
+        sines=n_kept * sum(one.dim / 2 for one in maps if one.operations),
+        read=read,
+        disk=n * k * 4,
+    )

@@ -13,11 +13,12 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from specscale.cost import Cost
 from specscale.errors import OptionError
-from specscale.spectral.krylov import block_krylov
+from specscale.spectral.krylov import BASIS_BLOCKS, block_krylov
 from specscale.spectral.tiles import Run, TiledSymmetric
 
-__all__ = ["LEAST_EIGENVALUE", "Modes", "difference_signs", "solve_difference"]
+__all__ = ["LEAST_EIGENVALUE", "Modes", "difference_signs", "solve_cost", "solve_difference"]
 
 LEAST_EIGENVALUE = 1e-5  # below it no |λ| is a result
 DROP = 1e-8  # directions of C below this share of its largest eigenvalue are dropped
@@ -93,11 +94,26 @@ def solve_difference(C: TiledSymmetric, d_a: int, eta: float, n_modes: int, run:
         raise OptionError(f"--modes must be at least 1, not {n_modes}")
     D = difference_signs(d_a, C.d - d_a, eta)
     block = 2 * n_modes + 10
-    if max(DENSE_ORDER, 6 * block) >= C.d:
+    if _is_small(C.d, block):
         values, z = _dense(C.dense(), D)
     else:
         values, z = block_krylov(C, D, n_modes, block, LEAST_EIGENVALUE, run)
     return _modes(C, D, d_a, eta, _leading(values, n_modes), z, run)
+
+
+def solve_cost(d: int, n_modes: int) -> Cost:
+    """State what `solve_difference` takes."""
+    block = 2 * n_modes + 10
+    tiles = 8 * TiledSymmetric.size(d)
+    if _is_small(d, block):
+        return Cost("solve", memory=tiles + 8 * 8 * d * d, operations=30.0 * d**3, disk=8 * d * d)
+    columns = 2 * (min(BASIS_BLOCKS * block, d) + block) + 8 * block + 4 * n_modes
+    return Cost("solve", memory=tiles + 8 * d * columns, operations=2.0 * 15 * block * d**2, disk=8 * d * d)
+
+
+def _is_small(d: int, block: int) -> bool:
+    """Whether the dense route is the shorter one."""
+    return d <= max(DENSE_ORDER, 6 * block)
 
 
 def _leading(values: NDArray[np.float64], n_modes: int) -> NDArray[np.int64]:

@@ -97,7 +97,7 @@ class TiledSymmetric:
     @classmethod
     def from_dense(cls, matrix: NDArray[np.float64]) -> TiledSymmetric:
         """Take the lower triangle of a symmetric matrix."""
-        tiled = cls(len(matrix))
+        tiled = cls(matrix.shape[0])
         for rows, columns, tile in tiled.tiles():
             tile[...] = matrix[rows, columns]
         return tiled

@@ -1,0 +1,50 @@
+"""specscale: which groups of samples one embedding model holds together and another does not.
+
+The public names are loaded when they are first used, so that importing the package takes no time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from specscale.comparison import compare, plan
+    from specscale.errors import SpecscaleError
+    from specscale.result import Mode, Result, open_result
+    from specscale.stores.embedding import EmbeddingStore, open_embedding
+    from specscale.stores.ingest import ingest
+
+__all__ = [
+    "EmbeddingStore",
+    "Mode",
+    "Result",
+    "SpecscaleError",
+    "compare",
+    "ingest",
+    "open_embedding",
+    "open_result",
+    "plan",
+]
+
+_HOMES = {
+    "EmbeddingStore": "specscale.stores.embedding",
+    "Mode": "specscale.result",
+    "Result": "specscale.result",
+    "SpecscaleError": "specscale.errors",
+    "compare": "specscale.comparison",
+    "ingest": "specscale.stores.ingest",
+    "open_embedding": "specscale.stores.embedding",
+    "open_result": "specscale.result",
+    "plan": "specscale.comparison",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'specscale' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,29 @@
+"""What a step of a run takes, stated before it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Cost"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one step.
+
+    Attributes
+    ----------
+    name : the step
+    memory : bytes held at its peak, above what the process holds before the run
+    operations : floating-point operations of its matrix products
+    sines : pairs of sine and cosine
+    read : bytes read from the embeddings
+    disk : bytes on disk when it ends, beyond those of other steps
+    """
+
+    name: str
+    memory: int
+    operations: float = 0.0
+    sines: float = 0.0
+    read: int = 0
+    disk: int = 0

@@ -1,0 +1,248 @@
+"""The result of a comparison, on disk and as an object."""
+
+from __future__ import annotations
+
+import html
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from specscale.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["SCHEMA", "Mode", "Result", "open_result"]
+
+SCHEMA = 1
+TAILS = ("+", "-")
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One mode: a group of samples that one embedding holds together more than the other.
+
+    Attributes
+    ----------
+    mode : its number in the result
+    grouped_by : "A" (λ > 0) or "B" (λ < 0)
+    eigenvalue : λ = a − η b
+    a, b : uᵀ K_A u / n and uᵀ K_B u / n
+    se : standard error of λ over samples of rows
+    effective_size : 1 / Σ u⁴, the effective number of samples in the mode
+    rayleigh, rayleigh_se, residual, certified : the certificate under the exact kernels; None without one
+    """
+
+    mode: int
+    grouped_by: str
+    eigenvalue: float
+    a: float
+    b: float
+    se: float
+    effective_size: float
+    rayleigh: float | None
+    rayleigh_se: float | None
+    residual: float | None
+    certified: bool | None
+    _result: Result
+
+    def top(self, count: int = 20, tail: str | None = None) -> pd.DataFrame:
+        """Return the members with the largest scores.
+
+        Parameters
+        ----------
+        count : members of each tail, at most as many as the result keeps
+        tail : "+" or "-" for one tail, None for both
+
+        Returns
+        -------
+        DataFrame
+            Columns mode, tail, rank, row, id and score; then the user's columns, where A's store can be read.
+        """
+        members = self._result.members()
+        chosen = (members["mode"] == self.mode) & (members["rank"] <= count)
+        if tail is not None:
+            chosen &= members["tail"] == tail
+        return self._result.described(members[chosen])
+
+
+class Result:
+    """The result of :func:`specscale.compare`, read from its directory as it is needed.
+
+    Parameters
+    ----------
+    path : the result directory
+
+    Attributes
+    ----------
+    path : the result directory
+    summary : what summary.json holds
+
+    Raises
+    ------
+    InputError
+        When there is no result at `path`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self.summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"{path}: no result of `specscale compare` here") from None
+        except ValueError as error:
+            raise InputError(f"{path}/summary.json: damaged ({error}): run the comparison again") from None
+        if self.summary.get("schema_version") != SCHEMA:
+            raise InputError(
+                f"{path}: a result of schema {self.summary.get('schema_version')}, this version reads {SCHEMA}"
+            )
+        self._arrays = zarr.open_group(str(self.path / "spec.zarr"), mode="r")
+        self._owned: Path | None = None
+        self._inputs: tuple[Any, Any] | None = None
+
+    @classmethod
+    def of(cls, path: Path, inputs: tuple[Any, Any], *, temporary: bool) -> Result:
+        """Open a result just computed, which remembers its inputs and, where its place is temporary, owns it."""
+        result = cls(path)
+        result._inputs = inputs
+        result._owned = path.parent if temporary else None
+        return result
+
+    def inputs(self) -> tuple[Any, Any]:
+        """Return what was compared: the inputs of this process, or the paths of an earlier one."""
+        if self._inputs is not None:
+            return self._inputs
+        return tuple(self.summary["inputs"][which]["source"] for which in "ab")  # type: ignore[return-value]
+
+    def __del__(self) -> None:
+        if getattr(self, "_owned", None) is not None:
+            shutil.rmtree(self._owned, ignore_errors=True)  # type: ignore[arg-type]
+
+    @property
+    def eigenvalues(self) -> NDArray[np.float64]:
+        """The eigenvalues λ, A's modes first and then B's, strongest first in each direction."""
+        return np.asarray(self._arrays["eigenvalues"][:])  # type: ignore[index]
+
+    @property
+    def modes(self) -> list[Mode]:
+        """The modes, in the order of the eigenvalues."""
+        return [Mode(**fields, _result=self) for fields in self.summary["modes"]]
+
+    @property
+    def scores(self) -> zarr.Array[Any]:
+        """The scores u, (n, modes) float32, as a Zarr array; NaN in rows that were not compared."""
+        return self._array("scores")
+
+    @property
+    def coefficients(self) -> zarr.Array[Any]:
+        """The modes in feature space, (d, modes) float64."""
+        return self._array("coefficients")
+
+    @property
+    def covariance(self) -> zarr.Array[Any]:
+        """C, (d, d) float64."""
+        return self._array("covariance")
+
+    @property
+    def spec_diff(self) -> float:
+        """SPEC-diff, max |λ|."""
+        return float(self.summary["spec_diff"])
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        array = self._arrays[name]
+        assert isinstance(array, zarr.Array)
+        return array
+
+    def members(self) -> pd.DataFrame:
+        """Return the top members of all modes: mode, tail, rank, row, id, score."""
+        import pandas as pd
+
+        return pd.read_parquet(self.path / "modes.parquet")
+
+    def described(self, members: pd.DataFrame) -> pd.DataFrame:
+        """Add the user's columns to some members, where A's store still is where it was."""
+        from specscale.stores.embedding import EmbeddingStore
+
+        members = members.reset_index(drop=True)
+        store = self.summary["inputs"]["a"]
+        try:
+            opened = EmbeddingStore(store["source"])
+        except InputError:
+            return members
+        if opened.digest != store["digest"] or not opened.columns:
+            return members
+        wanted = [name for name in opened.columns if opened.ids is None or name != opened.ids.column]
+        table = opened.rows(members["row"].to_list(), wanted)
+        return members if table is None else members.join(table.to_pandas(), rsuffix="_of_row")
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one line for each mode, without its members."""
+        import pandas as pd
+
+        columns = [name for name in Mode.__dataclass_fields__ if name != "_result"]
+        return pd.DataFrame(self.summary["modes"], columns=columns)
+
+    def with_eta(self, eta: float, out: str | Path | None = None) -> Result:
+        """Compare with another η, from the stored covariance and one more pass for the scores.
+
+        Parameters
+        ----------
+        eta : weight of B's kernel, ≥ 0
+        out : where to keep the new result; a temporary place by default
+
+        Returns
+        -------
+        Result
+            The same, bit for bit, as a fresh comparison with that η.
+
+        Raises
+        ------
+        ChangedError
+            When the embeddings are no longer those that were compared.
+        InputError
+            When they cannot be read any more, as arrays after the process that held them ended.
+        """
+        from specscale.comparison import compare_again
+
+        return compare_again(self, eta, out)
+
+    def __repr__(self) -> str:
+        inputs = self.summary["inputs"]
+        return (
+            f"<Result {self.path}: {inputs['a']['name']} against {inputs['b']['name']}, "
+            f"{len(self.summary['modes'])} modes, SPEC-diff {self.spec_diff:.4g}>"
+        )
+
+    def _repr_html_(self) -> str:
+        inputs = self.summary["inputs"]
+        names = {"A": inputs["a"]["name"], "B": inputs["b"]["name"]}
+        rows = "".join(
+            f"<tr><td>{m.mode}</td><td>{html.escape(names[m.grouped_by])}</td>"
+            f"<td>{m.eigenvalue:+.5f} ± {m.se:.5f}</td><td>{m.a:.5f}</td><td>{m.b:.5f}</td>"
+            f"<td>{m.effective_size:,.0f}</td></tr>"
+            for m in self.modes
+        )
+        return (
+            f"<p><b>{html.escape(names['A'])}</b> against <b>{html.escape(names['B'])}</b>: "
+            f"{self.summary['rows']['compared']:,} rows, SPEC-diff {self.spec_diff:.4g}</p>"
+            "<table><thead><tr><th>mode</th><th>grouped by</th><th>λ ± se</th><th>a</th><th>b</th>"
+            f"<th>effective size</th></tr></thead><tbody>{rows}</tbody></table>"
+        )
+
+
+def open_result(path: str | Path) -> Result:
+    """Open the result directory of an earlier comparison.
+
+    Raises
+    ------
+    InputError
+        When there is none at `path`.
+    """
+    return Result(path)
+
