@@ -16,7 +16,7 @@ import pyarrow as pa
 from specscale.errors import InputError
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.stores.sources.paths import expand, fingerprint, suffix
-from specscale.stores.tables import common_schema, open_parquet, parquet_rows, plain_schema
+from specscale.stores.tables import check_distinct, common_schema, open_parquet, parquet_rows, plain_schema
 from specscale.stores.text_tables import CsvTable, JsonLines
 
 
@@ -51,6 +51,7 @@ class ParquetTable:
         self.path = path
         with open_parquet(path) as file:
             self.n: int = file.metadata.num_rows
+            check_distinct(path, file.schema_arrow.names)
             self.schema = plain_schema(file.schema_arrow)
 
     def tables(self, schema: pa.Schema, start: int = 0) -> Iterator[pa.Table]:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from specscale.errors import InputError
 
-_PAGE_BUFFER = 1 << 20
+_PAGE_BUFFER = 64 << 10  # one for every column, and there may be thousands
 
 
 class RowCursor:
@@ -176,6 +176,27 @@ def common_schema(schemas: Sequence[tuple[str, pa.Schema]]) -> pa.Schema:
                 f"{path}: a column has another type than in the files before it ({one_line(error)})"
             ) from error
     return common
+
+
+def check_distinct(path: str, names: Sequence[str]) -> None:
+    """
+    Refuse columns that share a name.
+
+    Parameters
+    ----------
+    path
+        The file, for the message.
+    names
+        Its columns.
+
+    Raises
+    ------
+    InputError
+        A name occurs twice.
+    """
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"{path}: several columns are named {', '.join(repeated)}; rename them")
 
 
 def one_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ import pyarrow.json as pc_json
 
 from specscale.errors import InputError
 from specscale.stores.sources.paths import suffix
-from specscale.stores.tables import one_line
+from specscale.stores.tables import check_distinct, one_line
 
 _BLOCK_BYTES = 8 << 20
 # A column holds numbers only if nothing is lost by it: "007", "+1" and 20-digit ids stay text.
@@ -44,9 +44,7 @@ class CsvTable:
         try:
             with self._open(pc_csv.ConvertOptions()) as reader:
                 names = reader.schema.names
-            repeated = sorted({name for name in names if names.count(name) > 1})
-            if repeated:
-                raise InputError(f"{path}: several columns are named {', '.join(repeated)}; rename them")
+            check_distinct(path, names)
             self.n, self.schema = self._settle(names)
         except pa.ArrowException as error:
             raise InputError(f"{path}: not a readable CSV file ({one_line(error)})") from error

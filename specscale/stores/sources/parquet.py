@@ -15,7 +15,7 @@ from specscale.errors import InputError
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.stores.sources.base import Batch, Format, batch_rows
 from specscale.stores.sources.paths import fingerprint, natural_key, suffix
-from specscale.stores.tables import open_parquet, parquet_rows, plain_schema
+from specscale.stores.tables import check_distinct, open_parquet, parquet_rows, plain_schema
 
 
 class ParquetShard:
@@ -42,9 +42,7 @@ class ParquetShard:
         with open_parquet(path) as file:
             schema = file.schema_arrow
             self.n = file.metadata.num_rows
-            repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
-            if repeated:
-                raise InputError(f"{path}: several columns are named {', '.join(repeated)}; rename them")
+            check_distinct(path, schema.names)
             self._vector = _named(path, schema, vector) if vector is not None else _found(path, schema)
             self._is_list = _is_float_list(schema.field(self._vector[0]).type)
             types = [schema.field(name).type for name in self._vector]
@@ -80,7 +78,9 @@ class ParquetShard:
             return
         riders = self.schema.names if self.schema is not None else []
         low = start
-        for batch in parquet_rows(self.path, [*self._vector, *riders], start, batch_rows(self.p, self.dtype)):
+        # The decoder holds several times what it hands out.
+        step = max(1, batch_rows(self.p, self.dtype) // 4)
+        for batch in parquet_rows(self.path, [*self._vector, *riders], start, step):
             vectors, null = self._lists(batch, low) if self._is_list else self._wide(batch)
             columns = pa.Table.from_batches([batch.select(riders)]) if riders else None
             yield Batch(low, vectors, columns, self.path, null)
