@@ -250,9 +250,7 @@ def _copy(
     for batch in rows.batches(start):
         with np.errstate(over="ignore", invalid="ignore"):
             vectors = batch.vectors.astype(dtype, copy=False)
-        usable = np.isfinite(vectors).all(axis=1)
-        if batch.null is not None:
-            usable &= ~batch.null
+        usable = np.isfinite(vectors).all(axis=1)  # nulls read as NaN
         if on_bad == "error" and not usable.all():
             raise InputError(_complaint(rows, batch, vectors, int(np.argmin(usable))))
         writer.add(batch.start, vectors, columns_of(batch), usable)
