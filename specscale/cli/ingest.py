@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from specscale.cli.options import Json, OnBad, Quiet
 from specscale.cli.progress import row_progress
 
 if TYPE_CHECKING:
@@ -22,13 +23,6 @@ class Dtype(StrEnum):
 
     float16 = "float16"
     float32 = "float32"
-
-
-class OnBad(StrEnum):
-    """What to do with rows that cannot be used."""
-
-    error = "error"
-    drop = "drop"
 
 
 def ingest(
@@ -56,8 +50,8 @@ def ingest(
     ] = None,
     on_bad: Annotated[OnBad, typer.Option(help="Rows with NaN, infinity or float16 overflow.")] = OnBad.error,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the store if it exists.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and print no summary.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write an embedding store from files of vectors.
 
@@ -100,7 +94,7 @@ def ingest(
 def info(
     store: Annotated[str, typer.Argument(metavar="STORE", help="An embedding store.", show_default=False)],
     rows: Annotated[int, typer.Option(min=0, help="How many of the first rows to show.")] = 5,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Json = False,
 ) -> None:
     """Describe an embedding store: its attributes, its norms, its first rows."""
     from specscale.stores.embedding import EmbeddingStore

@@ -1,0 +1,121 @@
+"""Plans and results as text."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from specscale.result import Mode, Result
+    from specscale.runtime.plan import Machine, Plan
+
+_WIDEST = 160
+
+
+def print_plan(plan: Plan, machine: Machine) -> None:
+    """Print spans, memory, disk, operations and time."""
+    from specscale.runtime.plan import format_bytes
+
+    spans = plan.spans
+    seconds = plan.seconds(machine)
+    print(f"{plan.n:,} rows, {plan.n_kept:,} compared, feature dimension {plan.d:,}")
+    print(f"{len(spans)} span{'s' * (len(spans) > 1)} of up to {spans[0].stop - spans[0].start:,} rows")
+    print(f"this machine: {machine.gemm_rate / 1e9:,.0f} GFLOP/s on {machine.threads} threads, reads {format_bytes(machine.read_rate)}/s\n")
+    print(f"{'step':<12}{'memory':>10}{'disk':>10}{'read':>10}{'GFLOP':>10}{'seconds':>10}")
+    for step in plan.steps:
+        print(
+            f"{step.name:<12}{format_bytes(step.memory):>10}{format_bytes(step.disk):>10}{format_bytes(step.read):>10}"
+            f"{step.operations / 1e9:>10,.0f}{seconds[step.name]:>10.1f}"
+        )
+    print(
+        f"\npeak memory {format_bytes(plan.peak)} of {format_bytes(plan.memory)} allowed, "
+        f"disk {format_bytes(plan.disk)}, about {sum(seconds.values()):.0f} s"
+    )
+
+
+def print_overview(result: Result) -> None:
+    """Print a result's modes, a line each."""
+    print(_heading(result))
+    if not result.modes:
+        print("no mode: no |λ| exceeds 0.00001, the two embeddings hold the same groups together")
+        return
+    print(f"\n{'mode':>4}  {'grouped by':<10}  {'λ':>9} ± {'se':<8}  {'a':>8}  {'b':>8}  {'effective size':>14}")
+    for mode in result.modes:
+        print(
+            f"{mode.mode:>4}  {mode.grouped_by:<10}  {mode.eigenvalue:>+9.5f} ± {mode.se:<8.5f}  {mode.a:>8.5f}  "
+            f"{mode.b:>8.5f}  {mode.effective_size:>14,.0f}"
+        )
+    print(f"\nthe groups: specscale modes {result.path}")
+
+
+def print_modes(result: Result, top: int) -> None:
+    """Print a result's groups: each mode, then the top members of its tails."""
+    print(_heading(result))
+    if not result.modes:
+        print("no mode: no |λ| exceeds 0.00001, the two embeddings hold the same groups together")
+    names = _names(result)
+    members = result.described(result.members().query("rank <= @top"))
+    for mode in result.modes:
+        print(
+            f"\nmode {mode.mode}, grouped by {names[mode.grouped_by]} and not by "
+            f"{names['B' if mode.grouped_by == 'A' else 'A']}: λ {mode.eigenvalue:+.5f} ± {mode.se:.5f}, "
+            f"a {mode.a:.5f}, b {mode.b:.5f}, effective size {mode.effective_size:,.0f}"
+        )
+        for tail in "+-":
+            _print_members(members[(members["mode"] == mode.mode) & (members["tail"] == tail)])
+
+
+def modes_json(result: Result, top: int) -> dict[str, Any]:
+    """Return a result's groups as plain values."""
+    members = result.described(result.members().query("rank <= @top"))
+    return {
+        "a": result.summary["inputs"]["a"],
+        "b": result.summary["inputs"]["b"],
+        "spec_diff": result.spec_diff,
+        "modes": [{**_fields(mode), "members": _records(members[members["mode"] == mode.mode])} for mode in result.modes],
+    }
+
+
+def _fields(mode: Mode) -> dict[str, Any]:
+    return {name: value for name, value in vars(mode).items() if name != "_result"}
+
+
+def _records(members: pd.DataFrame) -> list[dict[str, Any]]:
+    records = members.drop(columns="mode").to_dict("records")
+    return [
+        {str(key): None if isinstance(value, float) and math.isnan(value) else value for key, value in record.items()}
+        for record in records
+    ]
+
+
+def _heading(result: Result) -> str:
+    names, rows = _names(result), result.summary["rows"]
+    left_out = rows["total"] - rows["compared"]
+    note = f" ({left_out:,} left out)" if left_out else ""
+    bandwidths = [one for one in result.summary["bandwidths"].values() if one]
+    sigma = f", σ {' and '.join(format(one['sigma'], '.4g') for one in bandwidths)}" if bandwidths else ""
+    return (
+        f"A = {names['A']}, B = {names['B']}: {rows['compared']:,} rows{note}, {result.summary['options']['kernel']} "
+        f"kernel{sigma}, {result.summary['maps']['features']} features of dimension "
+        f"{result.summary['maps']['dimension']:,}, SPEC-diff {result.spec_diff:.4f}"
+    )
+
+
+def _names(result: Result) -> dict[str, str]:
+    inputs = result.summary["inputs"]
+    return {"A": inputs["a"]["name"], "B": inputs["b"]["name"]}
+
+
+def _print_members(members: pd.DataFrame) -> None:
+    """Print one tail, a line each: rank, score, id or row, and the user's columns as far as they fit."""
+    width = min(shutil.get_terminal_size((120, 24)).columns, _WIDEST)
+    texts = [name for name in members.columns if name not in ("mode", "tail", "rank", "row", "id", "score")]
+    for record in members.to_dict("records"):
+        key = record["id"] if isinstance(record["id"], (str, int)) else f"row {record['row']}"
+        line = f"  {record['tail']}{record['rank']:<4} {record['score']:+.5f}  {key}"
+        rest = "  ".join(" ".join(str(record[name]).split()) for name in texts)
+        line = f"{line}  {rest}" if rest else line
+        print(line if len(line) <= width else line[: width - 1] + "…")
