@@ -1,0 +1,28 @@
+# Both commands do all their set-up: a virtual environment in .venv with the tested versions.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test lint bench clean
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+demo: .venv/.installed          ## compare two embeddings of real images and draw the groups
+	$(BIN)/specscale demo --overwrite
+
+test: .venv/.installed          ## run the tests
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed          ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.installed         ## measure what the README claims (needs torch for the peer)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv
