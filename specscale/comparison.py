@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from specscale.errors import ChangedError
 from specscale.options import Options
@@ -93,9 +93,7 @@ def compare(
         InputError, OptionError, PairingError, PlanError, ChangedError, ExistsError or ConvergenceError, each one line
         that names what is wrong and the remedy.
     """
-    options = Options(
-        kernel, sigma, eta, normalize, on_bad, sample, features, size, n_modes, top, seed, match, certify
-    )
+    options = Options(kernel, sigma, eta, normalize, on_bad, sample, features, size, n_modes, top, seed, match, certify)
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
             rows = pair_inputs(a, b, options, run.place.work)
@@ -131,7 +129,7 @@ def compare_again(result: Result, eta: float, out: str | Path | None = None) -> 
                 raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
         sized = sized_plan(rows, replace(options, size=result.summary["maps"]["size"]), None, run.pool.count)
         problem = pose(rows, options, sized.size, run.kernels, run.warn)
-        return _solved(run, problem, TiledSymmetric.from_dense(result.covariance), sized.plan, (a, b))
+        return _solved(run, problem, TiledSymmetric.from_dense(cast(Any, result.covariance)), sized.plan, (a, b))
 
 
 def _solved(run: Run, problem: Problem, C: TiledSymmetric, plan: Plan, inputs: tuple[Input, Input]) -> Result:

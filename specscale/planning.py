@@ -70,8 +70,10 @@ def sized_plan(rows: PairedRows, options: Options, memory: str | int | None, thr
     if chosen.peak > allowed:
         fitting = _largest_fitting(plan, wanted, allowed)
         if options.size is not None or not fitting:
-            remedy = f"--size {fitting} brings it under" if fitting else (
-                f"allow at least --memory {_megabytes(plan(_LEAST_SIZE).peak)}"
+            remedy = (
+                f"--size {fitting} brings it under"
+                if fitting
+                else (f"allow at least --memory {_megabytes(plan(_LEAST_SIZE).peak)}")
             )
             chosen.check_memory(remedy)
         return Sized(plan(fitting), fitting)

@@ -89,9 +89,7 @@ def pair_inputs(a: Input, b: Input, options: Options, work: Path) -> PairedRows:
     """
     first, second = (_opened(one, name, work) for one, name in ((a, "a"), (b, "b")))
     rows = pair(first, second, match=options.match, work=work)
-    return screen(
-        rows, directions=options.directions, on_bad=options.on_bad, sample=options.sample, seed=options.seed
-    )
+    return screen(rows, directions=options.directions, on_bad=options.on_bad, sample=options.sample, seed=options.seed)
 
 
 def _opened(given: Input, name: str, work: Path) -> Embedding:

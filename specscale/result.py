@@ -118,11 +118,12 @@ class Result:
         """Return what was compared: the inputs of this process, or the paths of an earlier one."""
         if self._inputs is not None:
             return self._inputs
-        return tuple(self.summary["inputs"][which]["source"] for which in "ab")  # type: ignore[return-value]
+        return tuple(self.summary["inputs"][which]["source"] for which in "ab")
 
     def __del__(self) -> None:
-        if getattr(self, "_owned", None) is not None:
-            shutil.rmtree(self._owned, ignore_errors=True)  # type: ignore[arg-type]
+        owned: Path | None = getattr(self, "_owned", None)  # absent where opening failed
+        if owned is not None:
+            shutil.rmtree(owned, ignore_errors=True)
 
     @property
     def eigenvalues(self) -> NDArray[np.float64]:
@@ -245,4 +246,3 @@ def open_result(path: str | Path) -> Result:
         When there is none at `path`.
     """
     return Result(path)
-

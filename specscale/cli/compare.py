@@ -39,6 +39,9 @@ def compare(
     """Find the groups of samples that one embedding holds together and the other does not."""
     from specscale.comparison import compare as run
 
+    answer = _answer(
+        kernel, sigma_a, sigma_b, eta, normalize, on_bad, sample, features, size, modes, top, seed, match, certify
+    )
     with run_progress(quiet or json) as progress:
         result = run(
             a,
@@ -49,9 +52,7 @@ def compare(
             resume=resume,
             overwrite=overwrite,
             progress=progress,
-            **_answer_options(
-                kernel, sigma_a, sigma_b, eta, normalize, on_bad, sample, features, size, modes, top, seed, match, certify
-            ),
+            **answer,
         )
     if json:
         print(json_text.dumps(result.summary, ensure_ascii=False))
@@ -85,15 +86,10 @@ def plan(
     """Print what a comparison would take: spans, memory, disk, operations and time. Nothing is run."""
     from specscale.comparison import plan as make
 
-    planned, machine = make(
-        a,
-        b,
-        memory=memory,
-        threads=threads,
-        **_answer_options(
-            kernel, sigma_a, sigma_b, eta, normalize, on_bad, sample, features, size, modes, top, seed, match, certify
-        ),
+    answer = _answer(
+        kernel, sigma_a, sigma_b, eta, normalize, on_bad, sample, features, size, modes, top, seed, match, certify
     )
+    planned, machine = make(a, b, memory=memory, threads=threads, **answer)
     if json:
         print(json_text.dumps({**planned.to_json(), "machine": vars(machine), "seconds": planned.seconds(machine)}))
     else:
@@ -121,7 +117,7 @@ def modes(
         print_modes(result, top)
 
 
-def _answer_options(
+def _answer(
     kernel: o.Kernel,
     sigma_a: str,
     sigma_b: str,

@@ -23,7 +23,10 @@ def print_plan(plan: Plan, machine: Machine) -> None:
     seconds = plan.seconds(machine)
     print(f"{plan.n:,} rows, {plan.n_kept:,} compared, feature dimension {plan.d:,}")
     print(f"{len(spans)} span{'s' * (len(spans) > 1)} of up to {spans[0].stop - spans[0].start:,} rows")
-    print(f"this machine: {machine.gemm_rate / 1e9:,.0f} GFLOP/s on {machine.threads} threads, reads {format_bytes(machine.read_rate)}/s\n")
+    print(
+        f"this machine: {machine.gemm_rate / 1e9:,.0f} GFLOP/s on {machine.threads} threads, "
+        f"reads {format_bytes(machine.read_rate)}/s\n"
+    )
     print(f"{'step':<12}{'memory':>10}{'disk':>10}{'read':>10}{'GFLOP':>10}{'seconds':>10}")
     for step in plan.steps:
         print(
@@ -75,7 +78,9 @@ def modes_json(result: Result, top: int) -> dict[str, Any]:
         "a": result.summary["inputs"]["a"],
         "b": result.summary["inputs"]["b"],
         "spec_diff": result.spec_diff,
-        "modes": [{**_fields(mode), "members": _records(members[members["mode"] == mode.mode])} for mode in result.modes],
+        "modes": [
+            {**_fields(mode), "members": _records(members[members["mode"] == mode.mode])} for mode in result.modes
+        ],
     }
 
 

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from specscale.cost import Cost
 from specscale.errors import OptionError
 
-__all__ = ["AUTO_TOP", "SAMPLE_ROWS", "Bandwidth", "Rule", "bandwidth_cost", "choose_bandwidth", "parse_rule", "top_eigenvalue"]
+__all__ = [
+    "AUTO_TOP",
+    "SAMPLE_ROWS",
+    "Bandwidth",
+    "Rule",
+    "bandwidth_cost",
+    "choose_bandwidth",
+    "parse_rule",
+    "top_eigenvalue",
+]
 
 SAMPLE_ROWS = 4096
 AUTO_TOP = 0.15
@@ -32,7 +41,8 @@ class Rule:
     value: float
 
     def __str__(self) -> str:
-        return {"number": f"{self.value:g}", "median": f"{self.value:g}*median", "top": f"top={self.value:g}"}[self.kind]
+        form = {"number": "{:g}", "median": "{:g}*median", "top": "top={:g}"}[self.kind]
+        return form.format(self.value)
 
 
 @dataclass(frozen=True)
@@ -102,7 +112,8 @@ def choose_bandwidth(rule: Rule, sample: NDArray[np.float32] | None, name: str) 
     squares = _square_distances(sample)
     median = _median_distance(squares)
     if median == 0:
-        return Bandwidth(1.0, str(rule), 1.0, f"{name}: all sampled rows are equal, so any bandwidth is the same: took 1")
+        warning = f"{name}: all sampled rows are equal, so any bandwidth is the same: took 1"
+        return Bandwidth(1.0, str(rule), 1.0, warning)
     start = np.full(len(sample), 1 / np.sqrt(len(sample)))
     if rule.kind == "median":
         sigma = rule.value * median

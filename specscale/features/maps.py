@@ -21,7 +21,10 @@ MAPS = {"gaussian": ("orthogonal", "fourier"), "cosine": ("linear",)}
 class FeatureMap(Protocol):
     """One embedding's φ: R^p → R^dim."""
 
-    p: int
+    @property
+    def p(self) -> int:
+        """Dimension of the embedding."""
+        ...
 
     @property
     def dim(self) -> int:
@@ -75,6 +78,7 @@ class FourierMap:
     def __post_init__(self) -> None:
         if not 0 < self.sigma < np.inf:
             raise OptionError(f"the bandwidth σ must be positive, not {self.sigma:g}")
+
     @property
     def dim(self) -> int:
         """Dimension of the feature space, 2m."""

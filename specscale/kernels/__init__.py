@@ -29,9 +29,7 @@ class Kernels(Protocol):
         """Compile every kernel, so that no pass waits for the compiler."""
         ...
 
-    def standardise(
-        self, raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArray[Any], /
-    ) -> int:
+    def standardise(self, raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArray[Any], /) -> int:
         """Write ``raw / ‖raw‖ − centre`` (or ``raw − centre``) row by row; the first bad row, or −1.
 
         Parameters

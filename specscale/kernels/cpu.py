@@ -35,8 +35,8 @@ _C1, _C2, _C3 = np.float32(4.166664568298827e-2), np.float32(-1.388731625493765e
 _HALF_SCALE = np.float32(2.0**112)  # moves the exponent bias of float16 (15) to that of float32 (127)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _bits_to_float32(typing_context: Any, bits: Any) -> Any:
+@intrinsic
+def _bits_to_float32(typing_context: Any, bits: Any = None) -> Any:
     """Read the bits of an unsigned 32-bit integer as a float32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -55,7 +55,7 @@ def _widen(bits: NDArray[np.uint16], out: NDArray[np.float32]) -> bool:
         largest = max(largest, magnitude)
         sign = (half & np.uint32(0x8000)) << np.uint32(16)
         out[j] = _bits_to_float32(sign | (magnitude << np.uint32(13))) * _HALF_SCALE
-    return largest < np.uint32(0x7C00)
+    return bool(largest < np.uint32(0x7C00))
 
 
 @compiled
@@ -65,7 +65,7 @@ def _copy(bits: NDArray[np.uint32], out: NDArray[np.float32]) -> bool:
     for j in range(bits.shape[0]):
         largest = max(largest, bits[j] & np.uint32(0x7FFFFFFF))
         out[j] = _bits_to_float32(bits[j])
-    return largest < np.uint32(0x7F800000)
+    return bool(largest < np.uint32(0x7F800000))
 
 
 def _square_norm(row: NDArray[np.float32]) -> np.float64:

@@ -22,7 +22,7 @@ def warm_up() -> None:
 def standardise(raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArray[Any]) -> int:
     """See :meth:`specscale.kernels.Kernels.standardise`."""
     x = raw.astype(np.float64)
-    good = np.isfinite(x).all(axis=1)
+    good = np.asarray(np.isfinite(x).all(axis=1))
     if unit:
         norms = np.linalg.norm(np.where(good[:, None], x, 0.0), axis=1)
         good &= norms > 0

@@ -14,7 +14,17 @@ from specscale.features.maps import FeatureMap
 from specscale.kernels import Kernels
 from specscale.stores.pairing import Block
 
-__all__ = ["BLOCK_ROWS", "SLICE_ROWS", "Accumulator", "Pass", "Task", "feature_cost", "feature_room", "map_slice", "slices"]
+__all__ = [
+    "BLOCK_ROWS",
+    "SLICE_ROWS",
+    "Accumulator",
+    "Pass",
+    "Task",
+    "feature_cost",
+    "feature_room",
+    "map_slice",
+    "slices",
+]
 
 BLOCK_ROWS = 8192
 SLICE_ROWS = 1024  # rows of a block that one task maps to features; constants, so that products have the same bits

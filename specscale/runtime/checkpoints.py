@@ -65,9 +65,9 @@ def _update(checksum: google_crc32c.Checksum, array: np.ndarray) -> None:
 class Tree:
     """The partial results of one pass.
 
-    The node (level, index) is the result of spans index · 2^level up to (index + 1) · 2^level. Two siblings become their
-    parent as soon as both exist, so the disk holds O(log spans) nodes, and what is added to what depends on the span
-    numbers alone.
+    The node (level, index) is the result of spans index · 2^level up to (index + 1) · 2^level. Two siblings become
+    their parent as soon as both exist, so the disk holds O(log spans) nodes, and what is added to what depends on the
+    span numbers alone.
 
     Parameters
     ----------

@@ -76,9 +76,7 @@ class LocalExecutor:
         notify(PassFinished(work.name, time.perf_counter() - began))
         return result
 
-    def _span(
-        self, work: Pass[Any, R], rows: PairedRows, span: Span, rooms: list[Any], notify: Notify
-    ) -> Accumulator:
+    def _span(self, work: Pass[Any, R], rows: PairedRows, span: Span, rooms: list[Any], notify: Notify) -> Accumulator:
         """Accumulate one span; each block is prepared while the one before it is appended."""
         total = work.create()
         before: tuple[Block, Any] | None = None
@@ -103,7 +101,8 @@ def _ahead(blocks: Iterator[Block]) -> Iterator[Block]:
     def put(item: Block | BaseException | None) -> None:
         while not stop.is_set():
             try:
-                return ready.put(item, timeout=0.1)
+                ready.put(item, timeout=0.1)
+                return
             except queue.Full:
                 continue
 

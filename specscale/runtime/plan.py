@@ -18,7 +18,16 @@ from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads
 from specscale.stores.pairing import PairedRows
 
-__all__ = ["Machine", "Plan", "available_memory", "calibrate", "format_bytes", "parse_bytes", "peak_memory", "resident_memory"]
+__all__ = [
+    "Machine",
+    "Plan",
+    "available_memory",
+    "calibrate",
+    "format_bytes",
+    "parse_bytes",
+    "peak_memory",
+    "resident_memory",
+]
 
 SINE_SECONDS = 0.5e-9  # of one pair on one core, by the compiled kernel
 EFFICIENCY = 0.85  # of the gemm rate that a pass reaches
@@ -53,7 +62,7 @@ class Plan:
     steps : what each step costs
     base : bytes the process holds before the run
     memory : bytes it may hold
-    solve_threads : threads of BLAS in the solve; tasks of single-threaded BLAS, so that the bits do not depend on them
+    solve_threads : threads of BLAS in each task of the solve; one, so that the bits do not depend on the machine's
     """
 
     n: int
@@ -132,7 +141,7 @@ def calibrate(rows: PairedRows, threads: Threads) -> Machine:
     size = 1024
     left = np.ones((size, size), dtype=np.float32)
     outs = [np.empty_like(left) for _ in range(threads.count)]
-    tasks = [lambda out=out: np.matmul(left, left, out=out) for out in outs]  # type: ignore[misc]
+    tasks = [lambda out=out: np.matmul(left, left, out=out) for out in outs]
     threads.run(tasks)
     began = time.perf_counter()
     rounds = 0

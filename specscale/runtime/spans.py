@@ -23,7 +23,8 @@ def cut_spans(n: int, d: int, chunk_rows: int) -> list[Span]:
     """Cut n rows into spans whose length depends on d alone.
 
     Never on n, the memory, the device or the number of workers: the partial results of the spans are combined in a
-    fixed tree, so the answer has the same bits wherever it is computed, and old spans stay valid when rows are appended.
+    fixed tree, so the answer has the same bits wherever it is computed, and old spans stay valid when rows are
+    appended.
 
     Parameters
     ----------

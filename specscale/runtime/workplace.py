@@ -68,8 +68,8 @@ class Workplace:
             differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
             key = differing[0]
             raise ChangedError(
-                f"{self.work} was begun with {key} {_short(before.get(key))}, now it is {_short(now.get(key))}: --resume "
-                "needs the options and inputs of the interrupted run; to start afresh give --overwrite without --resume"
+                f"{self.work} was begun with {key} {_short(before.get(key))}, now it is {_short(now.get(key))}: "
+                "--resume needs the options and inputs of the interrupted run; to start afresh give --overwrite alone"
             )
         temporary = path.with_suffix(".new")
         temporary.write_text(text, encoding="utf-8")

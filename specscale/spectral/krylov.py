@@ -22,14 +22,12 @@ BAND = 1024
 Array = NDArray[np.float64]
 
 
-def block_krylov(
-    C: TiledSymmetric, D: Array, n_modes: int, block: int, least: float, run: Run
-) -> tuple[Array, Array]:
+def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: float, run: Run) -> tuple[Array, Array]:
     """Find the leading eigenpairs of D C at both ends.
 
-    The basis V is C-orthonormal and W = C V is kept beside it, so each step costs one product with C, and the projected
-    operator is Wᵀ D W. The residual of a Ritz pair follows from the next block alone, as in a Lanczos recurrence; a basis
-    that grows too long is restarted from its best Ritz vectors (thick restart: Wu and Simon 2000).
+    The basis V is C-orthonormal and W = C V is kept beside it, so the projected operator is Wᵀ D W. The residual of a
+    Ritz pair follows from the next block alone, as in a Lanczos recurrence; a basis that grows too long is restarted
+    from its best Ritz vectors (thick restart: Wu and Simon 2000).
 
     Parameters
     ----------
@@ -86,8 +84,8 @@ def block_krylov(
         size, last = new.stop, new
     if worst > 1:
         raise ConvergenceError(
-            f"the eigensolver did not converge: after {MAX_BLOCKS} blocks a residual is {worst:.1e} times its tolerance; "
-            "ask for fewer --modes, or for more so that no cluster of equal eigenvalues is cut"
+            f"the eigensolver did not converge: after {MAX_BLOCKS} blocks a residual is {worst:.1e} times its "
+            "tolerance; ask for fewer --modes, or for more so that no cluster of equal eigenvalues is cut"
         )
     vectors = np.empty((d, size))
     columns.rotate(V[:, :size], y, vectors)

@@ -20,7 +20,8 @@ class RowChunks:
     """The rows of a 2-D Zarr array whose chunks hold whole rows.
 
     An uncompressed local chunk is a plain file, and the rows asked for are read straight into place; any other chunk
-    goes through zarr, which decodes whole chunks, and the last one is kept because the next run of rows is mostly in it.
+    goes through zarr, which decodes whole chunks, and the last one is kept because the next run of rows is mostly in
+    it.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ class RowChunks:
     def _read_file(self, index: int, offset: int, into: NDArray[Any]) -> None:
         assert self._folder is not None
         path = self._folder / str(index) / "0"
-        view = memoryview(into).cast("B")
+        view = into.reshape(-1).view(np.uint8).data
         try:
             with path.open("rb", buffering=0) as file:
                 file.seek(offset * into.shape[1] * into.itemsize)

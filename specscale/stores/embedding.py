@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -178,8 +178,6 @@ class ArrayEmbedding:
         When the array is not a two-dimensional array of floating-point numbers.
     """
 
-    ids = None
-
     def __init__(self, array: ArrayLike, name: str = "array") -> None:
         values = array if isinstance(array, np.ndarray) else np.asarray(array)
         if values.ndim == 3 and values.shape[1] == 1:
@@ -190,6 +188,7 @@ class ArrayEmbedding:
             raise InputError(f"{name}: an embedding holds floating-point numbers, not {values.dtype}: convert it")
         self.name = name
         self.source = name
+        self.ids: Ids | None = None
         self.n, self.p = values.shape
         narrow = values.dtype.itemsize <= 4
         self.dtype = np.dtype(f"=f{values.dtype.itemsize}") if narrow else np.dtype(np.float32)
@@ -292,8 +291,8 @@ def open_embedding(embedding: str | Path | ArrayLike | Embedding, name: str = "a
     if isinstance(embedding, (str, Path)):
         return EmbeddingStore(embedding)
     if hasattr(embedding, "check_unchanged"):
-        return embedding  # type: ignore[return-value]
-    return ArrayEmbedding(embedding, name)  # type: ignore[arg-type]
+        return cast(Embedding, embedding)
+    return ArrayEmbedding(cast(ArrayLike, embedding), name)
 
 
 def _open_group(path: str) -> tuple[zarr.Group, dict[str, Any]]:

@@ -252,7 +252,7 @@ class _Reordered:
             out = np.empty((stop - start, self.p), dtype=self.dtype)
         with self._path.open("rb", buffering=0) as file:
             file.seek(start * self._row_bytes)
-            view = memoryview(out).cast("B")
+            view = out.reshape(-1).view(np.uint8).data
             done = 0
             while done < len(view):
                 count = file.readinto(view[done:])
