@@ -25,6 +25,7 @@ __all__ = [
 SAMPLE_ROWS = 4096
 AUTO_TOP = 0.15
 _TILE = 512
+_ROUNDING = 1e-6  # of the squared lengths: squared distances below it are what rounding leaves of equal rows
 
 
 @dataclass(frozen=True)
@@ -179,24 +180,28 @@ def bandwidth_cost(p: int, rows: int) -> Cost:
 
 
 def _square_distances(sample: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squared distances of all pairs; those of equal rows are zero, not the rounding of the products."""
     x = sample - sample.mean(axis=0)
     lengths = np.einsum("ij,ij->i", x, x, dtype=np.float64).astype(np.float32)
     squares = np.asarray(x @ x.T)
     for low in range(0, len(squares), _TILE):
         tile = squares[low : low + _TILE]
+        both = lengths[low : low + _TILE, None] + lengths
         tile *= -2
-        tile += lengths
-        tile += lengths[low : low + _TILE, None]
-        np.maximum(tile, 0, out=tile)
+        tile += both
+        tile[tile <= _ROUNDING * both] = 0
     np.fill_diagonal(squares, 0)
     return squares
 
 
 def _median_distance(squares: NDArray[np.float32]) -> float:
-    """Median distance of two distinct rows of the sample; of those apart when most coincide; 0 when all do."""
-    thin = squares[:: max(1, len(squares) // 1024)]
-    above_noise = thin > 1e-6 * float(thin.max())
-    if not above_noise.any():
+    """Median distance of two rows of the sample; of those apart when most coincide; 0 when all do."""
+    step = max(1, len(squares) // 1024)
+    thin = np.sqrt(squares[::step])
+    others = np.ones(thin.shape, dtype=np.bool_)
+    others[np.arange(len(thin)), step * np.arange(len(thin))] = False
+    distances = thin[others]
+    apart = distances[distances > 0]
+    if not apart.size:
         return 0.0
-    median = float(np.sqrt(np.median(thin)))
-    return median if median > 0 else float(np.sqrt(np.median(thin[above_noise])))
+    return float(np.median(distances)) or float(np.median(apart))

@@ -26,8 +26,11 @@ def standardise(raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArra
     if unit:
         norms = np.linalg.norm(np.where(good[:, None], x, 0.0), axis=1)
         good &= norms > 0
-        x /= np.where(good, norms, 1.0)[:, None]
-    np.subtract(x, centre, out=out)
+        norms = np.where(good, norms, 1.0)
+    else:
+        norms = np.ones(len(x))
+    with np.errstate(invalid="ignore"):  # signalling NaNs, in rows that are found bad
+        np.subtract(x / norms[:, None], centre, out=out)
     return -1 if good.all() else int(np.argmin(good))
 
 

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import settings
+from numpy.typing import NDArray
+
+from specscale.runtime.threads import single_threaded_blas
+
+settings.register_profile("specscale", deadline=None, max_examples=30, derandomize=True)
+settings.load_profile("specscale")
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+Pair = tuple[NDArray[Any], NDArray[Any]]
+
+
+def structured(n: int, p_a: int = 12, p_b: int = 9, seed: int = 0, dtype: str = "float32") -> Pair:
+    """Two embeddings of the same n samples, in groups of unequal sizes of which each sees only some.
+
+    Groups 0 to 2 are apart in A and lie on one another in B, groups 3 and 4 the other way round, the rest is spread
+    in both.
+    """
+    generator = np.random.default_rng(seed)
+    group = generator.choice(6, size=n, p=[0.22, 0.15, 0.09, 0.18, 0.11, 0.25])
+    a = generator.normal(size=(n, p_a)) * np.where(group < 3, 0.15, 1.2)[:, None]
+    b = generator.normal(size=(n, p_b)) * np.where((group == 3) | (group == 4), 0.15, 1.2)[:, None]
+    a += 2 * generator.normal(size=(6, p_a))[group] * (group < 3)[:, None]
+    b += 2 * generator.normal(size=(6, p_b))[group] * ((group == 3) | (group == 4))[:, None]
+    return a.astype(dtype), b.astype(dtype)
+
+
+@pytest.fixture
+def pair() -> Pair:
+    return structured(700)
+
+
+@pytest.fixture(scope="session")
+def make_pair() -> Callable[..., Pair]:
+    return structured
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> Callable[..., Path]:
+    """Write an embedding store from an array: ``make_store("a", array, ids=…, columns={…})``."""
+    from specscale.stores.ingest import ingest
+
+    def make(
+        name: str,
+        array: NDArray[Any],
+        ids: Sequence[Any] | None = None,
+        columns: dict[str, Sequence[Any]] | None = None,
+        **options: Any,
+    ) -> Path:
+        source, store = tmp_path / f"{name}.npy", tmp_path / f"{name}.zarr"
+        np.save(source, array)
+        table = {**({} if ids is None else {"key": ids}), **(columns or {})}
+        if table:
+            pq.write_table(pa.table(table), tmp_path / f"{name}.parquet")
+            options["metadata"] = str(tmp_path / f"{name}.parquet")
+        if ids is not None:
+            options["id_column"] = "key"
+        ingest(str(source), str(store), **options)
+        return store
+
+    return make
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run Python code in a process of its own, with the test's folder as its working directory."""
+
+    def run(code: str, *arguments: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONWARNINGS": "error::RuntimeWarning"},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture
+def run_cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line in a process of its own: ``run_cli("compare", "a.zarr", "b.zarr", "-o", "out")``."""
+
+    def run(*arguments: str | Path, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "specscale", *map(str, arguments)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture
+def one_blas_thread() -> Any:
+    """Keep BLAS to one thread, as a run does."""
+    with single_threaded_blas():
+        yield
+
+
+@pytest.fixture
+def wordnet() -> tuple[Path, ...]:
+    """The vectors of WordNet's definitions under two models, where they are at hand."""
+    found = tuple(sorted((DATA / "wordnet").glob("*.npy")))
+    if len(found) < 2:
+        pytest.skip("the WordNet vectors are not here")
+    return found
