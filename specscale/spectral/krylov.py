@@ -62,6 +62,8 @@ def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: f
     worst = np.inf
     for count in range(MAX_BLOCKS):
         X, CX, gram = _orthonormalise(C, X, V[:, :size], W[:, :size], columns, run)
+        if size + X.shape[1] == 0:
+            return np.empty(0), np.empty((d, 0))
         full = size + X.shape[1] > capacity - block
         if X.shape[1] == 0 or (count >= 3 and (count % 2 == 1 or full)):
             values, y = scipy.linalg.eigh(T[:size, :size], driver="evd")
@@ -93,12 +95,16 @@ def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: f
 
 
 def _furthest(values: Array, residuals: Array, n_modes: int, least: float) -> float:
-    """The largest residual among the wanted modes, as a multiple of what is allowed."""
-    order = np.argsort(values)
-    wanted = np.unique(np.r_[order[:n_modes], order[-n_modes:]])
-    scale = np.abs(values).max(initial=0.0)
-    allowed = np.where(np.abs(values) > least, max(TOLERANCE * scale, 1e-13), 0.1 * least)
-    return float((residuals[wanted] / allowed[wanted]).max(initial=0.0))
+    """The largest residual among the wanted modes of both ends, as a multiple of what is allowed."""
+    tight = max(TOLERANCE * np.abs(values).max(initial=0.0), 1e-13)
+    worst = 0.0
+    for outward in (values, -values):
+        end = np.argsort(outward)[-n_modes:]
+        # What is no result at this end, as all that lies on the other side of zero, only needs to be known for that.
+        enough = 0.1 * np.maximum(least, -outward[end])
+        allowed = np.where(outward[end] > least, tight, enough)
+        worst = max(worst, float((residuals[end] / allowed).max(initial=0.0)))
+    return worst
 
 
 def _orthonormalise(
