@@ -12,6 +12,7 @@ import sys
 import typer
 
 from specscale.cli.compare import compare, modes, plan
+from specscale.cli.demo import demo
 from specscale.cli.ingest import info, ingest
 from specscale.errors import SpecscaleError
 
@@ -28,6 +29,7 @@ app.command()(info)
 app.command()(compare)
 app.command()(plan)
 app.command()(modes)
+app.command()(demo)
 
 
 def main() -> None:

@@ -1,0 +1,164 @@
+"""Handwritten digits: raw pixels against the directions of their strokes."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specscale.demo.montage import Section, Strip, montage
+from specscale.demo.place import Demo
+from specscale.result import Mode, Result
+
+__all__ = ["MONTAGE", "gradient_histograms", "run_digits"]
+
+MONTAGE = "montage.png"
+_NAMES = {"A": "pixels", "B": "gradients"}
+# A digit has a tenth of the rows: a kernel with a top eigenvalue below that sees groups smaller than a digit.
+_SIGMA = "top=0.06"
+_IMAGES = 16  # members in a row of the picture
+_ROWS = 6  # rows of the picture for each direction
+_CONTRAST = 1.5  # how much more alike one embedding must find the members of a tail that is shown
+
+
+def run_digits(demo: Demo, *, seed: int = 0) -> Result:
+    """Compare two embeddings of scikit-learn's 1,797 digits and draw what each groups.
+
+    A holds the 64 grey values of each 8 × 8 image; B the directions of the edges at each height, wherever they lie from
+    left to right.
+
+    Parameters
+    ----------
+    demo : where to write, and how to report
+    seed : seed of the comparison
+
+    Returns
+    -------
+    Result
+        In ``OUT/digits.spec``; the stores ``pixels.zarr`` and ``gradients.zarr`` and the picture ``montage.png`` lie
+        beside it.
+
+    Raises
+    ------
+    SpecscaleError
+        As :func:`specscale.ingest` and :func:`specscale.compare`.
+    """
+    from sklearn.datasets import load_digits
+
+    demo.begin()
+    digits = load_digits()
+    images = (digits.images / 16).astype(np.float32)
+    labels = digits.target
+    metadata = demo.out / "digits.csv"
+    with metadata.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["label"])
+        table.writerows([int(label)] for label in labels)
+    stores = []
+    for name, vectors in (("pixels", images.reshape(len(images), -1)), ("gradients", gradient_histograms(images))):
+        np.save(demo.out / f"{name}.npy", vectors)
+        stores.append(demo.store(demo.out / f"{name}.npy", metadata, name))
+    result = demo.compare(stores[0], stores[1], "digits", sigma=(_SIGMA, _SIGMA), n_modes=6, seed=seed)
+    draw(result, images, demo.out / MONTAGE)
+    demo.say(f"{demo.out / MONTAGE}: the strongest members of the leading modes")
+    return result
+
+
+def gradient_histograms(images: NDArray[np.float32], bands: int = 4, bins: int = 8) -> NDArray[np.float32]:
+    """How much edge of each direction an image has at each height: a histogram of oriented gradients.
+
+    Source: Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR 2005, with cells as wide as
+    the image, signed directions, each gradient shared between the two nearest, and the square root of the shares.
+
+    Parameters
+    ----------
+    images : (n, height, width) grey values
+    bands : horizontal cells
+    bins : directions
+
+    Returns
+    -------
+    (n, bands * bins) float32, rows of unit norm
+    """
+    n, height, _ = images.shape
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
+    gx = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
+    gy = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
+    strength = np.hypot(gx, gy)
+    position = np.arctan2(gy, gx) / (2 * np.pi) * bins
+    below = np.floor(position)
+    image = np.arange(n)[:, None, None]
+    band = (np.arange(height) * bands // height)[None, :, None]
+    histogram = np.zeros((n, bands, bins))
+    for direction, share in ((below, below + 1 - position), (below + 1, position - below)):
+        np.add.at(histogram, (image, band, direction.astype(int) % bins), strength * share)
+    rows = histogram.reshape(n, -1)
+    return np.asarray(np.sqrt(rows / rows.sum(axis=1, keepdims=True)), dtype=np.float32)
+
+
+def draw(result: Result, images: NDArray[np.float32], path: Path) -> None:
+    """Draw the members of the leading modes of each direction, with what the two kernels say of them.
+
+    Parameters
+    ----------
+    result : a comparison of the digits
+    images : (n, 8, 8) grey values from 0 to 1, ink is 1
+    path : PNG file to write
+    """
+    embeddings = {which: np.load(result.path.parent / f"{name}.npy") for which, name in _NAMES.items()}
+    sigmas = {which: result.summary["bandwidths"][which.lower()]["sigma"] for which in _NAMES}
+    sections = []
+    for which, other in (("A", "B"), ("B", "A")):
+        strips: list[Strip] = []
+        for mode in (mode for mode in result.modes if mode.grouped_by == which):
+            tails = []
+            for tail in "+-":
+                members = mode.top(_IMAGES, tail)
+                rows = members["row"].to_numpy()
+                bars = {_NAMES[one]: _mean_kernel(embeddings[one][rows], sigmas[one]) for one in _NAMES}
+                # The weaker tail of a mode may be no group at all.
+                if bars[_NAMES[which]] > _CONTRAST * bars[_NAMES[other]]:
+                    ink = (255 * (1 - images[rows])).astype(np.uint8)
+                    tails.append((tail, ink, _shares(members["label"].to_numpy()), bars))
+            for tail, ink, shares, bars in tails:
+                strips.append(Strip(*_caption(mode, tail if len(tails) > 1 else "", shares), ink, bars))
+        heading = f"Grouped by {_NAMES[which]}, not by {_NAMES[other]}"
+        sections.append(Section(heading, _NOTES[which], _NAMES[which], strips[:_ROWS]))
+    picture = montage(
+        "1,797 handwritten digits, two embeddings",
+        "Pixels: the grey value at each of the 8 x 8 places.   Gradients: the directions of the edges at each height, "
+        "wherever they lie from left to right.",
+        sections,
+        "A row is one group that specscale found without knowing the digits: its strongest members, and how alike the "
+        "two embeddings find them (mean kernel value).\n"
+        "Eigenvalue = a - b: the group's weight in pixels less its weight in gradients, "
+        "with its standard error. Two opposite groups may share a mode: its tails + and -.",
+    )
+    picture.save(path, optimize=True)
+
+
+_NOTES = {
+    "A": "Ink in the same places, even where the digits differ.",
+    "B": "The same strokes from top to bottom, drawn wider, thinner or further to one side.",
+}
+
+
+def _caption(mode: Mode, tail: str, shares: str) -> tuple[str, tuple[str, ...]]:
+    title = f"mode {mode.mode}" + (f", tail {tail}" if tail else "")
+    return title, (f"eigenvalue {mode.eigenvalue:+.4f} ± {mode.se:.4f}   a {mode.a:.3f}   b {mode.b:.3f}", shares)
+
+
+def _shares(labels: NDArray[Any]) -> str:
+    values, counts = np.unique(labels, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:4]
+    shares = ",  ".join(f"{values[i]}: {counts[i] / len(labels):.0%}" for i in order)
+    return f"digits  {shares}" + (", …" if len(values) > len(order) else "")
+
+
+def _mean_kernel(x: NDArray[np.float32], sigma: float) -> float:
+    """Mean of the Gaussian kernel over pairs of distinct rows."""
+    squares = ((x[:, None].astype(np.float64) - x[None]) ** 2).sum(axis=2)
+    return float(np.exp(-squares[np.triu_indices(len(x), 1)] / (2 * sigma**2)).mean())
