@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from specscale.errors import OptionError
 from specscale.features.frequencies import gaussian_frequencies, orthogonal_frequencies
 from specscale.kernels import Kernels
+from specscale.kernels.scratch import Scratch
 
 __all__ = ["MAPS", "FeatureMap", "FourierMap", "LinearMap", "legal_maps", "map_dimension"]
 
@@ -74,6 +75,7 @@ class FourierMap:
     _made: dict[type, tuple[NDArray[Any], NDArray[Any]]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
+    _scratch: Scratch = field(init=False, repr=False, compare=False, default_factory=Scratch)
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma < np.inf:
@@ -106,7 +108,7 @@ class FourierMap:
         """Write φ of the rows `raw` (b, p) into `out` (b, 2m); the first bad row, or −1."""
         self.prepare(kernels)
         frequencies, centre = self._made[kernels.real]
-        x = np.empty((len(raw), self.p), dtype=kernels.real)
+        x = self._scratch.array((len(raw), self.p), kernels.real)
         bad = kernels.standardise(raw, centre, self.unit, x)
         if bad < 0:
             kernels.fourier(x, frequencies, out)

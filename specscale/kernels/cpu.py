@@ -20,11 +20,11 @@ __all__ = ["fourier", "gram_tile", "moments", "project", "real", "standardise", 
 
 real = np.float32
 
-# π/2 in three parts of 11, 11 and 24 bits: k·part is exact in float32 for |k| < 2¹³, so the reduced angle keeps its
-# digits up to |x| ≈ 10⁴ (Cody and Waite 1980).
+# π/2 in three parts of 8, 10 and 24 bits: k times the first two is exact in float32 for |k| < 2¹⁴, so the reduced angle
+# keeps its digits up to |x| ≈ 10⁴ (Cody and Waite 1980).
 _HALF_PI_1 = np.float32(1.5703125)
 _HALF_PI_2 = np.float32(4.8351287841796875e-4)
-_HALF_PI_3 = np.float32(3.13855707645416259765625e-7)
+_HALF_PI_3 = np.float32(3.139164786504813e-7)
 _TWO_OVER_PI = np.float32(2.0 / np.pi)
 _ROUND = np.float32(12582912.0)  # 1.5 · 2²³: adding and subtracting it rounds to the nearest integer
 
@@ -81,51 +81,66 @@ _square_norm = compiled(_square_norm, finite=True, reorder=True)
 @compiled
 def _place(row: NDArray[np.float32], centre: NDArray[np.float32], unit: bool) -> bool:
     """Normalise and centre one finite row in place; whether it has the direction that `unit` asks for."""
-    scale = np.float32(1)
+    scale = np.float64(1)
     if unit:
         square = _square_norm(row)
         if square == 0:
             return False
-        scale = np.float32(1.0 / np.sqrt(square))
+        scale = 1.0 / np.sqrt(square)  # float64, in which the norm of a subnormal row has an inverse
     for j in range(row.shape[0]):
-        row[j] = row[j] * scale - centre[j]
+        row[j] = np.float32(row[j] * scale) - centre[j]
     return True
+
+
+def _flat(out: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """The memory from the first number of `out` to its last as one run, and the distance from row to row.
+
+    Numba vectorises loops over a run; over some columns of a wider array, which is what `out` mostly is, it does not.
+    """
+    if len(out) == 0:
+        return out.reshape(-1), 0
+    step = out.strides[0] // out.itemsize
+    return np.lib.stride_tricks.as_strided(out, ((len(out) - 1) * step + out.shape[1],), (out.itemsize,)), step
 
 
 @compiled
 def _standardise_halves(
-    raw: NDArray[np.uint16], centre: NDArray[np.float32], unit: bool, out: NDArray[np.float32]
+    raw: NDArray[np.uint16], centre: NDArray[np.float32], unit: bool, out: NDArray[np.float32], step: int
 ) -> int:
     for i in range(raw.shape[0]):
-        if not (_widen(raw[i], out[i]) and _place(out[i], centre, unit)):
+        row = out[i * step : i * step + raw.shape[1]]
+        if not (_widen(raw[i], row) and _place(row, centre, unit)):
             return i
     return -1
 
 
 @compiled
 def _standardise_singles(
-    raw: NDArray[np.uint32], centre: NDArray[np.float32], unit: bool, out: NDArray[np.float32]
+    raw: NDArray[np.uint32], centre: NDArray[np.float32], unit: bool, out: NDArray[np.float32], step: int
 ) -> int:
     for i in range(raw.shape[0]):
-        if not (_copy(raw[i], out[i]) and _place(out[i], centre, unit)):
+        row = out[i * step : i * step + raw.shape[1]]
+        if not (_copy(raw[i], row) and _place(row, centre, unit)):
             return i
     return -1
 
 
 def standardise(raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArray[Any]) -> int:
     """See :meth:`specscale.kernels.Kernels.standardise`."""
+    flat, step = _flat(out)
+    raw = np.ascontiguousarray(raw)
     if raw.dtype == np.float16:
-        return int(_standardise_halves(raw.view(np.uint16), centre, unit, out))
+        return int(_standardise_halves(raw.view(np.uint16), centre, unit, flat, step))
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes an infinity, which the kernel reports
         singles = raw.astype(np.float32, copy=False)
-    return int(_standardise_singles(singles.view(np.uint32), centre, unit, out))
+    return int(_standardise_singles(singles.view(np.uint32), centre, unit, flat, step))
 
 
-def _sincos(out: NDArray[np.float32], m: int, scale: np.float32) -> None:
-    """Replace the angles in ``out[:, :m]`` by their scaled cosines and write the sines into ``out[:, m:]``."""
-    for i in range(out.shape[0]):
-        cosines = out[i, :m]
-        sines = out[i, m:]
+def _sincos(out: NDArray[np.float32], step: int, rows: int, m: int, scale: np.float32) -> None:
+    """Replace the angles in the first m columns by their scaled cosines and write the sines into the next m."""
+    for i in range(rows):
+        cosines = out[i * step : i * step + m]
+        sines = out[i * step + m : i * step + 2 * m]
         for j in range(m):
             x = cosines[j]
             k = (x * _TWO_OVER_PI + _ROUND) - _ROUND
@@ -148,7 +163,8 @@ def fourier(x: NDArray[Any], frequencies: NDArray[Any], out: NDArray[Any]) -> No
     """See :meth:`specscale.kernels.Kernels.fourier`."""
     m = frequencies.shape[1]
     np.matmul(x, frequencies, out=out[:, :m])
-    _sincos(out, m, np.float32(1.0 / np.sqrt(m)))
+    flat, step = _flat(out)
+    _sincos(flat, step, len(out), m, np.float32(1.0 / np.sqrt(m)))
 
 
 @compiled

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from specscale.cost import Cost
 from specscale.features.maps import FeatureMap
 from specscale.kernels import Kernels
+from specscale.kernels.scratch import Scratch
 from specscale.passes.record import Accumulator, Pass, Task, feature_cost, feature_room, map_slice, slices
 from specscale.spectral.tiles import TiledSymmetric, tile_edges
 from specscale.stores.pairing import Block
@@ -34,6 +35,7 @@ def covariance(maps: tuple[FeatureMap, ...], kernels: Kernels) -> Pass[NDArray[A
         Its result is C = G / n (d × d).
     """
     d = sum(one.dim for one in maps)
+    scratch = Scratch()
     for one in maps:
         one.prepare(kernels)
 
@@ -53,7 +55,8 @@ def covariance(maps: tuple[FeatureMap, ...], kernels: Kernels) -> Pass[NDArray[A
         used = features[:count]
 
         def add(rows: slice, columns: slice, tile: NDArray[np.float64]) -> None:
-            kernels.gram_tile(used[:, rows], used[:, columns], np.empty(tile.shape, dtype=kernels.real), tile)
+            product = scratch.array(tile.shape, kernels.real)
+            kernels.gram_tile(used[:, rows], used[:, columns], product, tile)
 
         if count == 0:
             return []

@@ -6,9 +6,11 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import numpy as np
+from numpy.typing import NDArray
 
 from specscale.passes.record import Accumulator
 
@@ -23,12 +25,12 @@ def save_arrays(path: Path, arrays: Accumulator) -> None:
     The file is a line of JSON (names, dtypes, shapes, CRC-32C of the bytes) and then the arrays' bytes.
     """
     parts = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    checksum = google_crc32c.Checksum()
+    checksum = 0
     for part in parts.values():
-        _update(checksum, part)
+        checksum = _extend(checksum, part)
     header = {
         "arrays": [[name, part.dtype.str, list(part.shape)] for name, part in parts.items()],
-        "crc32c": checksum.hexdigest().decode(),
+        "crc32c": checksum,
     }
     temporary = path.with_suffix(".new")
     with temporary.open("wb") as file:
@@ -44,22 +46,22 @@ def load_arrays(path: Path) -> Accumulator | None:
         with path.open("rb") as file:
             header = json.loads(file.readline())
             arrays: Accumulator = {}
-            checksum = google_crc32c.Checksum()
+            checksum = 0
             for name, dtype, shape in header["arrays"]:
                 array = np.empty(shape, dtype=dtype)
                 if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
                     return None
-                _update(checksum, array)
+                checksum = _extend(checksum, array)
                 arrays[name] = array
-            return arrays if checksum.hexdigest().decode() == header["crc32c"] else None
+            return arrays if checksum == header["crc32c"] else None
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def _update(checksum: google_crc32c.Checksum, array: np.ndarray) -> None:
+def _extend(checksum: int, array: NDArray[Any]) -> int:
     flat = array.reshape(-1).view(np.uint8)
-    for low in range(0, flat.size, 1 << 24):
-        checksum.update(flat[low : low + (1 << 24)].tobytes())
+    flat.flags.writeable = False  # google_crc32c takes read-only buffers alone
+    return int(google_crc32c.extend(checksum, flat))
 
 
 class Tree:
@@ -81,6 +83,8 @@ class Tree:
         self._folder = folder
         self._spans = spans
         self._combine = combine
+        # The node written last stays in memory: it is mostly the next sibling, and in the end the root.
+        self._held: tuple[tuple[int, int], Accumulator] | None = None
         self._nodes = {(int(p.stem.split("-")[0]), int(p.stem.split("-")[1])) for p in folder.glob("*-*.node")}
         for level, index in sorted(self._nodes):
             if any((up, index >> (up - level)) in self._nodes for up in range(level + 1, 64)):
@@ -94,7 +98,7 @@ class Tree:
         """Take the result of one span, merge it with finished siblings and write one node."""
         node, absorbed = (0, span), []
         while (sibling := (node[0], node[1] ^ 1)) in self._nodes:
-            other = load_arrays(self._path(sibling))
+            other = self._load(sibling)
             if other is None:
                 self._remove(sibling)
                 break
@@ -105,6 +109,7 @@ class Tree:
             node = (node[0] + 1, node[1] >> 1)
         save_arrays(self._path(node), result)
         self._nodes.add(node)
+        self._held = node, result
         for old in absorbed:
             self._remove(old)
 
@@ -114,7 +119,7 @@ class Tree:
             return None
         total: Accumulator | None = None
         for node in sorted(self._nodes, key=lambda node: node[1] << node[0], reverse=True):
-            part = load_arrays(self._path(node))
+            part = self._load(node)
             if part is None:
                 self._remove(node)
                 return None
@@ -122,6 +127,11 @@ class Tree:
                 self._combine(part, total)
             total = part
         return total
+
+    def _load(self, node: tuple[int, int]) -> Accumulator | None:
+        """Take a node out of memory or read it; the caller may change it."""
+        held, self._held = self._held, None
+        return held[1] if held is not None and held[0] == node else load_arrays(self._path(node))
 
     def _path(self, node: tuple[int, int]) -> Path:
         return self._folder / f"{node[0]}-{node[1]}.node"
