@@ -63,8 +63,12 @@ def occurs(tile: np.ndarray, picture: np.ndarray) -> bool:
     return any((picture[y : y + height, x : x + width] == tile).all() for y, x in places if y < 300)
 
 
-def test_digits_takes_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert command(monkeypatch, "-o", tmp_path / "out", "--rows", 100) == 1
+@pytest.mark.parametrize("words", [["--rows", 100], ["--seed", -1], ["--kind", "planted", "--seed", -1]])
+def test_refused_before_anything_is_written(
+    words: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, "-o", tmp_path / "out", *words) == 1
+    assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 

@@ -46,7 +46,9 @@ def demo(
     from specscale.cli.tables import print_modes, print_overview
     from specscale.demo import place
     from specscale.errors import OptionError
+    from specscale.options import Options
 
+    Options(seed=seed)  # refuses what the comparison would refuse, before anything is written
     if kind is Kind.digits and rows is not None:
         raise OptionError("--rows does not go with --kind digits, whose rows are 1,797 images")
     say = place.quiet if quiet else print

@@ -149,5 +149,5 @@ def _latent(texts: list[str], seed: int, **options: Any) -> NDArray[np.float32]:
 
     weighted = TfidfVectorizer(min_df=3, sublinear_tf=True, dtype=np.float32, **options).fit_transform(texts)
     dimensions = min(_DIMENSIONS, weighted.shape[1] - 1)
-    reduced = TruncatedSVD(dimensions, n_iter=4, random_state=seed).fit_transform(weighted)
+    reduced = TruncatedSVD(dimensions, n_iter=4, random_state=seed % 2**32).fit_transform(weighted)
     return np.asarray(reduced, dtype=np.float32)
