@@ -22,40 +22,38 @@ Combine = Callable[[Accumulator, Accumulator], None]
 def save_arrays(path: Path, arrays: Accumulator) -> None:
     """Write named arrays to one file, whole or not at all.
 
-    The file is a line of JSON (names, dtypes, shapes, CRC-32C of the bytes) and then the arrays' bytes.
+    The file is a line with a CRC-32C and JSON (names, dtypes, shapes, CRC-32C of the bytes) and then the arrays' bytes.
     """
     parts = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     checksum = 0
     for part in parts.values():
         checksum = _extend(checksum, part)
-    header = {
-        "arrays": [[name, part.dtype.str, list(part.shape)] for name, part in parts.items()],
-        "crc32c": checksum,
-    }
+    layout = [[name, part.dtype.str, list(part.shape)] for name, part in parts.items()]
+    header = json.dumps({"arrays": layout, "crc32c": checksum}).encode()
     temporary = path.with_suffix(".new")
     with temporary.open("wb") as file:
-        file.write(json.dumps(header).encode() + b"\n")
+        file.write(b"%08x %s\n" % (google_crc32c.value(header), header))
         for part in parts.values():
             file.write(part.reshape(-1).view(np.uint8).data)
     os.replace(temporary, path)
 
 
 def load_arrays(path: Path) -> Accumulator | None:
-    """Read what `save_arrays` wrote, or None where the file is truncated or its checksum is wrong."""
-    try:
-        with path.open("rb") as file:
-            header = json.loads(file.readline())
-            arrays: Accumulator = {}
-            checksum = 0
-            for name, dtype, shape in header["arrays"]:
-                array = np.empty(shape, dtype=dtype)
-                if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
-                    return None
-                checksum = _extend(checksum, array)
-                arrays[name] = array
-            return arrays if checksum == header["crc32c"] else None
-    except (ValueError, KeyError, TypeError):
-        return None
+    """Read what `save_arrays` wrote, or None where the file is truncated or a checksum is wrong."""
+    with path.open("rb") as file:
+        line = file.readline()
+        if line[:9] != b"%08x " % google_crc32c.value(line[9:-1]) or line[-1:] != b"\n":
+            return None
+        header = json.loads(line[9:])
+        arrays: Accumulator = {}
+        checksum = 0
+        for name, dtype, shape in header["arrays"]:
+            array = np.empty(shape, dtype=dtype)
+            if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
+                return None
+            checksum = _extend(checksum, array)
+            arrays[name] = array
+        return arrays if checksum == header["crc32c"] else None
 
 
 def _extend(checksum: int, array: NDArray[Any]) -> int:

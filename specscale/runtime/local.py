@@ -67,9 +67,7 @@ class LocalExecutor:
         while total is None:
             for span in spans:
                 if not tree.has(span.index):
-                    rows.check_unchanged()
                     tree.push(span.index, self._span(work, rows, span, rooms, notify))
-                    rows.check_unchanged()
             total = tree.root()
         rooms.clear()
         result = work.finalize(total)
@@ -78,6 +76,7 @@ class LocalExecutor:
 
     def _span(self, work: Pass[Any, R], rows: PairedRows, span: Span, rooms: list[Any], notify: Notify) -> Accumulator:
         """Accumulate one span; each block is prepared while the one before it is appended."""
+        rows.check_unchanged()
         total = work.create()
         before: tuple[Block, Any] | None = None
         for turn, block in enumerate(_ahead(rows.blocks(span.start, span.stop, BLOCK_ROWS, RING))):
@@ -90,6 +89,7 @@ class LocalExecutor:
         if before:
             self._threads.run(work.append(total, *before))
             notify(RowsDone(work.name, before[0].stop - before[0].start))
+        rows.check_unchanged()
         return total
 
 

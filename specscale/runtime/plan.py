@@ -197,10 +197,10 @@ def parse_bytes(text: str | int) -> int:
 def format_bytes(count: float) -> str:
     """Write a number of bytes for people."""
     for unit in ("B", "KB", "MB"):
-        if count < 1000:
+        if count < 999.5:
             return f"{count:.3g} {unit}"
         count /= 1024
-    return f"{count:,.3g} GB"
+    return f"{count:.3g} GB" if count < 999.5 else f"{count:,.0f} GB"
 
 
 def _existing(folder: Path) -> Path:
