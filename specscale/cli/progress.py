@@ -70,9 +70,12 @@ def run_progress(quiet: bool = False) -> Iterator[Notify]:
         task = bar.add_task("starting", total=None)
 
         def show(event: Event) -> None:
+            nonlocal task
             match event:
                 case Stage(name):
-                    bar.reset(task, total=None, description=name)
+                    # A reset to no total would keep the last one: the stage would show the rows of the pass before.
+                    bar.remove_task(task)
+                    task = bar.add_task(name, total=None)
                 case PassStarted(name, rows, done):
                     bar.reset(task, total=rows, completed=done, description=name)
                 case RowsDone(_, rows):
