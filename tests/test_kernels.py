@@ -264,41 +264,57 @@ def test_project_is_the_product(kernels: Kernels, b: int, d: int, k: int) -> Non
 # --- moments
 
 
-def listed(
-    kernels: Kernels, scores: NDArray[Any], above: Any, below: Any
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    sums, found = np.full((2, scores.shape[1]), 77.0), np.full(scores.size, -7, dtype=np.int64)
-    count = kernels.moments(
-        scores, np.asarray(above, dtype=kernels.real), np.asarray(below, dtype=kernels.real), sums, found
-    )
-    assert (found[count:] == -7).all()
-    return sums, found[:count]
-
-
-@given(b=st.integers(1, 60), k=st.integers(1, 6), seed=st.integers(0, 99), limit=st.sampled_from([0.0, 0.5, 1.0, 9.0]))
-def test_moments_sums_and_listed_entries(kernels: Kernels, b: int, k: int, seed: int, limit: float) -> None:
-    # Halves, so that many entries lie on the limit itself and all sums are exact.
-    scores = (np.round(2 * normal(b, k, seed=seed)) / 2).astype(kernels.real)
-    sums, found = listed(kernels, scores, [limit] * k, [-limit] * k)
+@given(b=st.integers(1, 60), k=st.integers(1, 6), seed=st.integers(0, 99))
+def test_moments_are_the_sums_of_squares_and_fourth_powers(kernels: Kernels, b: int, k: int, seed: int) -> None:
+    scores = (np.round(2 * normal(b, k, seed=seed)) / 2).astype(kernels.real)  # halves, so that all sums are exact
+    sums = np.full((2, k), 77.0)
+    kernels.moments(scores, sums)
     exact = scores.astype(np.float64)
     np.testing.assert_array_equal(sums, [(exact**2).sum(axis=0), (exact**4).sum(axis=0)])
-    np.testing.assert_array_equal(found, np.flatnonzero(np.abs(scores) >= limit))
-
-
-def test_moments_have_limits_of_their_own_for_each_column_and_tail(kernels: Kernels) -> None:
-    scores = np.array([[1.0, 1.0], [-1.0, -1.0], [3.0, 3.0], [-3.0, -3.0]], dtype=kernels.real)
-    _, found = listed(kernels, scores, [1.0, 4.0], [-2.0, -1.0])
-    np.testing.assert_array_equal(found, [0, 3, 4, 6, 7])
 
 
 def test_moments_are_double_precision(kernels: Kernels) -> None:
     scores = np.full((1000, 1), 0.1, dtype=kernels.real)
     value = float(scores[0, 0])
-    sums, _ = listed(kernels, scores, [1.0], [-1.0])
+    sums = np.empty((2, 1))
+    kernels.moments(scores, sums)
     np.testing.assert_allclose(sums[:, 0], [1000 * value**2, 1000 * value**4], rtol=1e-12)
 
 
-def test_zero_scores_are_in_no_tail_above_the_smallest_number(kernels: Kernels) -> None:
+# --- tails
+
+
+def empty_tails(k: int, top: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    return np.zeros((2, k, top)), np.full((2, k, top), -1, dtype=np.int64)
+
+
+@given(
+    b=st.integers(1, 60),
+    k=st.integers(1, 4),
+    top=st.integers(0, 12),
+    cut=st.integers(0, 60),
+    seed=st.integers(0, 99),
+)
+def test_tails_are_the_ends_of_a_full_sort(kernels: Kernels, b: int, k: int, top: int, cut: int, seed: int) -> None:
+    scores = (np.round(2 * normal(b, k, seed=seed)) / 2).astype(kernels.real)  # halves, so that there are ties
+    numbers = 5 + 3 * np.arange(b)
+    strengths, rows = empty_tails(k, top)
+    for part in (slice(0, cut), slice(cut, None)):
+        kernels.keep_tails(np.ascontiguousarray(scores[part]), numbers[part], strengths, rows)
+    for tail, sign in enumerate((1, -1)):
+        for mode in range(k):
+            column = sign * scores[:, mode].astype(np.float64)
+            expected = [i for i in np.lexsort((numbers, -column)) if column[i] > 0][:top]
+            filled = len(expected)
+            np.testing.assert_array_equal(rows[tail, mode, :filled], numbers[expected])
+            np.testing.assert_array_equal(strengths[tail, mode, :filled], column[expected])
+            assert (rows[tail, mode, filled:] == -1).all()
+            assert (strengths[tail, mode, filled:] == 0).all()
+
+
+def test_zero_scores_are_in_no_tail(kernels: Kernels) -> None:
     smallest = np.finfo(kernels.real).smallest_subnormal
     scores = np.array([[0.0], [-0.0], [smallest], [-smallest]], dtype=kernels.real)
-    np.testing.assert_array_equal(listed(kernels, scores, [smallest], [-smallest])[1], [2, 3])
+    strengths, rows = empty_tails(1, 3)
+    kernels.keep_tails(scores, np.arange(4), strengths, rows)
+    np.testing.assert_array_equal(rows[:, 0], [[2, -1, -1], [3, -1, -1]])

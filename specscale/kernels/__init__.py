@@ -64,31 +64,30 @@ class Kernels(Protocol):
         """Write the scores ``features @ coefficients``: (b, d) by (d, k) into (b, k)."""
         ...
 
-    def moments(
+    def moments(self, scores: NDArray[Any], sums: NDArray[np.float64], /) -> None:
+        """Write Σu² and Σu⁴ of each column of the scores (b, k) into sums (2, k)."""
+        ...
+
+    def keep_tails(
         self,
         scores: NDArray[Any],
-        above: NDArray[Any],
-        below: NDArray[Any],
-        sums: NDArray[np.float64],
-        found: NDArray[np.int64],
+        numbers: NDArray[np.int64],
+        strengths: NDArray[np.float64],
+        rows: NDArray[np.int64],
         /,
-    ) -> int:
-        """Write Σu² and Σu⁴ of each column and list the entries that may belong to a tail.
+    ) -> None:
+        """Update the top members of both tails of each mode.
 
         Parameters
         ----------
         scores : (b, k) real
-        above, below : (k,) real
-            An entry is listed where it is ``>= above`` or ``<= below`` of its column.
-        sums : (2, k) float64
-            Overwritten with Σu² and Σu⁴.
-        found : (b · k,) int64
-            The flat positions ``row · k + column`` of the listed entries, ascending.
-
-        Returns
-        -------
-        int
-            How many entries of `found` were written.
+        numbers : (b,) int64
+            The row numbers of these scores, ascending and above those that are in `rows` already.
+        strengths : (2, k, top) float64
+            The largest scores so far, and the largest negated scores, descending; of equals the lower row stays first.
+            Only positive strengths count; an empty place is 0.
+        rows : (2, k, top) int64
+            Their row numbers, −1 in an empty place.
         """
         ...
 

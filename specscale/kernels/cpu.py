@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from specscale.kernels.compiler import compiled
 
-__all__ = ["fourier", "gram_tile", "moments", "project", "real", "standardise", "warm_up"]
+__all__ = ["fourier", "gram_tile", "keep_tails", "moments", "project", "real", "standardise", "warm_up"]
 
 real = np.float32
 
@@ -186,37 +186,45 @@ def project(features: NDArray[Any], coefficients: NDArray[Any], out: NDArray[Any
 
 
 @compiled
-def _moments(
-    scores: NDArray[np.float32],
-    above: NDArray[np.float32],
-    below: NDArray[np.float32],
-    sums: NDArray[np.float64],
-    found: NDArray[np.int64],
-) -> int:
-    b, k = scores.shape
+def _moments(scores: NDArray[np.float32], sums: NDArray[np.float64]) -> None:
     sums[:] = 0.0
-    count = 0
-    for i in range(b):
-        for j in range(k):
+    for i in range(scores.shape[0]):
+        for j in range(scores.shape[1]):
             square = np.float64(scores[i, j]) * np.float64(scores[i, j])
             sums[0, j] += square
             sums[1, j] += square * square
-        for j in range(k):
-            if scores[i, j] >= above[j] or scores[i, j] <= below[j]:
-                found[count] = i * k + j
-                count += 1
-    return count
 
 
-def moments(
-    scores: NDArray[Any],
-    above: NDArray[Any],
-    below: NDArray[Any],
-    sums: NDArray[np.float64],
-    found: NDArray[np.int64],
-) -> int:
+def moments(scores: NDArray[Any], sums: NDArray[np.float64]) -> None:
     """See :meth:`specscale.kernels.Kernels.moments`."""
-    return int(_moments(scores, above, below, sums, found))
+    _moments(scores, sums)
+
+
+@compiled
+def _keep_tails(
+    scores: NDArray[np.float32], numbers: NDArray[np.int64], strengths: NDArray[np.float64], rows: NDArray[np.int64]
+) -> None:
+    top = rows.shape[2]
+    for i in range(scores.shape[0]):
+        for j in range(scores.shape[1]):
+            tail = 0 if scores[i, j] > 0 else 1
+            strength = abs(np.float64(scores[i, j]))
+            if strength > strengths[tail, j, top - 1]:
+                place = top - 1
+                while place > 0 and strength > strengths[tail, j, place - 1]:
+                    strengths[tail, j, place] = strengths[tail, j, place - 1]
+                    rows[tail, j, place] = rows[tail, j, place - 1]
+                    place -= 1
+                strengths[tail, j, place] = strength
+                rows[tail, j, place] = numbers[i]
+
+
+def keep_tails(
+    scores: NDArray[Any], numbers: NDArray[np.int64], strengths: NDArray[np.float64], rows: NDArray[np.int64]
+) -> None:
+    """See :meth:`specscale.kernels.Kernels.keep_tails`."""
+    if rows.shape[2]:
+        _keep_tails(scores, numbers, strengths, rows)
 
 
 def warm_up() -> None:
@@ -227,4 +235,6 @@ def warm_up() -> None:
         standardise(raw, x[0], False, x)
     fourier(x, x, out)
     gram_tile(out, out, np.empty((4, 4), dtype=np.float32), np.zeros((4, 4)))
-    moments(x, x[0], x[0], np.empty((2, 2)), np.empty(4, dtype=np.int64))
+    moments(x, np.empty((2, 2)))
+    rows = np.full((2, 2, 1), -1, dtype=np.int64)
+    keep_tails(x, rows[0, :, 0], np.zeros((2, 2, 1)), rows)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["fourier", "gram_tile", "moments", "project", "real", "standardise", "warm_up"]
+__all__ = ["fourier", "gram_tile", "keep_tails", "moments", "project", "real", "standardise", "warm_up"]
 
 real = np.float64
 
@@ -53,17 +53,22 @@ def project(features: NDArray[Any], coefficients: NDArray[Any], out: NDArray[Any
     np.matmul(features, coefficients, out=out)
 
 
-def moments(
-    scores: NDArray[Any],
-    above: NDArray[Any],
-    below: NDArray[Any],
-    sums: NDArray[np.float64],
-    found: NDArray[np.int64],
-) -> int:
+def moments(scores: NDArray[Any], sums: NDArray[np.float64]) -> None:
     """See :meth:`specscale.kernels.Kernels.moments`."""
     squares = scores.astype(np.float64) ** 2
     sums[0] = squares.sum(axis=0)
     sums[1] = (squares**2).sum(axis=0)
-    listed = np.flatnonzero((scores >= above) | (scores <= below))
-    found[: len(listed)] = listed
-    return len(listed)
+
+
+def keep_tails(
+    scores: NDArray[Any], numbers: NDArray[np.int64], strengths: NDArray[np.float64], rows: NDArray[np.int64]
+) -> None:
+    """See :meth:`specscale.kernels.Kernels.keep_tails`."""
+    top = rows.shape[2]
+    for tail, sign in enumerate((1.0, -1.0)):
+        for mode in range(scores.shape[1]):
+            column = sign * scores[:, mode].astype(np.float64)
+            all_strengths = np.concatenate([strengths[tail, mode], np.maximum(column, 0.0)])
+            all_rows = np.concatenate([rows[tail, mode], np.where(column > 0, numbers, -1)])
+            best = np.argsort(-all_strengths, kind="stable")[:top]
+            strengths[tail, mode], rows[tail, mode] = all_strengths[best], all_rows[best]

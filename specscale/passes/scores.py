@@ -40,12 +40,11 @@ class ScoreSummary:
 
 @dataclass
 class _Room:
-    """Scratch of one block: features, scores, and for each slice its sums and the entries that may be in a tail."""
+    """Scratch of one block: its features, its scores, and the sums of each of its slices."""
 
     features: NDArray[Any]
     scores: NDArray[Any]
     sums: list[NDArray[np.float64]]
-    found: list[NDArray[np.int64]]
 
 
 def score(
@@ -80,37 +79,32 @@ def score(
     weights = np.ascontiguousarray(coefficients / np.sqrt(n_kept), dtype=kernels.real)
     for one in maps:
         one.prepare(kernels)
-    smallest = np.finfo(kernels.real).smallest_subnormal
-    # What a score must reach to enter a tail. It only rises, and a stale value only lists more entries than needed.
-    above, below = np.empty(k, kernels.real), np.empty(k, kernels.real)
     chunk = np.empty((min(chunk_rows, n), k), dtype=np.float32)
 
     def room() -> _Room:
-        return _Room(feature_room(kernels, maps), np.empty((BLOCK_ROWS, k), dtype=kernels.real), [], [])
+        return _Room(feature_room(kernels, maps), np.empty((BLOCK_ROWS, k), dtype=kernels.real), [])
 
     def prepare(block: Block, room: _Room) -> list[Task]:
         parts = slices(block)
         room.sums = [np.zeros((2, k)) for _ in parts]
-        room.found = [np.empty(0, dtype=np.int64) for _ in parts]
 
-        def one(i: int, part: slice) -> None:
+        def one(part: slice, sums: NDArray[np.float64]) -> None:
             for which in range(len(maps)):
                 map_slice(kernels, maps, which, block, part, room.features)
-            scores = room.scores[part]
-            kernels.project(room.features[part], weights, scores)
-            found = np.empty(scores.size, dtype=np.int64)
-            count = kernels.moments(scores, above, below, room.sums[i], found)
-            room.found[i] = found[:count] + part.start * k
+            kernels.project(room.features[part], weights, room.scores[part])
+            kernels.moments(room.scores[part], sums)
 
-        return [lambda i=i, part=part: one(i, part) for i, part in enumerate(parts)]  # type: ignore[misc]
+        return [
+            lambda part=part, sums=sums: one(part, sums)  # type: ignore[misc]
+            for part, sums in zip(parts, room.sums, strict=True)
+        ]
 
     def create() -> Accumulator:
-        above[:], below[:] = smallest, -smallest
         return {
             "squares": np.zeros(k),
             "fourths": np.zeros(k),
-            "rows": np.full((2, k, top), -1, dtype=np.int64),
             "strengths": np.zeros((2, k, top)),
+            "rows": np.full((2, k, top), -1, dtype=np.int64),
         }
 
     def append(total: Accumulator, block: Block, room: _Room) -> list[Task]:
@@ -118,56 +112,40 @@ def score(
             for sums in room.sums:
                 total["squares"] += sums[0]
                 total["fourths"] += sums[1]
-            found = np.concatenate([np.empty(0, dtype=np.int64), *room.found])
-            positions, modes = np.divmod(found, k)
-            rows = block.start + (positions if block.kept is None else block.kept[positions])
-            values = room.scores.reshape(-1)[found].astype(np.float64)
-            for tail, sign in enumerate((1.0, -1.0)):
-                for mode in np.unique(modes[sign * values > 0]):
-                    mine = (modes == mode) & (sign * values > 0)
-                    _merge(total, tail, int(mode), rows[mine], sign * values[mine])
-            if top:
-                above[:] = np.maximum(total["strengths"][0, :, -1], smallest)
-                below[:] = -np.maximum(total["strengths"][1, :, -1], smallest)
-            _flush(block, room)
+            positions = np.arange(block.stop - block.start) if block.kept is None else block.kept
+            scores = room.scores[: len(positions)]
+            kernels.keep_tails(scores, block.start + positions, total["strengths"], total["rows"])
+            store(block, scores)
 
         return [fold]
 
-    def _flush(block: Block, room: _Room) -> None:
+    def store(block: Block, scores: NDArray[Any]) -> None:
         begin = block.start - block.start % chunk_rows
         out = chunk[block.start - begin : block.stop - begin]
         if block.kept is None:
-            out[...] = room.scores[: len(out)]
+            out[...] = scores
         else:
             out[...] = np.nan
-            out[block.kept] = room.scores[: len(block.kept)]
+            out[block.kept] = scores
         if block.stop % chunk_rows == 0 or block.stop == n:
             write(begin, chunk[: block.stop - begin])
 
     def combine(first: Accumulator, second: Accumulator) -> None:
         first["squares"] += second["squares"]
         first["fourths"] += second["fourths"]
-        for tail in range(2):
-            for mode in range(k):
-                _merge(first, tail, mode, second["rows"][tail, mode], second["strengths"][tail, mode])
+        strengths = np.concatenate([first["strengths"], second["strengths"]], axis=2)
+        rows = np.concatenate([first["rows"], second["rows"]], axis=2)
+        best = np.argsort(-strengths, axis=2, kind="stable")[
+            :, :, :top
+        ]  # of equals the lower row, which is the first's
+        first["strengths"][...] = np.take_along_axis(strengths, best, axis=2)
+        first["rows"][...] = np.take_along_axis(rows, best, axis=2)
 
     def finalize(total: Accumulator) -> ScoreSummary:
         signs = np.array([1.0, -1.0])[:, None, None]
         return ScoreSummary(total["squares"], total["fourths"], total["rows"], signs * total["strengths"])
 
     return Pass("scores", room, prepare, create, append, combine, finalize)
-
-
-def _merge(total: Accumulator, tail: int, mode: int, rows: NDArray[np.int64], strengths: NDArray[np.float64]) -> None:
-    """Keep the strongest of the members so far and the new ones; of equals, the lower row."""
-    kept_rows, kept_strengths = total["rows"][tail, mode], total["strengths"][tail, mode]
-    all_rows = np.concatenate([kept_rows, rows])
-    all_strengths = np.concatenate([kept_strengths, strengths])
-    real = all_rows >= 0
-    all_rows, all_strengths = all_rows[real], all_strengths[real]
-    order = np.lexsort((all_rows, -all_strengths))[: len(kept_rows)]
-    kept_rows[: len(order)] = all_rows[order]
-    kept_strengths[: len(order)] = all_strengths[order]
 
 
 def score_cost(
@@ -185,10 +163,9 @@ def score_cost(
     threads : threads that compute
     """
     d = sum(one.dim for one in maps)
-    lists = BLOCK_ROWS * k * 40  # the first block lists every entry, with its row, mode and value
     return Cost(
         "scores",
-        memory=feature_cost(maps, threads) + 2 * BLOCK_ROWS * k * 4 + 2 * min(n, chunk_rows) * k * 4 + lists,
+        memory=feature_cost(maps, threads) + 2 * BLOCK_ROWS * k * 4 + 2 * min(n, chunk_rows) * k * 4,
         operations=n_kept * (2.0 * d * k + sum(one.operations for one in maps)),
         sines=n_kept * sum(one.dim / 2 for one in maps if one.operations),
         read=read,

@@ -1,0 +1,1 @@
+"""Measurements of what the README claims: ``python -m bench [NAME...]``."""

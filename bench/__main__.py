@@ -1,0 +1,16 @@
+"""``python -m bench [NAME...]``: print a table for each measurement and write it to bench/results/."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+NAMES = ("covariance", "solver", "job", "memory", "reading")
+
+if __name__ == "__main__":
+    chosen = sys.argv[1:] or NAMES
+    for name in chosen:
+        if name not in NAMES:
+            sys.exit(f"there is no measurement {name!r}: choose among {', '.join(NAMES)}")
+    for name in chosen:
+        import_module(f"bench.{name}").run()
