@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import shutil
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +104,6 @@ class Result:
                 f"{path}: a result of schema {self.summary.get('schema_version')}, this version reads {SCHEMA}"
             )
         self._arrays = zarr.open_group(str(self.path / "spec.zarr"), mode="r")
-        self._owned: Path | None = None
         self._inputs: tuple[Any, Any] | None = None
 
     @classmethod
@@ -111,7 +111,9 @@ class Result:
         """Open a result just computed, which remembers its inputs and, where its place is temporary, owns it."""
         result = cls(path)
         result._inputs = inputs
-        result._owned = path.parent if temporary else None
+        if temporary:
+            # The arrays outlive the result object: as long as one is held, its files stay.
+            weakref.finalize(result._arrays.store, shutil.rmtree, path.parent, ignore_errors=True)
         return result
 
     def inputs(self) -> tuple[Any, Any]:
@@ -119,11 +121,6 @@ class Result:
         if self._inputs is not None:
             return self._inputs
         return tuple(self.summary["inputs"][which]["source"] for which in "ab")
-
-    def __del__(self) -> None:
-        owned: Path | None = getattr(self, "_owned", None)  # absent where opening failed
-        if owned is not None:
-            shutil.rmtree(owned, ignore_errors=True)
 
     @property
     def eigenvalues(self) -> NDArray[np.float64]:
@@ -180,7 +177,10 @@ class Result:
             return members
         wanted = [name for name in opened.columns if opened.ids is None or name != opened.ids.column]
         table = opened.rows(members["row"].to_list(), wanted)
-        return members if table is None else members.join(table.to_pandas(), rsuffix="_of_row")
+        if table is None:
+            return members
+        columns = table.to_pandas()
+        return members.join(columns.rename(columns={name: f"{name}_of_row" for name in columns if name in members}))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one line for each mode, without its members."""

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from specscale.cost import Cost
 from specscale.errors import OptionError
-from specscale.spectral.krylov import BASIS_BLOCKS, block_krylov
+from specscale.spectral.krylov import BASIS_BLOCKS, DROP, block_krylov
 from specscale.spectral.tiles import Run, TiledSymmetric
 
 __all__ = ["LEAST_EIGENVALUE", "Modes", "difference_signs", "solve_cost", "solve_difference"]
 
 LEAST_EIGENVALUE = 1e-5  # below it no |λ| is a result
-DROP = 1e-8  # directions of C below this share of its largest eigenvalue are dropped
 DENSE_ORDER = 512
 
 

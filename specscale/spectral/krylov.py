@@ -16,6 +16,7 @@ __all__ = ["block_krylov"]
 TOLERANCE = 1e-8  # of the largest |λ|, for the residual ‖Λu − λu‖ of every wanted mode
 BASIS_BLOCKS = 16  # blocks in the basis before it is restarted from its best Ritz vectors
 MAX_BLOCKS = 200
+DROP = 1e-8  # directions whose variance is below this share of the largest eigenvalue of C are rounding
 DEPENDENT = 1e-10  # of a block's largest length: directions below it are already in the basis
 BAND = 1024
 
@@ -57,11 +58,13 @@ def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: f
 
     start = np.random.Generator(np.random.Philox(key=[0, 0])).standard_normal((d, block))
     # One product with D C turns the random block towards the leading directions at no extra cost.
-    X = D[:, None] * C.matmul(start, run)
+    CX = C.matmul(start, run)
+    largest = _norm(columns.inner(CX, CX)) / max(_norm(columns.inner(start, CX)), 1e-300)  # nearly, and from below
+    X = D[:, None] * CX
     size, last = 0, slice(0, 0)
     worst = np.inf
     for count in range(MAX_BLOCKS):
-        X, CX, gram = _orthonormalise(C, X, V[:, :size], W[:, :size], columns, run)
+        X, CX, gram = _orthonormalise(C, X, V[:, :size], W[:, :size], DROP * largest, columns, run)
         if size + X.shape[1] == 0:
             return np.empty(0), np.empty((d, 0))
         full = size + X.shape[1] > capacity - block
@@ -94,6 +97,10 @@ def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: f
     return values, vectors
 
 
+def _norm(small: Array) -> float:
+    return float(np.linalg.norm(small, 2))
+
+
 def _furthest(values: Array, residuals: Array, n_modes: int, least: float) -> float:
     """The largest residual among the wanted modes of both ends, as a multiple of what is allowed."""
     tight = max(TOLERANCE * np.abs(values).max(initial=0.0), 1e-13)
@@ -108,22 +115,21 @@ def _furthest(values: Array, residuals: Array, n_modes: int, least: float) -> fl
 
 
 def _orthonormalise(
-    C: TiledSymmetric, X: Array, V: Array, W: Array, columns: _Columns, run: Run
+    C: TiledSymmetric, X: Array, V: Array, W: Array, floor: float, columns: _Columns, run: Run
 ) -> tuple[Array, Array, Array]:
     """Make X C-orthonormal and C-orthogonal to the basis.
 
     Returns
     -------
-    X : (d, b') C-orthonormal, without the directions that the basis already holds
+    X : (d, b') C-orthonormal, without the directions that the basis already holds and those of variance below `floor`
     CX : (d, b')
-    gram : (b, b) XᵀCX of the block that was given, after the basis was projected out of it
+    gram : (b, b) XᵀCX of what X spans in the block that was given
     """
     for _ in range(2):
         X = columns.subtract(X, V, columns.inner(W, X))
-    CX = C.matmul(X, run)
+    given, CX = X, C.matmul(X, run)
     gram = columns.inner(X, CX)
-    gram = (gram + gram.T) / 2
-    g, q = scipy.linalg.eigh(gram, driver="evd")
+    g, q = scipy.linalg.eigh((gram + gram.T) / 2, driver="evd")
     scale = max(float(g[-1]), 0.0) if len(g) else 0.0
     keep = g > max(DEPENDENT**2 * scale, 1e-30)
     turn = q[:, keep] / np.sqrt(g[keep])
@@ -135,10 +141,14 @@ def _orthonormalise(
         inner = columns.inner(X, CX)
         g, q = scipy.linalg.eigh((inner + inner.T) / 2, driver="evd")
         good = g > 0.25  # what was mostly rounding of the basis vanishes here
-        turn = q[:, good] / np.sqrt(g[good])
-        X = columns.product(X, turn)
-        CX = C.matmul(X, run)
-    return X, CX, gram
+        X = columns.product(X, q[:, good] / np.sqrt(g[good]))
+    if X.shape[1]:
+        # A C-orthonormal direction of variance v has the length 1 / √v.
+        squares, q = scipy.linalg.eigh(columns.inner(X, X), driver="evd")
+        X = columns.product(X, q[:, floor * squares < 1])
+    CX = C.matmul(X, run)
+    kept = columns.inner(CX, given)
+    return X, CX, kept.T @ kept
 
 
 class _Columns:
