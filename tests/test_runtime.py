@@ -330,7 +330,9 @@ def test_an_error_in_a_task_comes_through_and_the_work_goes_on_later(
     seen: list[int] = []
     result, _ = run(total_pass(prepare=lambda block: seen.append(block.start)), rows, tmp_path / "w", threads)
     assert result == run(total_pass(), rows, tmp_path / "fresh")[0]
-    assert min(seen) == start - start % CHUNK
+    # A block is prepared while the one before is appended: at the start of a span that is the span before.
+    begun = max(start - 1, 0) if where == "prepare" else start
+    assert min(seen) == begun - begun % CHUNK
 
 
 class Failing(ArrayEmbedding):
@@ -389,7 +391,9 @@ def test_nothing_of_a_changed_embedding_is_kept(tmp_path: Path, reads: int) -> N
         run(total_pass(), PairedRows((changing,), None, Match("position", N, 0, 0)), tmp_path / "w")
     spans_before = max(0, reads - 1) // 4
     tree = Tree(tmp_path / "w", 3, add)
-    assert [tree.has(span) for span in range(3)] == [span < spans_before for span in range(3)]
+    kept = [tree.has(span) for span in range(3)]
+    assert not any(kept[spans_before:])
+    assert kept[0] == (reads == 9)  # by then the first span was whole and the reader not yet at its ninth block
 
 
 def test_a_block_is_read_while_the_one_before_is_computed_on(tmp_path: Path) -> None:
@@ -446,7 +450,7 @@ def test_a_slow_reader_or_a_slow_pass_changes_nothing(tmp_path: Path, monkeypatc
 
 def test_a_block_stays_until_it_has_been_prepared() -> None:
     x = normal(100, 2)
-    blocks: Iterator[Block] = rows_of(x).blocks(0, 100, 10, RING)
+    blocks: Iterator[Block] = rows_of(x).blocks([(0, 100)], 10, RING)
     held = []
     for block in blocks:
         held = [*held, block][-RING:]

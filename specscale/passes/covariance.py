@@ -94,7 +94,9 @@ def covariance_cost(maps: tuple[FeatureMap, ...], n_kept: int, read: int, spans:
     widest = int(np.diff(tile_edges(d)).max())
     return Cost(
         "covariance",
-        memory=2 * tiles + feature_cost(maps, threads) + threads * widest**2 * 4,
+        memory=3 * tiles  # one accumulates while another is merged with its sibling
+        + feature_cost(maps, threads)
+        + threads * widest**2 * 4,
         operations=n_kept * (d * (d + 1.0) + sum(one.operations for one in maps)),
         sines=n_kept * sum(one.dim / 2 for one in maps if one.operations),
         read=read,

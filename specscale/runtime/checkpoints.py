@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from specscale.passes.record import Accumulator
 
 __all__ = ["Tree", "load_arrays", "save_arrays"]
 
+Node = tuple[int, int]
 Combine = Callable[[Accumulator, Accumulator], None]
 
 
@@ -74,16 +76,24 @@ class Tree:
     folder : where the nodes are; made if it does not exist
     spans : number of spans of the pass
     combine : adds the second accumulator, of later rows, to the first
+    patience : seconds of work that may be lost; a younger node stays in memory, and short passes write nothing
     """
 
-    def __init__(self, folder: Path, spans: int, combine: Combine) -> None:
+    def __init__(self, folder: Path, spans: int, combine: Combine, patience: float = 0.0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._spans = spans
         self._combine = combine
-        # The node written last stays in memory: it is mostly the next sibling, and in the end the root.
-        self._held: tuple[tuple[int, int], Accumulator] | None = None
-        self._nodes = {(int(p.stem.split("-")[0]), int(p.stem.split("-")[1])) for p in folder.glob("*-*.node")}
+        self._patience = patience
+        # The newest node stays in memory: it is mostly the next sibling, and in the end the root.
+        self._held: tuple[Node, Accumulator] | None = None
+        self._held_is_saved = True
+        self._saved_at = time.monotonic()
+        self._absorbed: list[Node] = []  # in a parent that is not saved yet
+        self._nodes: set[Node] = set()
+        for path in folder.glob("*-*.node"):
+            numbers = path.stem.split("-")
+            self._nodes.add((int(numbers[0]), int(numbers[1])))
         for level, index in sorted(self._nodes):
             if any((up, index >> (up - level)) in self._nodes for up in range(level + 1, 64)):
                 self._remove((level, index))
@@ -93,28 +103,43 @@ class Tree:
         return any(span >> level == index for level, index in self._nodes)
 
     def push(self, span: int, result: Accumulator) -> None:
-        """Take the result of one span, merge it with finished siblings and write one node."""
-        node, absorbed = (0, span), []
-        while (sibling := (node[0], node[1] ^ 1)) in self._nodes:
+        """Take the result of one span and merge it with finished siblings."""
+        node = (0, span)
+        if self._held is not None and self._held[0] != _sibling(node):
+            self.flush()
+        while (sibling := _sibling(node)) in self._nodes:
             other = self._load(sibling)
             if other is None:
                 self._remove(sibling)
                 break
-            earlier, later = (other, result) if sibling[1] < node[1] else (result, other)
+            earlier, later = (other, result) if sibling < node else (result, other)
             self._combine(earlier, later)
             result = earlier
-            absorbed.append(sibling)
+            self._nodes.discard(sibling)
+            self._absorbed.append(sibling)
             node = (node[0] + 1, node[1] >> 1)
-        save_arrays(self._path(node), result)
         self._nodes.add(node)
-        self._held = node, result
-        for old in absorbed:
-            self._remove(old)
+        self._held, self._held_is_saved = (node, result), False
+        if time.monotonic() - self._saved_at >= self._patience:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the node that is in memory alone, and remove those it was made of."""
+        if self._held is None or self._held_is_saved:
+            return
+        save_arrays(self._path(self._held[0]), self._held[1])
+        self._held_is_saved = True
+        self._saved_at = time.monotonic()
+        for node in self._absorbed:
+            self._path(node).unlink(missing_ok=True)
+        self._absorbed.clear()
 
     def root(self) -> Accumulator | None:
         """Return the result of all spans, or None while one is missing or was found damaged."""
         if not all(self.has(span) for span in range(self._spans)):
             return None
+        if len(self._nodes) > 1:
+            self.flush()
         total: Accumulator | None = None
         for node in sorted(self._nodes, key=lambda node: node[1] << node[0], reverse=True):
             part = self._load(node)
@@ -126,14 +151,18 @@ class Tree:
             total = part
         return total
 
-    def _load(self, node: tuple[int, int]) -> Accumulator | None:
+    def _load(self, node: Node) -> Accumulator | None:
         """Take a node out of memory or read it; the caller may change it."""
         held, self._held = self._held, None
         return held[1] if held is not None and held[0] == node else load_arrays(self._path(node))
 
-    def _path(self, node: tuple[int, int]) -> Path:
+    def _path(self, node: Node) -> Path:
         return self._folder / f"{node[0]}-{node[1]}.node"
 
-    def _remove(self, node: tuple[int, int]) -> None:
+    def _remove(self, node: Node) -> None:
         self._path(node).unlink(missing_ok=True)
         self._nodes.discard(node)
+
+
+def _sibling(node: Node) -> Node:
+    return node[0], node[1] ^ 1

@@ -5,11 +5,14 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from specscale.passes.record import BLOCK_ROWS, Accumulator, Pass
+from specscale.passes.record import BLOCK_ROWS, Pass
 from specscale.runtime.checkpoints import Tree
 from specscale.runtime.events import Notify, PassFinished, PassStarted, RowsDone
 from specscale.runtime.spans import Span
@@ -37,10 +40,12 @@ class LocalExecutor:
     Parameters
     ----------
     threads : the pool that runs the tasks of a pass
+    patience : seconds of work that a killed run may lose
     """
 
-    def __init__(self, threads: Threads) -> None:
+    def __init__(self, threads: Threads, patience: float = 10.0) -> None:
         self._threads = threads
+        self._patience = patience
 
     def run(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span], folder: Path, notify: Notify) -> R:
         """Run a pass over the spans that have no partial result in `folder` yet, and return its result.
@@ -59,41 +64,55 @@ class LocalExecutor:
             When an embedding changed since it was opened.
         """
         began = time.perf_counter()
-        tree = Tree(folder, len(spans), work.combine)
+        tree = Tree(folder, len(spans), work.combine, self._patience)
         done = sum(span.stop - span.start for span in spans if tree.has(span.index))
         notify(PassStarted(work.name, rows.n, done))
-        rooms = [work.room(), work.room()]
         total = tree.root()
         while total is None:
-            for span in spans:
-                if not tree.has(span.index):
-                    tree.push(span.index, self._span(work, rows, span, rooms, notify))
+            try:
+                self._sweep(work, rows, [span for span in spans if not tree.has(span.index)], tree, notify)
+            except BaseException:
+                tree.flush()
+                raise
             total = tree.root()
-        rooms.clear()
         result = work.finalize(total)
         notify(PassFinished(work.name, time.perf_counter() - began))
         return result
 
-    def _span(self, work: Pass[Any, R], rows: PairedRows, span: Span, rooms: list[Any], notify: Notify) -> Accumulator:
-        """Accumulate one span; each block is prepared while the one before it is appended."""
+    def _sweep(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span], tree: Tree, notify: Notify) -> None:
+        """Accumulate the spans one after another.
+
+        Each block is prepared while the one before it is appended, and a finished span is merged and written while the
+        next one is computed.
+        """
         rows.check_unchanged()
-        total = work.create()
+        rooms = cycle([work.room(), work.room()])
+        blocks = _ahead(rows.blocks([(span.start, span.stop) for span in spans], BLOCK_ROWS, RING))
+        remaining = iter(spans)
+        span, total = next(remaining), work.create()
         before: tuple[Block, Any] | None = None
-        for turn, block in enumerate(_ahead(rows.blocks(span.start, span.stop, BLOCK_ROWS, RING))):
-            room = rooms[turn % 2]
-            tasks = work.append(total, *before) if before else []
-            self._threads.run([*tasks, *work.prepare(block, room)])
-            if before:
-                notify(RowsDone(work.name, before[0].stop - before[0].start))
-            before = block, room
-        if before:
-            self._threads.run(work.append(total, *before))
-            notify(RowsDone(work.name, before[0].stop - before[0].start))
-        rows.check_unchanged()
-        return total
+        with ThreadPoolExecutor(1, thread_name_prefix="specscale-writer") as writer, closing(blocks):
+            written: Future[None] | None = None
+            for block in chain(blocks, [None]):
+                room = next(rooms)
+                append = work.append(total, *before) if before else []
+                prepare = work.prepare(block, room) if block else []
+                self._threads.run([*append, *prepare])
+                if before:
+                    notify(RowsDone(work.name, before[0].stop - before[0].start))
+                if before and before[0].stop == span.stop:
+                    rows.check_unchanged()
+                    if written:
+                        written.result()
+                    written = writer.submit(tree.push, span.index, total)
+                    if block:
+                        span, total = next(remaining), work.create()
+                before = (block, room) if block else None
+            if written:
+                written.result()
 
 
-def _ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+def _ahead(blocks: Iterator[Block]) -> Generator[Block]:
     """Read one block ahead in a thread of its own."""
     ready: queue.Queue[Block | BaseException | None] = queue.Queue(maxsize=1)
     stop = threading.Event()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,21 +85,27 @@ class PairedRows:
         """Rows that take part."""
         return self.n if self.kept is None else int(np.count_nonzero(self.kept))
 
-    def blocks(self, start: int, stop: int, rows: int, ring: int) -> Iterator[Block]:
-        """Yield the rows ``start:stop`` in runs of `rows`; a block's arrays are overwritten `ring` blocks later."""
-        rooms = [
-            tuple(np.empty((min(rows, stop - start), one.p), dtype=one.dtype) for one in self.embeddings)
-            for _ in range(ring)
-        ]
-        for turn, low in enumerate(range(start, stop, rows)):
-            high = min(low + rows, stop)
-            room = rooms[turn % ring]
-            raw = tuple(one.read(low, high, out[: high - low]) for one, out in zip(self.embeddings, room, strict=True))
-            kept = None
-            if self.kept is not None and not self.kept[low:high].all():
-                kept = np.flatnonzero(self.kept[low:high])
-                raw = tuple(array[kept] for array in raw)
-            yield Block(low, high, raw, kept)
+    def blocks(self, runs: Sequence[tuple[int, int]], rows: int, ring: int) -> Iterator[Block]:
+        """Yield the rows of each run ``(start, stop)`` in blocks of at most `rows`.
+
+        A block's arrays are overwritten `ring` blocks later.
+        """
+        largest = min(rows, max((stop - start for start, stop in runs), default=0))
+        rooms = cycle(
+            [tuple(np.empty((largest, one.p), dtype=one.dtype) for one in self.embeddings) for _ in range(ring)]
+        )
+        for start, stop in runs:
+            for low in range(start, stop, rows):
+                high = min(low + rows, stop)
+                raw = tuple(
+                    one.read(low, high, out[: high - low])
+                    for one, out in zip(self.embeddings, next(rooms), strict=True)
+                )
+                kept = None
+                if self.kept is not None and not self.kept[low:high].all():
+                    kept = np.flatnonzero(self.kept[low:high])
+                    raw = tuple(array[kept] for array in raw)
+                yield Block(low, high, raw, kept)
 
     def sample(self, size: int, seed: int) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
         """Draw up to `size` kept rows without replacement.
