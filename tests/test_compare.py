@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ import specscale as ss
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, PairingError, PlanError
 from specscale.result import Result
 from specscale.runtime.events import Event, PassFinished, PassStarted, RowsDone, Stage, Warned
+from specscale.runtime.local import LocalExecutor
+from specscale.runtime.threads import Threads
 from specscale.stores.layout import CHUNK_ROWS
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread")
@@ -641,8 +644,10 @@ def test_finished_spans_of_an_interrupted_run_are_not_read_again(make_pair: Make
         ):
             raise Interruption
 
-    with pytest.raises(Interruption):
-        compare(*pair, out=tmp_path / "out", progress=stop_in_scores, **options)
+    with closing(Threads(2)) as pool:
+        impatient = LocalExecutor(pool, patience=0)
+        with pytest.raises(Interruption):
+            compare(*pair, out=tmp_path / "out", progress=stop_in_scores, executor=impatient, **options)
     events: list[Event] = []
     result = compare(*pair, out=tmp_path / "out", resume=True, progress=events.append, **options)
     started = {event.name: event.done for event in events if isinstance(event, PassStarted)}
@@ -654,6 +659,8 @@ KILLED = """
 import os, signal, sys
 import numpy as np, specscale as ss
 from specscale.runtime.events import RowsDone
+from specscale.runtime.local import LocalExecutor
+from specscale.runtime.threads import Threads
 a, b, out, name, count = sys.argv[1:]
 left = [int(count)]
 def progress(event):
@@ -661,7 +668,8 @@ def progress(event):
         left[0] -= 1
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-ss.compare(a, b, out=out, progress=progress, size=16, n_modes=2, sigma=(2.0, 2.0), top=20)
+executor = LocalExecutor(Threads(2), patience=0)
+ss.compare(a, b, out=out, progress=progress, executor=executor, size=16, n_modes=2, sigma=(2.0, 2.0), top=20)
 """
 
 

@@ -124,6 +124,36 @@ def test_an_interrupted_tree_is_continued(
     assert same(again.root(), filled(folder / "b", list(range(spans)), spans))
 
 
+@given(data=st.data(), spans=st.integers(1, 16))
+def test_a_killed_tree_loses_what_was_not_written_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, spans: int
+) -> None:
+    folder = tmp_path_factory.mktemp("tree")
+    patient = Tree(folder / "a", spans, add, patience=1e9)
+    written: set[int] = set()
+    done = data.draw(st.integers(0, spans))
+    for span in range(done):
+        patient.push(span, leaf(span))
+        if data.draw(st.booleans()):
+            patient.flush()
+            written = set(range(span + 1))
+    again = Tree(folder / "a", spans, add)
+    found = {span for span in range(spans) if again.has(span)}
+    assert written <= found <= set(range(done))
+    for span in sorted(set(range(spans)) - found):
+        again.push(span, leaf(span))
+    assert same(again.root(), filled(folder / "b", list(range(spans)), spans))
+
+
+@pytest.mark.parametrize("spans", [1, 2])
+def test_short_work_writes_nothing(tmp_path: Path, spans: int) -> None:
+    tree = Tree(tmp_path / "tree", spans, add, patience=1e9)
+    for span in range(spans):
+        tree.push(span, leaf(span))
+    assert files_in(tmp_path / "tree") == []
+    assert same(tree.root(), filled(tmp_path / "other", list(range(spans)), spans))
+
+
 def test_a_tree_of_the_past_is_its_own_root(tmp_path: Path) -> None:
     total = filled(tmp_path / "tree", list(range(7)), 7)
     assert same(Tree(tmp_path / "tree", 7, add).root(), total)
