@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -93,10 +93,11 @@ def pair_inputs(a: Input, b: Input, options: Options, work: Path) -> PairedRows:
 
 
 def _opened(given: Input, name: str, work: Path) -> Embedding:
-    if not isinstance(given, (str, Path)) or is_store(given) or not Path(given).exists():
+    ingestible = isinstance(given, (str, Path)) and (Path(given).exists() or any(sign in str(given) for sign in "*?["))
+    if not ingestible or is_store(cast(str, given)):
         return open_embedding(given, name.upper())
     store = work / f"{name}.zarr"
-    ingest(str(given), str(store), overwrite=True)
+    ingest(str(given), str(store), on_bad="keep", overwrite=True)
     opened = EmbeddingStore(store)
     opened.source = str(given)
     return opened

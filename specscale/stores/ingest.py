@@ -101,7 +101,8 @@ def ingest(
     dtype
         ``"float16"`` or ``"float32"``; by default float16 for float16 sources and float32 for all others.
     on_bad
-        What to do with rows that are null, NaN or infinite, or overflow `dtype`: ``"error"`` or ``"drop"``.
+        What to do with rows that are null, NaN or infinite, or overflow `dtype`: ``"error"`` or ``"drop"``; ``"keep"``
+        leaves them to a comparison, which finds them by their norms.
     overwrite
         Whether to replace a store of this name; it stays until the new one is complete.
     progress
@@ -127,7 +128,7 @@ def ingest(
     check_target(target, overwrite)
     if dtype not in (None, "float16", "float32"):
         raise OptionError(f"--dtype {dtype}: no such type; choose float16 or float32")
-    if on_bad not in ("error", "drop"):
+    if on_bad not in ("error", "drop", "keep"):
         raise OptionError(f"--on-bad {on_bad}: no such choice; choose error or drop")
     paths = [fspath(source)] if isinstance(source, str | PathLike) else [fspath(path) for path in source]
 
@@ -253,6 +254,8 @@ def _copy(
         usable = np.isfinite(vectors).all(axis=1)  # nulls read as NaN
         if on_bad == "error" and not usable.all():
             raise InputError(_complaint(rows, batch, vectors, int(np.argmin(usable))))
+        if on_bad == "keep":
+            usable[:] = True
         writer.add(batch.start, vectors, columns_of(batch), usable)
         progress(batch.start + len(vectors), rows.n)
 
