@@ -11,6 +11,7 @@ from bench.common import gemm_rate, report, text_stores, workspace
 from specscale.kernels import load_kernels
 from specscale.options import Options
 from specscale.passes.covariance import covariance
+from specscale.passes.record import FeatureBuffers
 from specscale.problem import pair_inputs, pose
 from specscale.runtime.events import silent
 from specscale.runtime.local import LocalExecutor
@@ -34,6 +35,7 @@ def run() -> None:
             with single_threaded_blas():
                 problem = pose(rows, options, size, kernels, print)
             d = sum(one.dim for one in problem.maps)
+            buffers = FeatureBuffers(kernels, problem.maps)
             ratios, seconds, rates = [], [], []
             for _ in range(ROUNDS):
                 # The rate before and after each run, so that a busy neighbour weighs on both alike.
@@ -41,7 +43,7 @@ def run() -> None:
                 with single_threaded_blas():
                     began = time.perf_counter()
                     LocalExecutor(pool).run(
-                        covariance(problem.maps, kernels),
+                        covariance(problem.maps, kernels, buffers),
                         rows,
                         cut_spans(rows.n, d, CHUNK_ROWS),
                         Path(tempfile.mkdtemp(dir=folder)),

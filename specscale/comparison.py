@@ -9,6 +9,7 @@ from typing import Any, cast
 from specscale.errors import ChangedError
 from specscale.options import Options
 from specscale.passes.covariance import covariance
+from specscale.passes.record import FeatureBuffers
 from specscale.passes.scores import score
 from specscale.planning import sized_plan
 from specscale.problem import Input, Problem, pair_inputs, pose
@@ -102,8 +103,9 @@ def compare(
         with run.step("bandwidth"):
             problem = pose(rows, options, sized.size, run.kernels, run.warn)
         run.place.claim(problem.configuration())
-        C = run.sweep(covariance(problem.maps, run.kernels), rows, sized.plan.spans)
-        return _solved(run, problem, C, sized.plan, (a, b))
+        buffers = FeatureBuffers(run.kernels, problem.maps)
+        C = run.sweep(covariance(problem.maps, run.kernels, buffers), rows, sized.plan.spans)
+        return _solved(run, problem, C, sized.plan, buffers, (a, b))
 
 
 def compare_again(result: Result, eta: float, out: str | Path | None = None) -> Result:
@@ -129,10 +131,13 @@ def compare_again(result: Result, eta: float, out: str | Path | None = None) -> 
                 raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
         sized = sized_plan(rows, replace(options, size=result.summary["maps"]["size"]), None, run.pool.count)
         problem = pose(rows, options, sized.size, run.kernels, run.warn)
-        return _solved(run, problem, TiledSymmetric.from_dense(cast(Any, result.covariance)), sized.plan, (a, b))
+        C = TiledSymmetric.from_dense(cast(Any, result.covariance))
+        return _solved(run, problem, C, sized.plan, FeatureBuffers(run.kernels, problem.maps), (a, b))
 
 
-def _solved(run: Run, problem: Problem, C: TiledSymmetric, plan: Plan, inputs: tuple[Input, Input]) -> Result:
+def _solved(
+    run: Run, problem: Problem, C: TiledSymmetric, plan: Plan, buffers: FeatureBuffers, inputs: tuple[Input, Input]
+) -> Result:
     """From the covariance to the result on disk."""
     options, rows = problem.options, problem.rows
     with run.step("solve"):
@@ -150,6 +155,7 @@ def _solved(run: Run, problem: Problem, C: TiledSymmetric, plan: Plan, inputs: t
         top=options.top,
         chunk_rows=CHUNK_ROWS,
         write=writer.scores,
+        buffers=buffers,
     )
     tails = run.sweep(scores, rows, plan.spans)
     writer.members(tails, rows)

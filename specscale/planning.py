@@ -11,7 +11,7 @@ from specscale.features.bandwidth import SAMPLE_ROWS, bandwidth_cost
 from specscale.features.maps import FeatureMap, FourierMap, LinearMap, map_dimension
 from specscale.options import Options
 from specscale.passes.covariance import covariance_cost
-from specscale.passes.record import BLOCK_ROWS
+from specscale.passes.record import BLOCK_ROWS, feature_cost
 from specscale.passes.scores import score_cost
 from specscale.runtime.local import RING
 from specscale.runtime.plan import Plan, available_memory, parse_bytes, resident_memory
@@ -103,9 +103,10 @@ def _plan(rows: PairedRows, options: Options, size: int, threads: int, base: int
     reading = RING * min(BLOCK_ROWS, n) * row_bytes * (1 if rows.kept is None else 2)
     k = 2 * options.n_modes
     sample = min(SAMPLE_ROWS, n_kept)
+    solve = solve_cost(d, options.n_modes)
     steps = [
         covariance_cost(maps, n_kept, read, len(spans), threads),
-        solve_cost(d, options.n_modes),
+        replace(solve, memory=solve.memory + feature_cost(maps, 0)),  # the buffers stay for the scores
         score_cost(maps, n, n_kept, read, k, CHUNK_ROWS, threads),
     ]
     if any(rule.kind != "number" for rule in options.rules) and options.features != "linear":

@@ -11,14 +11,16 @@ from specscale.cost import Cost
 from specscale.features.maps import FeatureMap
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
-from specscale.passes.record import Accumulator, Pass, Task, feature_cost, feature_room, map_slice, slices
+from specscale.passes.record import Accumulator, FeatureBuffers, Pass, Task, feature_cost, map_slice, slices
 from specscale.spectral.tiles import TiledSymmetric, tile_edges
 from specscale.stores.pairing import Block
 
 __all__ = ["covariance", "covariance_cost"]
 
 
-def covariance(maps: tuple[FeatureMap, ...], kernels: Kernels) -> Pass[NDArray[Any], TiledSymmetric]:
+def covariance(
+    maps: tuple[FeatureMap, ...], kernels: Kernels, buffers: FeatureBuffers | None = None
+) -> Pass[NDArray[Any], TiledSymmetric]:
     """Make the covariance pass.
 
     Every block's features are mapped into one buffer; then each lower-triangle tile of G is a product of two column
@@ -28,6 +30,7 @@ def covariance(maps: tuple[FeatureMap, ...], kernels: Kernels) -> Pass[NDArray[A
     ----------
     maps : the feature map of each embedding
     kernels : the backend
+    buffers : where features are put, by default made for this pass
 
     Returns
     -------
@@ -36,6 +39,7 @@ def covariance(maps: tuple[FeatureMap, ...], kernels: Kernels) -> Pass[NDArray[A
     """
     d = sum(one.dim for one in maps)
     scratch = Scratch()
+    buffers = buffers or FeatureBuffers(kernels, maps)
     for one in maps:
         one.prepare(kernels)
 
@@ -75,7 +79,7 @@ def covariance(maps: tuple[FeatureMap, ...], kernels: Kernels) -> Pass[NDArray[A
         matrix.mirror()
         return matrix
 
-    return Pass("covariance", lambda: feature_room(kernels, maps), prepare, create, append, combine, finalize)
+    return Pass("covariance", buffers.take, prepare, create, append, combine, finalize)
 
 
 def covariance_cost(maps: tuple[FeatureMap, ...], n_kept: int, read: int, spans: int, threads: int) -> Cost:

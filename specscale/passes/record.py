@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -18,10 +19,10 @@ __all__ = [
     "BLOCK_ROWS",
     "SLICE_ROWS",
     "Accumulator",
+    "FeatureBuffers",
     "Pass",
     "Task",
     "feature_cost",
-    "feature_room",
     "map_slice",
     "slices",
 ]
@@ -47,7 +48,8 @@ class Pass(Generic[S, R]):
     ----------
     name : what to call it in events and checkpoints
     room : make scratch for one block; two are used in turn
-    prepare : tasks that need the block and the scratch alone, and may run while the block before is appended
+    prepare : tasks that need the block and the scratch alone, and may run while the block before is appended; they
+        alone may read the block's rows, whose memory is read into again soon after
     create : an empty accumulator, named arrays
     append : tasks that add a prepared block to an accumulator
     combine : add the second accumulator, of later rows, to the first, in place
@@ -96,9 +98,25 @@ def map_slice(
         )
 
 
-def feature_room(kernels: Kernels, maps: tuple[FeatureMap, ...]) -> NDArray[Any]:
-    """Room for the features of one block, (BLOCK_ROWS, d)."""
-    return np.empty((BLOCK_ROWS, sum(one.dim for one in maps)), dtype=kernels.real)
+class FeatureBuffers:
+    """The two buffers that hold the features of blocks, kept from one pass to the next.
+
+    Touching fresh memory costs as much as several blocks' trigonometry, so passes that follow one another share it; two
+    passes at once need buffers of their own.
+
+    Parameters
+    ----------
+    kernels : the backend
+    maps : the feature map of each embedding
+    """
+
+    def __init__(self, kernels: Kernels, maps: tuple[FeatureMap, ...]) -> None:
+        shape = (BLOCK_ROWS, sum(one.dim for one in maps))
+        self._buffers = cycle([np.empty(shape, dtype=kernels.real) for _ in range(2)])
+
+    def take(self) -> NDArray[Any]:
+        """Return one of the buffers, (BLOCK_ROWS, d), and at the next call the other."""
+        return next(self._buffers)
 
 
 def feature_cost(maps: tuple[FeatureMap, ...], threads: int) -> int:

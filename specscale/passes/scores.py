@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from specscale.cost import Cost
 from specscale.features.maps import FeatureMap
 from specscale.kernels import Kernels
-from specscale.passes.record import BLOCK_ROWS, Accumulator, Pass, Task, feature_cost, feature_room, map_slice, slices
+from specscale.passes.record import BLOCK_ROWS, Accumulator, FeatureBuffers, Pass, Task, feature_cost, map_slice, slices
 from specscale.stores.pairing import Block
 
 __all__ = ["ScoreSummary", "score", "score_cost"]
@@ -57,6 +57,7 @@ def score(
     top: int,
     chunk_rows: int,
     write: WriteScores,
+    buffers: FeatureBuffers | None = None,
 ) -> Pass[_Room, ScoreSummary]:
     """Make the scores pass.
 
@@ -69,6 +70,7 @@ def score(
     top : how many members of each tail to keep
     chunk_rows : rows of one chunk of scores; a span holds whole chunks
     write : stores a finished chunk of scores; the same chunk may be written twice with the same bytes
+    buffers : where features are put, by default made for this pass
 
     Returns
     -------
@@ -77,12 +79,13 @@ def score(
     """
     k = coefficients.shape[1]
     weights = np.ascontiguousarray(coefficients / np.sqrt(n_kept), dtype=kernels.real)
+    buffers = buffers or FeatureBuffers(kernels, maps)
     for one in maps:
         one.prepare(kernels)
     chunk = np.empty((min(chunk_rows, n), k), dtype=np.float32)
 
     def room() -> _Room:
-        return _Room(feature_room(kernels, maps), np.empty((BLOCK_ROWS, k), dtype=kernels.real), [])
+        return _Room(buffers.take(), np.empty((BLOCK_ROWS, k), dtype=kernels.real), [])
 
     def prepare(block: Block, room: _Room) -> list[Task]:
         parts = slices(block)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 __all__ = ["Span", "cut_spans"]
 
-_OPERATIONS = 1e12  # of one span's covariance: seconds of work, against which writing its partial result is little
+_OPERATIONS = 2e12  # of one span's covariance: seconds of work, against which writing its partial result is little
 _MOST_CHUNKS = 8
 
 
