@@ -18,7 +18,7 @@ from specscale.runtime.plan import Plan, available_memory, parse_bytes, resident
 from specscale.runtime.spans import cut_spans
 from specscale.spectral.difference import solve_cost
 from specscale.stores.layout import CHUNK_ROWS
-from specscale.stores.pairing import PairedRows
+from specscale.stores.rows import PairedRows
 
 __all__ = ["Sized", "sized_plan"]
 

@@ -20,7 +20,9 @@ from specscale.passes.record import SLICE_ROWS
 from specscale.spectral.difference import Modes
 from specscale.stores.embedding import Embedding, EmbeddingStore, is_store, open_embedding
 from specscale.stores.ingest import ingest
-from specscale.stores.pairing import PairedRows, pair, screen
+from specscale.stores.pairing import pair
+from specscale.stores.rows import PairedRows
+from specscale.stores.screening import screen
 
 __all__ = ["Input", "Problem", "pair_inputs", "pose"]
 

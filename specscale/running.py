@@ -15,7 +15,7 @@ from specscale.runtime.local import Executor, LocalExecutor
 from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads, single_threaded_blas
 from specscale.runtime.workplace import Workplace
-from specscale.stores.pairing import PairedRows
+from specscale.stores.rows import PairedRows
 
 __all__ = ["Run", "running"]
 

@@ -23,7 +23,7 @@ from specscale.runtime.plan import Plan, peak_memory
 from specscale.spectral.difference import Modes
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.layout import CHUNK_ROWS
-from specscale.stores.pairing import PairedRows
+from specscale.stores.rows import PairedRows
 
 __all__ = ["ResultWriter"]
 
@@ -115,7 +115,6 @@ class ResultWriter:
                 "matched": match.matched,
                 "only_a": match.only_a,
                 "only_b": match.only_b,
-                "duplicate_ids": match.duplicates,
                 "dropped": match.dropped,
                 "sampled": match.sampled,
                 "ids_digest": match.ids_digest,

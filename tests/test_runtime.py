@@ -32,7 +32,7 @@ from specscale.runtime.spans import Span, cut_spans
 from specscale.runtime.threads import Threads
 from specscale.runtime.workplace import Workplace
 from specscale.stores.embedding import ArrayEmbedding
-from specscale.stores.pairing import Block, Match, PairedRows
+from specscale.stores.rows import Block, Match, PairedRows
 
 CHUNK = 32_768
 

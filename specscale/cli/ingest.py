@@ -169,7 +169,9 @@ def _print(description: dict[str, Any]) -> None:
         print(f"{label:<11} {value}")
     if description["rows"]:
         table = Table(box=None, pad_edge=False)
-        for column in ["row", "norm", *description["columns"]]:
+        for column in ["row", "norm"]:
+            table.add_column(Text(column), no_wrap=True, min_width=6)  # a narrow terminal cuts the others
+        for column in description["columns"]:
             table.add_column(Text(column), no_wrap=True)
         for row in description["rows"]:
             values = [row["row"], row["norm"], *row["columns"].values()]

@@ -13,7 +13,7 @@ from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
 from specscale.passes.record import Accumulator, FeatureBuffers, Pass, Task, feature_cost, map_slice, slices
 from specscale.spectral.tiles import TiledSymmetric, tile_edges
-from specscale.stores.pairing import Block
+from specscale.stores.rows import Block
 
 __all__ = ["covariance", "covariance_cost"]
 

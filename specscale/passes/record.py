@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from specscale.errors import InputError
 from specscale.features.maps import FeatureMap
 from specscale.kernels import Kernels
-from specscale.stores.pairing import Block
+from specscale.stores.rows import Block
 
 __all__ = [
     "BLOCK_ROWS",

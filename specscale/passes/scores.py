@@ -13,7 +13,7 @@ from specscale.cost import Cost
 from specscale.features.maps import FeatureMap
 from specscale.kernels import Kernels
 from specscale.passes.record import BLOCK_ROWS, Accumulator, FeatureBuffers, Pass, Task, feature_cost, map_slice, slices
-from specscale.stores.pairing import Block
+from specscale.stores.rows import Block
 
 __all__ = ["ScoreSummary", "score", "score_cost"]
 

@@ -17,7 +17,7 @@ from specscale.runtime.checkpoints import Tree
 from specscale.runtime.events import Notify, PassFinished, PassStarted, RowsDone
 from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads
-from specscale.stores.pairing import Block, PairedRows
+from specscale.stores.rows import Block, PairedRows
 
 __all__ = ["RING", "Executor", "LocalExecutor"]
 

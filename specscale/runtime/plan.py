@@ -16,7 +16,7 @@ from specscale.cost import Cost
 from specscale.errors import OptionError, PlanError
 from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads
-from specscale.stores.pairing import PairedRows
+from specscale.stores.rows import PairedRows
 
 __all__ = [
     "Machine",

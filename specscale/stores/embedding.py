@@ -139,17 +139,18 @@ class EmbeddingStore:
             return None
         return take_rows(Path(self.path) / ROWS, indices, columns)
 
-    def id_column(self) -> pa.ChunkedArray:
-        """Return the ids of all rows.
-
-        Raises
-        ------
-        InputError
-            When the store has no ids.
-        """
+    @property
+    def id_name(self) -> str:
+        """Name of the id column."""
         if self.ids is None:
             raise InputError(f"{self.path}: the store has no ids: ingest it again with --id COLUMN")
-        return pq.read_table(Path(self.path) / ROWS, columns=[self.ids.column]).column(0)
+        return self.ids.column
+
+    def id_arrays(self) -> Iterator[pa.ChunkedArray]:
+        """Yield the ids of all rows, some thousands at a time."""
+        with pq.ParquetFile(Path(self.path) / ROWS) as file:
+            for batch in file.iter_batches(columns=[self.id_name]):
+                yield pa.chunked_array([batch.column(0)])
 
     def check_unchanged(self) -> None:
         """Raise ChangedError when the store at this path is no longer the one that was opened."""

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from specscale.errors import InputError
 
+_KEYS = ("specscale ids: 1", "specscale ids: 2")  # sixteen characters each, as SipHash takes them
+
 
 def check_ids(
     column: str,
@@ -86,3 +88,21 @@ def _name_duplicate(
                 )
             seen[value] = here
         row += len(array)
+
+
+def id_hashes(ids: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """
+    Hash ids as text, twice.
+
+    Parameters
+    ----------
+    ids
+        Integers or text, without nulls.
+
+    Returns
+    -------
+    two arrays of uint64
+        Independent hashes of each id.
+    """
+    texts = ids.cast(pa.large_string()).to_numpy(zero_copy_only=False).astype(object)
+    return tuple(pd.util.hash_array(texts, categorize=False, hash_key=key) for key in _KEYS)  # type: ignore[return-value]
