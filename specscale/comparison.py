@@ -11,13 +11,13 @@ from specscale.options import Options
 from specscale.passes.covariance import covariance
 from specscale.passes.record import FeatureBuffers
 from specscale.passes.scores import score
-from specscale.planning import sized_plan
+from specscale.planning import Sized, sized_plan
 from specscale.problem import Input, Problem, pair_inputs, pose
 from specscale.result import Result
 from specscale.running import Run, running
 from specscale.runtime.events import Notify
 from specscale.runtime.local import Executor
-from specscale.runtime.plan import Machine, Plan, calibrate
+from specscale.runtime.plan import Machine, Plan
 from specscale.runtime.workplace import Workplace
 from specscale.spectral.difference import solve_difference
 from specscale.spectral.tiles import TiledSymmetric
@@ -98,14 +98,14 @@ def compare(
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
             rows = pair_inputs(a, b, options, run.place.work)
-        sized = sized_plan(rows, options, memory, run.pool.count)
+        sized = sized_plan(rows, options, memory, run.pool)
         sized.plan.check_disk(run.place.work)
         with run.step("bandwidth"):
             problem = pose(rows, options, sized.size, run.kernels, run.warn)
         run.place.claim(problem.configuration())
         buffers = FeatureBuffers(run.kernels, problem.maps)
         C = run.sweep(covariance(problem.maps, run.kernels, buffers), rows, sized.plan.spans)
-        return _solved(run, problem, C, sized.plan, buffers, (a, b))
+        return _solved(run, problem, C, sized, buffers, (a, b))
 
 
 def compare_again(result: Result, eta: float, out: str | Path | None = None) -> Result:
@@ -129,14 +129,14 @@ def compare_again(result: Result, eta: float, out: str | Path | None = None) -> 
         for one, before in zip(rows.embeddings, result.summary["inputs"].values(), strict=True):
             if one.digest != before["digest"]:
                 raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
-        sized = sized_plan(rows, replace(options, size=result.summary["maps"]["size"]), None, run.pool.count)
+        sized = sized_plan(rows, replace(options, size=result.summary["maps"]["size"]), None, run.pool)
         problem = pose(rows, options, sized.size, run.kernels, run.warn)
         C = TiledSymmetric.from_dense(cast(Any, result.covariance))
-        return _solved(run, problem, C, sized.plan, FeatureBuffers(run.kernels, problem.maps), (a, b))
+        return _solved(run, problem, C, sized, FeatureBuffers(run.kernels, problem.maps), (a, b))
 
 
 def _solved(
-    run: Run, problem: Problem, C: TiledSymmetric, plan: Plan, buffers: FeatureBuffers, inputs: tuple[Input, Input]
+    run: Run, problem: Problem, C: TiledSymmetric, sized: Sized, buffers: FeatureBuffers, inputs: tuple[Input, Input]
 ) -> Result:
     """From the covariance to the result on disk."""
     options, rows = problem.options, problem.rows
@@ -145,7 +145,6 @@ def _solved(
         modes = problem.oriented(modes, run.kernels)
     writer = ResultWriter(run.place.work / "result", rows.n, modes)
     writer.covariance(C)
-    del C
     scores = score(
         problem.maps,
         run.kernels,
@@ -157,9 +156,9 @@ def _solved(
         write=writer.scores,
         buffers=buffers,
     )
-    tails = run.sweep(scores, rows, plan.spans)
+    tails = run.sweep(scores, rows, sized.plan.spans)
     writer.members(tails, rows)
-    writer.summary(run, problem, tails, plan)
+    writer.summary(run, problem, tails, sized)
     run.place.publish(writer.folder)
     return Result.of(run.place.out, inputs, temporary=run.place.temporary)
 
@@ -190,6 +189,6 @@ def plan(
     chosen = Options(**options)
     with running(Workplace(None), threads) as run:
         rows = pair_inputs(a, b, chosen, run.place.work)
-        planned = sized_plan(rows, chosen, memory, run.pool.count).plan, calibrate(rows, run.pool)
+        sized = sized_plan(rows, chosen, memory, run.pool)
         run.place.leave()
-        return planned
+        return sized.plan, sized.machine

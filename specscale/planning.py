@@ -14,8 +14,9 @@ from specscale.passes.covariance import covariance_cost
 from specscale.passes.record import BLOCK_ROWS, feature_cost
 from specscale.passes.scores import score_cost
 from specscale.runtime.local import RING
-from specscale.runtime.plan import Plan, available_memory, parse_bytes, resident_memory
+from specscale.runtime.plan import Machine, Plan, available_memory, calibrate, parse_bytes, resident_memory
 from specscale.runtime.spans import cut_spans
+from specscale.runtime.threads import Threads
 from specscale.spectral.difference import solve_cost
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.stores.rows import PairedRows
@@ -34,13 +35,15 @@ class Sized:
     ----------
     plan : spans and costs
     size : frequencies of a Fourier map, 0 for maps without a size
+    machine : what a short calibration found, from which the plan's seconds follow
     """
 
     plan: Plan
     size: int
+    machine: Machine
 
 
-def sized_plan(rows: PairedRows, options: Options, memory: str | int | None, threads: int) -> Sized:
+def sized_plan(rows: PairedRows, options: Options, memory: str | int | None, threads: Threads) -> Sized:
     """Plan a comparison and choose the size of its maps where it is left open.
 
     Parameters
@@ -59,12 +62,12 @@ def sized_plan(rows: PairedRows, options: Options, memory: str | int | None, thr
     allowed = base + available_memory() if memory is None else parse_bytes(memory)
 
     def plan(size: int) -> Plan:
-        return _plan(rows, options, size, threads, base, allowed)
+        return _plan(rows, options, size, threads.count, base, allowed)
 
     if options.features == "linear":
         fixed = plan(0)
         fixed.check_memory(f"allow at least --memory {_megabytes(fixed.peak)}, or take a sample with --sample")
-        return Sized(fixed, 0)
+        return Sized(fixed, 0, calibrate(rows, threads))
     wanted = options.size or AUTO_SIZE
     chosen = plan(wanted)
     if chosen.peak > allowed:
@@ -76,8 +79,8 @@ def sized_plan(rows: PairedRows, options: Options, memory: str | int | None, thr
                 else (f"allow at least --memory {_megabytes(plan(_LEAST_SIZE).peak)}")
             )
             chosen.check_memory(remedy)
-        return Sized(plan(fitting), fitting)
-    return Sized(chosen, wanted)
+        return Sized(plan(fitting), fitting, calibrate(rows, threads))
+    return Sized(chosen, wanted, calibrate(rows, threads))
 
 
 def _largest_fitting(plan: Callable[[int], Plan], most: int, allowed: int) -> int:

@@ -16,10 +16,11 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.passes.scores import ScoreSummary
+from specscale.planning import Sized
 from specscale.problem import Problem
 from specscale.result import SCHEMA, TAILS
 from specscale.running import Run
-from specscale.runtime.plan import Plan, peak_memory
+from specscale.runtime.plan import peak_memory
 from specscale.spectral.difference import Modes
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.layout import CHUNK_ROWS
@@ -87,7 +88,7 @@ class ResultWriter:
         )
         pq.write_table(table, self.folder / "modes.parquet")
 
-    def summary(self, run: Run, problem: Problem, tails: ScoreSummary, plan: Plan) -> None:
+    def summary(self, run: Run, problem: Problem, tails: ScoreSummary, sized: Sized) -> None:
         """Write maps.json and summary.json."""
         options, rows = problem.options, problem.rows
         maps = [one.parameters() for one in problem.maps]
@@ -119,13 +120,18 @@ class ResultWriter:
                 "sampled": match.sampled,
                 "ids_digest": match.ids_digest,
             },
-            "maps": {"features": options.features, "size": maps[0].get("size"), "dimension": plan.d},
+            "maps": {"features": options.features, "size": maps[0].get("size"), "dimension": sized.plan.d},
             "bandwidths": dict(zip("ab", bandwidths, strict=True)),
             "spec_diff": self._modes.spec_diff,
             "modes": mode_records(self._modes, tails, rows.n_kept),
             "warnings": run.warnings,
-            "plan": plan.to_json(),
-            "measured": {"seconds": run.seconds, "peak_memory": peak_memory(), "threads": run.pool.count},
+            "plan": sized.plan.to_json(sized.machine),
+            "measured": {
+                "seconds": run.seconds,
+                "peak_memory": peak_memory(),
+                "disk": sum(file.stat().st_size for file in run.place.work.rglob("*") if file.is_file()),
+                "threads": run.pool.count,
+            },
             "versions": {
                 "python": platform.python_version(),
                 **{name: version(name) for name in ("specscale", "numpy", "scipy", "numba", "zarr")},

@@ -91,7 +91,7 @@ def plan(
     )
     planned, machine = make(a, b, memory=memory, threads=threads, **answer)
     if json:
-        print(json_text.dumps({**planned.to_json(), "machine": vars(machine), "seconds": planned.seconds(machine)}))
+        print(json_text.dumps(planned.to_json(machine)))
     else:
         from specscale.cli.tables import print_plan
 

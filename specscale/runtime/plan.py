@@ -116,8 +116,8 @@ class Plan:
                 "choose another place with -o, or a smaller --size or --modes"
             )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as plain values."""
+    def to_json(self, machine: Machine) -> dict[str, Any]:
+        """Return the plan as plain values, with the time it will take on a machine."""
         return {
             "rows": self.n,
             "rows_compared": self.n_kept,
@@ -130,6 +130,8 @@ class Plan:
             "operations": self.operations,
             "solve_threads": self.solve_threads,
             "steps": [vars(step) for step in self.steps],
+            "machine": vars(machine),
+            "seconds": self.seconds(machine),
         }
 
 
