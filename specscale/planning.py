@@ -113,7 +113,7 @@ def _plan(rows: PairedRows, options: Options, size: int, threads: int, base: int
         score_cost(maps, n, n_kept, read, k, CHUNK_ROWS, threads),
     ]
     if any(rule.kind != "number" for rule in options.rules) and options.features != "linear":
-        steps.insert(0, bandwidth_cost(max(one.p for one in rows.embeddings), sample))
+        steps.insert(0, bandwidth_cost([one.p for one in rows.embeddings], sample))
     held = sample * row_bytes + reading
     steps = [replace(step, memory=step.memory + held) for step in steps]
     return Plan(n, n_kept, d, BLOCK_ROWS, spans, steps, base, allowed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
 SAMPLE_ROWS = 4096
 AUTO_TOP = 0.15
 _TILE = 512
+_TRIALS = 4000  # multiplications a pair that a dozen trial bandwidths take as long as
 _ROUNDING = 1e-6  # of the squared lengths: squared distances below it are what rounding leaves of equal rows
 
 
@@ -174,9 +176,13 @@ def top_eigenvalue(squares: NDArray[np.float32], sigma: float, start: NDArray[np
     return value / len(squares)
 
 
-def bandwidth_cost(p: int, rows: int) -> Cost:
-    """State what choosing one bandwidth takes on a sample of `rows` rows of dimension p."""
-    return Cost("bandwidth", memory=8 * rows * rows + 24 * rows * p, operations=2.0 * rows**2 * (p + 100))
+def bandwidth_cost(dimensions: Sequence[int], rows: int) -> Cost:
+    """State what choosing bandwidths takes, one after another, on `rows` rows of embeddings of some dimensions."""
+    return Cost(
+        "bandwidth",
+        memory=8 * rows**2 + 24 * rows * max(dimensions),
+        operations=2.0 * rows**2 * sum(p + _TRIALS for p in dimensions),
+    )
 
 
 def _square_distances(sample: NDArray[np.float32]) -> NDArray[np.float32]:
