@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from specscale.errors import ChangedError
 from specscale.options import Options
 from specscale.passes.covariance import covariance
 from specscale.passes.record import FeatureBuffers
 from specscale.passes.scores import score
 from specscale.planning import Sized, sized_plan
-from specscale.problem import Input, Problem, pair_inputs, pose
+from specscale.problem import Input, Problem, pair_inputs, pose, pose_again
 from specscale.result import Result
 from specscale.running import Run, running
 from specscale.runtime.events import Notify
@@ -126,11 +125,8 @@ def compare_again(result: Result, eta: float, out: str | Path | None = None) -> 
     with running(Workplace(out)) as run:
         a, b = result.inputs()
         rows = pair_inputs(a, b, options, run.place.work)
-        for one, before in zip(rows.embeddings, result.summary["inputs"].values(), strict=True):
-            if one.digest != before["digest"]:
-                raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
+        problem = pose_again(rows, options, result)
         sized = sized_plan(rows, replace(options, size=result.summary["maps"]["size"]), None, run.pool)
-        problem = pose(rows, options, sized.size, run.kernels, run.warn)
         C = TiledSymmetric.from_dense(cast(Any, result.covariance))
         return _solved(run, problem, C, sized, FeatureBuffers(run.kernels, problem.maps), (a, b))
 

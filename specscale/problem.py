@@ -11,12 +11,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from specscale.features.bandwidth import SAMPLE_ROWS
-from specscale.features.choose import Geometry, chosen_maps, survey
-from specscale.features.maps import FeatureMap
+from specscale.errors import ChangedError
+from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
+from specscale.features.choose import chosen_maps, survey
+from specscale.features.maps import FeatureMap, restored_map
 from specscale.kernels import Kernels
 from specscale.options import Options
 from specscale.passes.record import SLICE_ROWS
+from specscale.result import Result
 from specscale.spectral.difference import Modes
 from specscale.stores.embedding import Embedding, EmbeddingStore, is_store, open_embedding
 from specscale.stores.ingest import ingest
@@ -24,7 +26,7 @@ from specscale.stores.pairing import pair
 from specscale.stores.rows import PairedRows
 from specscale.stores.screening import screen
 
-__all__ = ["Input", "Problem", "pair_inputs", "pose"]
+__all__ = ["Input", "Problem", "pair_inputs", "pose", "pose_again"]
 
 Input = str | Path | ArrayLike | Embedding
 
@@ -38,14 +40,14 @@ class Problem:
     options : what is computed
     rows : the paired rows
     maps : the feature map of each embedding
-    geometries : what the sample told about each embedding
+    bandwidths : the bandwidth of each embedding and where it came from; None where the kernel has none
     sample : one array (s, p) for each embedding, the rows of the seeded sample
     """
 
     options: Options
     rows: PairedRows
     maps: tuple[FeatureMap, ...]
-    geometries: tuple[Geometry, ...]
+    bandwidths: tuple[Bandwidth | None, ...]
     sample: tuple[NDArray[Any], ...]
 
     @property
@@ -126,4 +128,20 @@ def pose(rows: PairedRows, options: Options, size: int, kernels: Kernels, warn: 
         for warning in geometry.warnings:
             warn(warning)
     maps = chosen_maps(geometries, features=options.features, size=size, unit=unit, seed=options.seed)
-    return Problem(options, rows, maps, geometries, sample)
+    return Problem(options, rows, maps, tuple(one.bandwidth for one in geometries), sample)
+
+
+def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
+    """Take the feature maps of an earlier result on the same rows.
+
+    Raises
+    ------
+    ChangedError
+        When an embedding is no longer the one that was compared.
+    """
+    for one, was in zip(rows.embeddings, before.summary["inputs"].values(), strict=True):
+        if one.digest != was["digest"]:
+            raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
+    bandwidths = tuple(None if one is None else Bandwidth(**one) for one in before.summary["bandwidths"].values())
+    _, sample = rows.sample(SAMPLE_ROWS, options.seed)
+    return Problem(options, rows, tuple(restored_map(one) for one in before.maps), bandwidths, sample)

@@ -123,6 +123,12 @@ class Result:
         return tuple(self.summary["inputs"][which]["source"] for which in "ab")
 
     @property
+    def maps(self) -> list[dict[str, Any]]:
+        """The parameters of A's and of B's feature map."""
+        parameters: list[dict[str, Any]] = json.loads((self.path / "maps.json").read_text(encoding="utf-8"))
+        return parameters
+
+    @property
     def eigenvalues(self) -> NDArray[np.float64]:
         """The eigenvalues λ, A's modes first and then B's, strongest first in each direction."""
         return np.asarray(self._arrays["eigenvalues"][:])  # type: ignore[index]

@@ -93,7 +93,7 @@ class ResultWriter:
         options, rows = problem.options, problem.rows
         maps = [one.parameters() for one in problem.maps]
         (self.folder / "maps.json").write_text(json.dumps(maps), encoding="utf-8")
-        bandwidths = [None if one.bandwidth is None else vars(one.bandwidth) for one in problem.geometries]
+        bandwidths = [None if one is None else vars(one) for one in problem.bandwidths]
         match = rows.match
         summary = {
             "schema_version": SCHEMA,

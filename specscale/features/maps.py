@@ -13,7 +13,7 @@ from specscale.features.frequencies import gaussian_frequencies, orthogonal_freq
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
 
-__all__ = ["MAPS", "FeatureMap", "FourierMap", "LinearMap", "legal_maps", "map_dimension"]
+__all__ = ["MAPS", "FeatureMap", "FourierMap", "LinearMap", "legal_maps", "map_dimension", "restored_map"]
 
 MAPS = {"gaussian": ("orthogonal", "fourier"), "cosine": ("linear",)}
 """The feature maps of each kernel; the first is what ``auto`` picks."""
@@ -154,6 +154,21 @@ class LinearMap:
     def parameters(self) -> dict[str, Any]:
         """Return everything that defines the map, ready for JSON."""
         return {"map": "linear", "p": self.p, "dimension": self.dim}
+
+
+def restored_map(parameters: dict[str, Any]) -> FeatureMap:
+    """Make the map whose `parameters` method returned these."""
+    if parameters["map"] == "linear":
+        return LinearMap(parameters["p"])
+    return FourierMap(
+        parameters["p"],
+        parameters["size"],
+        parameters["sigma"],
+        parameters["seed"],
+        parameters["map"] == "orthogonal",
+        np.array(parameters["centre"]),
+        parameters["unit"],
+    )
 
 
 def legal_maps(kernel: str, features: str) -> str:

@@ -31,6 +31,7 @@ __all__ = [
 
 SINE_SECONDS = 0.5e-9  # of one pair on one core, by the compiled kernel
 EFFICIENCY = 0.85  # of the gemm rate that a pass reaches
+_CALIBRATION_BYTES = 16 << 20
 SLACK = 64 << 20  # the allocator's own, and the buffers of BLAS
 
 
@@ -151,7 +152,8 @@ def calibrate(rows: PairedRows, threads: Threads) -> Machine:
         threads.run(tasks)
         rounds += 1
     gemm_rate = rounds * len(tasks) * 2 * size**3 / (time.perf_counter() - began)
-    stop = min(rows.n, 16384)
+    row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
+    stop = max(1, min(rows.n, _CALIBRATION_BYTES // row_bytes))
     began = time.perf_counter()
     count = sum(one.read(0, stop).nbytes for one in rows.embeddings)
     return Machine(gemm_rate, count / max(time.perf_counter() - began, 1e-6), threads.count)
