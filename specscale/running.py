@@ -12,6 +12,7 @@ from specscale.kernels import Kernels, load_kernels
 from specscale.passes.record import Pass
 from specscale.runtime.events import Notify, Stage, Warned, silent
 from specscale.runtime.local import Executor, LocalExecutor
+from specscale.runtime.plan import return_memory
 from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads, single_threaded_blas
 from specscale.runtime.workplace import Workplace
@@ -52,6 +53,7 @@ class Run:
         began = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - began
+        return_memory()
 
     def sweep(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span]) -> R:
         """Run a pass over the rows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import shutil
 import time
@@ -27,12 +28,13 @@ __all__ = [
     "parse_bytes",
     "peak_memory",
     "resident_memory",
+    "return_memory",
 ]
 
 SINE_SECONDS = 0.5e-9  # of one pair on one core, by the compiled kernel
 EFFICIENCY = 0.85  # of the gemm rate that a pass reaches
 _CALIBRATION_BYTES = 16 << 20
-SLACK = 64 << 20  # the allocator's own, and the buffers of BLAS
+SLACK = 96 << 20  # the allocator's own, and the buffers of BLAS
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,16 @@ def peak_memory() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if psutil.MACOS else 1024)
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system, where the C library can.
+
+    glibc keeps what its threads freed for their next requests; without this the peaks of the steps would add up.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if psutil.LINUX else None
+    if trim is not None:
+        trim(0)
 
 
 def resident_memory() -> int:
