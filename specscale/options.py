@@ -56,6 +56,8 @@ class Options:
         for name, value in (("top", self.top), ("seed", self.seed)):
             if value < 0:
                 raise OptionError(f"--{name} must be zero or positive, not {value}")
+        if self.seed >= 1 << 64:
+            raise OptionError(f"--seed must be less than 2^64, not {self.seed}")
         if self.features == "linear" and self.size is not None:
             raise OptionError("--size does not go with --features linear, whose dimension is that of the embedding")
         if self.certify != 0:

@@ -14,6 +14,8 @@ from specscale.errors import OptionError
 
 __all__ = [
     "AUTO_TOP",
+    "LARGEST_SIGMA",
+    "LEAST_SIGMA",
     "SAMPLE_ROWS",
     "Bandwidth",
     "Rule",
@@ -25,6 +27,7 @@ __all__ = [
 
 SAMPLE_ROWS = 4096
 AUTO_TOP = 0.15
+LEAST_SIGMA, LARGEST_SIGMA = 1e-30, 1e30  # float32 holds the frequencies, which are near 1/σ
 _TILE = 512
 _TRIALS = 4000  # multiplications a pair that a dozen trial bandwidths take as long as
 _ROUNDING = 1e-6  # of the squared lengths: squared distances below it are what rounding leaves of equal rows
@@ -87,6 +90,8 @@ def parse_rule(text: str | float, option: str = "--sigma-a") -> Rule:
         raise OptionError(f"{option} is auto, median, 0.5*median, top=0.14 or a number, not {text!r}") from None
     if not 0 < value < np.inf:
         raise OptionError(f"{option} {text}: the bandwidth σ must be positive")
+    if not LEAST_SIGMA <= value <= LARGEST_SIGMA:
+        raise OptionError(f"{option} {text}: out of range, which is {LEAST_SIGMA:g} to {LARGEST_SIGMA:g}")
     if kind == "top" and value >= 1:
         raise OptionError(f"{option} {text}: a top eigenvalue of K/n lies between 0 and 1")
     return Rule(kind, value)
@@ -112,7 +117,10 @@ def choose_bandwidth(rule: Rule, sample: NDArray[np.float32] | None, name: str) 
     if rule.kind == "number":
         return Bandwidth(rule.value, str(rule))
     assert sample is not None
-    squares = _square_distances(sample)
+    # A power of two brings the rows near 1 and changes no digit: squares of tiny rows would vanish, of huge overflow.
+    exponent = int(np.frexp(np.abs(sample).max())[1])
+    unit = 2.0**exponent
+    squares = _square_distances(np.ldexp(sample, -exponent))
     median = _median_distance(squares)
     if median == 0:
         warning = f"{name}: all sampled rows are equal, so any bandwidth is the same: took 1"
@@ -120,17 +128,17 @@ def choose_bandwidth(rule: Rule, sample: NDArray[np.float32] | None, name: str) 
     start = np.full(len(sample), 1 / np.sqrt(len(sample)))
     if rule.kind == "median":
         sigma = rule.value * median
-        return Bandwidth(sigma, str(rule), top_eigenvalue(squares, sigma, start))
+        return Bandwidth(unit * sigma, str(rule), top_eigenvalue(squares, sigma, start))
     duplicates = 1 - len(np.unique(sample, axis=0)) / len(sample)
     low, high = 1e-3 * median, 1e3 * median
     floor = top_eigenvalue(squares, low, start)
     if floor >= rule.value:
         return Bandwidth(
-            median,
+            unit * median,
             "median",
             top_eigenvalue(squares, median, start),
             f"{name}: no bandwidth brings the top eigenvalue down to {rule.value:g} ({len(sample):,} rows sampled, "
-            f"{duplicates:.0%} of them duplicates): took the median distance {median:.4g}",
+            f"{duplicates:.0%} of them duplicates): took the median distance {unit * median:.4g}",
         )
     # Regula falsi with the Illinois modification on log σ: a dozen evaluations, and the start vector is kept.
     a, b = np.log(low), np.log(high)
@@ -148,7 +156,7 @@ def choose_bandwidth(rule: Rule, sample: NDArray[np.float32] | None, name: str) 
         else:
             fa /= 2
         b, fb = x, fx
-    return Bandwidth(float(np.exp(x)), str(rule), fx + rule.value)
+    return Bandwidth(unit * float(np.exp(x)), str(rule), fx + rule.value)
 
 
 def top_eigenvalue(squares: NDArray[np.float32], sigma: float, start: NDArray[np.float64]) -> float:
@@ -161,8 +169,9 @@ def top_eigenvalue(squares: NDArray[np.float32], sigma: float, start: NDArray[np
     start : (s,) unit vector to start from; overwritten with the eigenvector
     """
     kernel = np.empty_like(squares)
+    rate = np.float32(max(-0.5 / sigma**2, float(np.finfo(np.float32).min)))
     for low in range(0, len(squares), _TILE):
-        tile = squares[low : low + _TILE] * np.float32(-0.5 / sigma**2)
+        tile = squares[low : low + _TILE] * rate
         np.exp(tile, out=kernel[low : low + _TILE])
     value = 0.0
     for _ in range(300):
@@ -187,7 +196,8 @@ def bandwidth_cost(dimensions: Sequence[int], rows: int) -> Cost:
 
 def _square_distances(sample: NDArray[np.float32]) -> NDArray[np.float32]:
     """Squared distances of all pairs; those of equal rows are zero, not the rounding of the products."""
-    x = sample - sample.mean(axis=0)
+    # Not the mean, which one wild row carries away from all others.
+    x = sample - np.median(sample, axis=0).astype(np.float32)
     lengths = np.einsum("ij,ij->i", x, x, dtype=np.float64).astype(np.float32)
     squares = np.asarray(x @ x.T)
     for low in range(0, len(squares), _TILE):

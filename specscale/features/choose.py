@@ -48,12 +48,12 @@ def survey(raw: NDArray[Any], name: str, *, gaussian: bool, rule: Rule, unit: bo
     """
     x = np.empty(raw.shape, dtype=np.float32)
     kernels.standardise(raw, np.zeros(raw.shape[1], dtype=kernels.real), unit or not gaussian, x)
-    centre = x.mean(axis=0, dtype=np.float64)
+    centre = np.median(x, axis=0).astype(np.float64)  # one wild row would carry a mean away, and the digits of all rows
     if not gaussian:
         return Geometry(centre, None, ())
     warnings = []
     if not unit:
-        low, high = np.percentile(np.linalg.norm(x, axis=1), [5, 95])
+        low, high = np.percentile(np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64)), [5, 95])
         if high > _VARYING * low:
             warnings.append(
                 f"{name}: row norms vary widely (5 % below {low:.3g}, 5 % above {high:.3g}), and with --normalize none "

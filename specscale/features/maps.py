@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.errors import OptionError
+from specscale.features.bandwidth import LARGEST_SIGMA, LEAST_SIGMA
 from specscale.features.frequencies import gaussian_frequencies, orthogonal_frequencies
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
@@ -78,8 +79,11 @@ class FourierMap:
     _scratch: Scratch = field(init=False, repr=False, compare=False, default_factory=Scratch)
 
     def __post_init__(self) -> None:
-        if not 0 < self.sigma < np.inf:
-            raise OptionError(f"the bandwidth σ must be positive, not {self.sigma:g}")
+        if not LEAST_SIGMA <= self.sigma <= LARGEST_SIGMA:
+            raise OptionError(
+                f"the bandwidth σ must lie between {LEAST_SIGMA:g} and {LARGEST_SIGMA:g}, not be {self.sigma:g}: "
+                "bring the vectors to another scale"
+            )
 
     @property
     def dim(self) -> int:

@@ -26,6 +26,7 @@ _HALF_PI_1 = np.float32(1.5703125)
 _HALF_PI_2 = np.float32(4.8351287841796875e-4)
 _HALF_PI_3 = np.float32(3.139164786504813e-7)
 _TWO_OVER_PI = np.float32(2.0 / np.pi)
+_FAR = 1e5  # angles beyond are reduced in double precision first; past 2²² the rounding below would let them grow
 _ROUND = np.float32(12582912.0)  # 1.5 · 2²³: adding and subtracting it rounds to the nearest integer
 
 # Minimax polynomials on [−π/4, π/4] (Cephes sinf and cosf).
@@ -162,7 +163,12 @@ _sincos = compiled(_sincos, finite=True)
 def fourier(x: NDArray[Any], frequencies: NDArray[Any], out: NDArray[Any]) -> None:
     """See :meth:`specscale.kernels.Kernels.fourier`."""
     m = frequencies.shape[1]
-    np.matmul(x, frequencies, out=out[:, :m])
+    longest = np.sqrt(np.einsum("ij,ij->j", frequencies, frequencies, dtype=np.float64).max())
+    far = np.flatnonzero(np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64)) * longest > _FAR)
+    with np.errstate(over="ignore", invalid="ignore"):  # of far rows, which are done again
+        np.matmul(x, frequencies, out=out[:, :m])
+    if len(far):
+        out[far, :m] = np.fmod(x[far].astype(np.float64) @ frequencies.astype(np.float64), 2 * np.pi)
     flat, step = _flat(out)
     _sincos(flat, step, len(out), m, np.float32(1.0 / np.sqrt(m)))
 
