@@ -603,11 +603,13 @@ def test_an_interrupted_run_is_continued_or_discarded_as_asked(tmp_path: Path) -
     place = Workplace(tmp_path / "out")
     place.claim({"eta": 1.0, "seed": 0})
     (place.work / "partial").write_text("1")
+    place.leave()
     with pytest.raises(ExistsError, match="--resume"):
         Workplace(tmp_path / "out")
     again = Workplace(tmp_path / "out", resume=True)
     again.claim({"seed": 0, "eta": 1.0})
     assert (again.work / "partial").exists()
+    again.leave()
     afresh = Workplace(tmp_path / "out", overwrite=True)
     afresh.claim({"eta": 2.0})
     assert not (afresh.work / "partial").exists()
@@ -670,6 +672,7 @@ def test_a_kill_while_a_result_is_replaced_can_be_resumed(tmp_path: Path, monkey
     with pytest.raises(KeyboardInterrupt):
         finished(place, "new")
     monkeypatch.undo()
+    place.leave()
     again = Workplace(tmp_path / "out", resume=True, overwrite=True)
     again.claim({"a": 1})
     again.publish(again.work / "result")

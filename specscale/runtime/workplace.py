@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from specscale.errors import ChangedError, ExistsError, OptionError
+from specscale.stores.claim import LOCK, claim_folder
 
 __all__ = ["Workplace"]
 
@@ -29,28 +30,47 @@ class Workplace:
     Raises
     ------
     ExistsError
-        When OUT exists, or an interrupted run does, and no option says what to do with it.
+        When OUT exists, or an interrupted run does, and no option says what to do with it; when OUT.work is somebody
+        else's, or another process is at work in it.
+    OptionError
+        When nothing can be put at OUT.
     """
 
     def __init__(self, out: str | Path | None, *, resume: bool = False, overwrite: bool = False) -> None:
         self.temporary = out is None
         self.out = Path(tempfile.mkdtemp(prefix="specscale-")) / "result.spec" if out is None else Path(out)
+        if not self.out.name:
+            raise OptionError(f"{str(out)!r} is no name for a result: give OUT a name of its own")
         self.work = self.out.with_name(self.out.name + ".work")
         self._overwrite = overwrite
-        if os.path.lexists(self.out):
-            if not overwrite:
-                raise ExistsError(f"{self.out} exists: choose another OUT, or replace it with --overwrite")
-            if not (self.out / "summary.json").is_file():
-                raise ExistsError(f"{self.out} exists and is not a result of specscale: it is not overwritten")
+        self._check_target()
         if not self.out.parent.is_dir():
             raise OptionError(f"{self.out.parent}: no such directory to put the result in")
-        if self.work.exists() and not resume:
+        interrupted = os.path.lexists(self.work)
+        self._lock = claim_folder(self.work, "run.json")
+        if interrupted and not resume:
             if not overwrite:
+                self._lock.close()
                 raise ExistsError(
                     f"{self.work} holds an interrupted run: continue it with --resume, or discard it with --overwrite"
                 )
-            shutil.rmtree(self.work)
-        self.work.mkdir(exist_ok=True)
+            if (self.work / "replaced").exists() and not os.path.lexists(self.out):
+                os.replace(self.work / "replaced", self.out)  # that run was killed between its two renames
+            self._clear()
+
+    def _check_target(self) -> None:
+        if os.path.lexists(self.out):
+            if not self._overwrite:
+                raise ExistsError(f"{self.out} exists: choose another OUT, or replace it with --overwrite")
+            if not (self.out / "summary.json").is_file():
+                raise ExistsError(f"{self.out} exists and is not a result of specscale: it is not overwritten")
+
+    def _clear(self) -> None:
+        for path in self.work.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
 
     def claim(self, configuration: dict[str, Any]) -> None:
         """Record what this run computes; a run that is taken up again must compute the same.
@@ -76,12 +96,23 @@ class Workplace:
         os.replace(temporary, path)
 
     def publish(self, result: Path) -> None:
-        """Rename the finished `result` to OUT and remove the work directory."""
+        """Rename the finished `result` to OUT and remove the work directory.
+
+        Raises
+        ------
+        ExistsError
+            When something has appeared at OUT during the work; it stays, and so does the work.
+        """
+        try:
+            self._check_target()
+        except ExistsError as error:
+            raise ExistsError(f"{error}; the work is kept in {self.work}, and --resume finishes it") from None
         if self._overwrite and self.out.exists():
             old = self.work / "replaced"
             os.replace(self.out, old)
         os.replace(result, self.out)
         shutil.rmtree(self.work, ignore_errors=True)
+        self._lock.close()
 
     def leave(self) -> None:
         """Remove a work directory that holds nothing to resume."""
@@ -89,6 +120,7 @@ class Workplace:
             shutil.rmtree(self.out.parent, ignore_errors=True)
         elif not (self.work / "run.json").exists():
             shutil.rmtree(self.work, ignore_errors=True)
+        self._lock.close()
 
 
 def _short(value: Any) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.errors import ExistsError
+from specscale.stores.claim import claim_folder
 from specscale.stores.journal import NAMED_ROWS, Journal
 from specscale.stores.layout import (
     ATTRIBUTE,
@@ -96,7 +96,7 @@ class StoreWriter:
         self._replaced = self._partial / "replaced"
         self._columns = self._partial / "columns"
         self._schema = schema
-        self._lock = _claim(self._partial)
+        self._lock = claim_folder(self._partial, "journal.json")
         self._restore_replaced()
         journal = Journal.load(self._partial / "journal.json")
         if journal is None or journal.identity != identity or not self._intact(journal):
@@ -314,22 +314,3 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     array = group[name]
     assert isinstance(array, zarr.Array)
     return array
-
-
-def _claim(partial: Path) -> IO[bytes]:
-    marks = {"lock", "journal.json"}
-    if os.path.lexists(partial) and not (
-        partial.is_dir() and (not any(partial.iterdir()) or any((partial / mark).exists() for mark in marks))
-    ):
-        raise ExistsError(f"{partial}: is in the way and was not left by an earlier ingest; move it elsewhere")
-    partial.mkdir(parents=True, exist_ok=True)
-    lock = (partial / "lock").open("ab")
-    if sys.platform != "win32":
-        import fcntl
-
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.close()
-            raise ExistsError(f"{partial}: another process is writing this store; wait for it to end") from error
-    return lock
