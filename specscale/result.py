@@ -24,6 +24,9 @@ __all__ = ["SCHEMA", "Mode", "Result", "open_result"]
 SCHEMA = 1
 TAILS = ("+", "-")
 
+_KEYS = {"options", "inputs", "rows", "maps", "bandwidths", "spec_diff", "modes"}
+_AGAIN = "run the comparison again"
+
 
 @dataclass(frozen=True)
 class Mode:
@@ -95,15 +98,22 @@ class Result:
         self.path = Path(path)
         try:
             self.summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"{path}: no result of `specscale compare` here") from None
-        except ValueError as error:
-            raise InputError(f"{path}/summary.json: damaged ({error}): run the comparison again") from None
+        except (ValueError, IsADirectoryError) as error:
+            raise InputError(f"{path}/summary.json: damaged ({error}): {_AGAIN}") from None
+        if not isinstance(self.summary, dict):
+            raise InputError(f"{path}/summary.json: damaged: {_AGAIN}")
         if self.summary.get("schema_version") != SCHEMA:
             raise InputError(
                 f"{path}: a result of schema {self.summary.get('schema_version')}, this version reads {SCHEMA}"
             )
-        self._arrays = zarr.open_group(str(self.path / "spec.zarr"), mode="r")
+        if lost := sorted(_KEYS - self.summary.keys()):
+            raise InputError(f"{path}/summary.json: damaged, {', '.join(lost)} is not there: {_AGAIN}")
+        try:
+            self._arrays = zarr.open_group(str(self.path / "spec.zarr"), mode="r")
+        except (OSError, ValueError, zarr.errors.BaseZarrError) as error:
+            raise InputError(f"{path}/spec.zarr: missing or damaged ({error}): {_AGAIN}") from None
         self._inputs: tuple[Any, Any] | None = None
 
     @classmethod
@@ -167,7 +177,11 @@ class Result:
         """Return the top members of all modes: mode, tail, rank, row, id, score."""
         import pandas as pd
 
-        return pd.read_parquet(self.path / "modes.parquet")
+        path = self.path / "modes.parquet"
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: missing or damaged ({error}): {_AGAIN}") from None
 
     def described(self, members: pd.DataFrame) -> pd.DataFrame:
         """Add the user's columns to some members, where A's store still is where it was."""
@@ -177,12 +191,12 @@ class Result:
         store = self.summary["inputs"]["a"]
         try:
             opened = EmbeddingStore(store["source"])
+            if opened.digest != store["digest"] or not opened.columns:
+                return members
+            wanted = [name for name in opened.columns if opened.ids is None or name != opened.ids.column]
+            table = opened.rows(members["row"].to_list(), wanted)
         except InputError:
             return members
-        if opened.digest != store["digest"] or not opened.columns:
-            return members
-        wanted = [name for name in opened.columns if opened.ids is None or name != opened.ids.column]
-        table = opened.rows(members["row"].to_list(), wanted)
         if table is None:
             return members
         columns = table.to_pandas()

@@ -24,7 +24,9 @@ from specscale.stores.layout import (
     ROWS,
     chunk_digest,
     features_digest,
+    store_attributes,
 )
+from specscale.stores.tables import one_line, open_parquet, parquet_rows
 
 __all__ = [
     "ArrayEmbedding",
@@ -36,6 +38,11 @@ __all__ = [
     "open_embedding",
     "read_norms",
 ]
+
+_DAMAGE = (KeyError, ValueError, TypeError, OSError, zarr.errors.BaseZarrError)
+_LOST = "missing or damaged"
+_AGAIN = "ingest the embedding again"
+_KEYS = {"name", "n", "p", "dtype", "digest", "ids", "columns", "zero_norm", "dropped"}
 
 
 @dataclass(frozen=True)
@@ -111,11 +118,39 @@ class EmbeddingStore:
         self.columns: list[str] = list(attributes["columns"])
         self.zero_norm: int = attributes["zero_norm"]
         self.dropped: int = attributes["dropped"]
-        features, norms = group[FEATURES], group[NORMS]
-        if not (isinstance(features, zarr.Array) and isinstance(norms, zarr.Array)):
-            raise InputError(f"{self.path}: the store has lost its arrays: ingest the embedding again")
-        self._features = RowChunks(features)
-        self._norms = norms
+        self._norms = self._array(group, NORMS, (self.n,), np.dtype(np.float32))
+        self._features = RowChunks(self._array(group, FEATURES, (self.n, self.p), self.dtype))
+
+    def _array(self, group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> zarr.Array[Any]:
+        try:
+            array = group[name]
+        except _DAMAGE as error:
+            raise InputError(f"{self.path}/{name}: {_LOST} ({one_line(error)}): {_AGAIN}") from None
+        if not isinstance(array, zarr.Array) or array.shape != shape or array.dtype != dtype:
+            raise InputError(f"{self.path}/{name}: not the array that was ingested: {_AGAIN}")
+        return array
+
+    def check(self) -> None:
+        """Look for files that are missing or were written over, without reading all of them.
+
+        Of every chunk the first row must have the norm that it had when it was ingested.
+
+        Raises
+        ------
+        InputError
+            When a file is missing or damaged.
+        """
+        for start, stop in chunk_runs(self.n):
+            found, expected = read_norms(self, start, start + 1), self.norms(start, stop)[:1]
+            if not np.allclose(found, expected, rtol=1e-4, equal_nan=True):
+                raise InputError(
+                    f"{self.path}: row {start} has norm {found[0]:.5g}, {expected[0]:.5g} when it was ingested: its "
+                    f"chunk was written over, {_AGAIN}"
+                )
+        if self.columns:
+            with open_parquet(str(Path(self.path) / ROWS)) as file:
+                if file.metadata.num_rows != self.n:
+                    raise InputError(f"{self.path}/{ROWS}: {file.metadata.num_rows} rows, not {self.n}: {_AGAIN}")
 
     @classmethod
     def open(cls, path: str | Path) -> EmbeddingStore:
@@ -131,13 +166,20 @@ class EmbeddingStore:
 
     def norms(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return the Euclidean norms of rows ``start:stop``."""
-        return np.asarray(self._norms[start:stop], dtype=np.float32)
+        try:
+            return np.asarray(self._norms[start:stop], dtype=np.float32)
+        except _DAMAGE as error:
+            raise InputError(f"{self.path}/{NORMS}: {_LOST} ({one_line(error)}): {_AGAIN}") from None
 
     def rows(self, indices: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table | None:
         """Return the user's columns of some rows, in the order asked for; None where the store has none."""
         if not self.columns:
             return None
-        return take_rows(Path(self.path) / ROWS, indices, columns)
+        path = Path(self.path) / ROWS
+        try:
+            return take_rows(path, indices, columns)
+        except (pa.ArrowException, OSError, LookupError) as error:
+            raise InputError(f"{path}: {_LOST} ({one_line(error)}): {_AGAIN}") from None
 
     @property
     def id_name(self) -> str:
@@ -148,9 +190,8 @@ class EmbeddingStore:
 
     def id_arrays(self) -> Iterator[pa.ChunkedArray]:
         """Yield the ids of all rows, some thousands at a time."""
-        with pq.ParquetFile(Path(self.path) / ROWS) as file:
-            for batch in file.iter_batches(columns=[self.id_name]):
-                yield pa.chunked_array([batch.column(0)])
+        for batch in parquet_rows(str(Path(self.path) / ROWS), [self.id_name], 0, CHUNK_ROWS):
+            yield pa.chunked_array([batch.column(0)])
 
     def check_unchanged(self) -> None:
         """Raise ChangedError when the store at this path is no longer the one that was opened."""
@@ -264,12 +305,8 @@ def take_rows(path: Path, indices: Sequence[int], columns: Sequence[str] | None)
 
 
 def is_store(path: str | Path) -> bool:
-    """Whether there is an embedding store at `path`."""
-    try:
-        _open_group(str(path))
-    except InputError:
-        return False
-    return True
+    """Whether there is an embedding store at `path`, damaged or not."""
+    return store_attributes(Path(path)) is not None
 
 
 def open_embedding(embedding: str | Path | ArrayLike | Embedding, name: str = "array") -> Embedding:
@@ -303,11 +340,13 @@ def _open_group(path: str) -> tuple[zarr.Group, dict[str, Any]]:
         if Path(path).exists():
             raise InputError(f"{path}: not an embedding store: make one with `specscale ingest {path} STORE`") from None
         raise InputError(f"{path}: no such embedding store") from None
-    except (ValueError, OSError, zarr.errors.BaseZarrError) as error:
-        raise InputError(f"{path}: cannot be opened as an embedding store: {error}") from None
+    except _DAMAGE as error:
+        raise InputError(f"{path}: cannot be opened as an embedding store ({one_line(error)})") from None
     attributes = group.attrs.asdict().get(ATTRIBUTE)
     if not isinstance(attributes, dict):
         raise InputError(f"{path}: a Zarr group, but not an embedding store: make one with `specscale ingest`")
     if attributes.get("format") != FORMAT:
         raise InputError(f"{path}: a store of format {attributes.get('format')}, this version reads format {FORMAT}")
+    if lost := sorted(_KEYS - attributes.keys()):
+        raise InputError(f"{path}/zarr.json: damaged, {', '.join(lost)} is not there: {_AGAIN}")
     return group, attributes

@@ -38,6 +38,9 @@ def pair(a: Embedding, b: Embedding, *, match: str | None = None, work: Path) ->
     """
     if match not in (None, "id", "position"):
         raise OptionError(f"--match is id or position, not {match!r}")
+    for one in (a, b):
+        if isinstance(one, EmbeddingStore):
+            one.check()
     if match is None:
         if (a.ids is None) != (b.ids is None):
             with_ids, without = (a, b) if b.ids is None else (b, a)

@@ -40,9 +40,14 @@ def screen(rows: PairedRows, *, directions: bool, on_bad: str, sample: int | Non
         if found and on_bad == "error":
             where = np.concatenate(found)
             value = one.read(int(where[0]), int(where[0]) + 1)
-            what = "of zero norm" if np.isfinite(value).all() else "with a NaN or an infinity"
+            if not value.any():
+                what = "is of zero norm"
+            elif np.isfinite(value).all():
+                what = f"has a norm beyond {np.finfo(np.float32).max:.2g}"
+            else:
+                what = "has a NaN or an infinity"
             raise InputError(
-                f"{one.source}: row {where[0]} is {what}, {len(where):,} such row{'s' * (len(where) > 1)} in all: "
+                f"{one.source}: row {where[0]} {what}, {len(where):,} such row{'s' * (len(where) > 1)} in all: "
                 "leave them out of both embeddings with --on-bad drop"
             )
     kept, match = rows.kept, rows.match
@@ -61,7 +66,7 @@ def screen(rows: PairedRows, *, directions: bool, on_bad: str, sample: int | Non
         chosen[generator.choice(candidates, size=sample, replace=False, shuffle=False)] = True
         screened = PairedRows(rows.embeddings, chosen, replace(match, sampled=True))
     if screened.n_kept < 2:
-        raise InputError(f"{screened.n_kept} rows are left to compare: at least two are needed")
+        raise InputError(f"rows left to compare: {screened.n_kept:,}, at least two are needed")
     return screened
 
 
