@@ -147,7 +147,7 @@ def _solved(
         modes.coefficients,
         n=rows.n,
         n_kept=rows.n_kept,
-        top=options.top,
+        top=min(options.top, rows.n_kept),
         chunk_rows=CHUNK_ROWS,
         write=writer.scores,
         buffers=buffers,

@@ -104,13 +104,16 @@ def _plan(rows: PairedRows, options: Options, size: int, threads: int, base: int
     row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
     read = n * row_bytes
     reading = RING * min(BLOCK_ROWS, n) * row_bytes * (1 if rows.kept is None else 2)
-    k = 2 * options.n_modes
+    n_modes = min(options.n_modes, d)
+    k = 2 * n_modes
+    tails = 6 * 2 * k * min(options.top, n_kept) * 16  # of a few spans at once, while they are merged
     sample = min(SAMPLE_ROWS, n_kept)
-    solve = solve_cost(d, options.n_modes)
+    solve = solve_cost(d, n_modes)
+    scores = score_cost(maps, n, n_kept, read, k, CHUNK_ROWS, threads)
     steps = [
         covariance_cost(maps, n_kept, read, len(spans), threads),
         replace(solve, memory=solve.memory + feature_cost(maps, 0)),  # the buffers stay for the scores
-        score_cost(maps, n, n_kept, read, k, CHUNK_ROWS, threads),
+        replace(scores, memory=scores.memory + tails),
     ]
     if any(rule.kind != "number" for rule in options.rules) and options.features != "linear":
         steps.insert(0, bandwidth_cost([one.p for one in rows.embeddings], sample))

@@ -86,7 +86,8 @@ class ResultWriter:
                 "score": pa.array(tails.scores.transpose(1, 0, 2).ravel()[there], pa.float64()),
             }
         )
-        pq.write_table(table, self.folder / "modes.parquet")
+        with (self.folder / "modes.parquet").open("wb") as file:  # Arrow takes no path that is not UTF-8
+            pq.write_table(table, file)
 
     def summary(self, run: Run, problem: Problem, tails: ScoreSummary, sized: Sized) -> None:
         """Write maps.json and summary.json."""
@@ -137,9 +138,7 @@ class ResultWriter:
                 **{name: version(name) for name in ("specscale", "numpy", "scipy", "numba", "zarr")},
             },
         }
-        (self.folder / "summary.json").write_text(
-            json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8"
-        )
+        (self.folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False), encoding="utf-8")
 
 
 def mode_records(modes: Modes, tails: ScoreSummary, n: int) -> list[dict[str, Any]]:

@@ -7,7 +7,9 @@ loads nothing but the parser.
 from __future__ import annotations
 
 import errno
+import os
 import sys
+from io import TextIOWrapper
 
 import typer
 
@@ -34,17 +36,33 @@ app.command()(demo)
 
 def main() -> None:
     """Run the command line; errors that the user can mend are one line on standard error and exit status 1."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # λ and σ, and the user's texts, where the locale lacks them
     try:
         app()
     except SpecscaleError as error:
         _fail(str(error))
     except KeyboardInterrupt:
         _fail("interrupted", status=130)
+    except MemoryError as error:
+        _fail(f"out of memory ({_first_line(error)}): take less with --size, --top, --modes or --sample")
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        where = f" while writing {error.filename}" if error.filename else ""
-        _fail(f"the disk is full{where}: free some space or choose another place, then run the same command again")
+        _fail(_complaint(error))
+
+
+def _complaint(error: OSError) -> str:
+    """What the system refused, and the remedy."""
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}the disk is full: free some space or choose another place, then run the same command again"
+    if error.errno is None:
+        raise error
+    what = os.strerror(error.errno).lower() if where else _first_line(error)
+    return f"{where}{what}: check the path, its permissions and the disk, then run the same command again"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _fail(message: str, status: int = 1) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_text
 from typing import Annotated, Any
 
 import typer
 
 from specscale.cli import options as o
+from specscale.cli.json_output import print_json
 from specscale.cli.progress import run_progress
 
 
@@ -55,7 +55,7 @@ def compare(
             **answer,
         )
     if json:
-        print(json_text.dumps(result.summary, ensure_ascii=False))
+        print_json(result.summary)
     elif not quiet:
         from specscale.cli.tables import print_overview
 
@@ -91,7 +91,7 @@ def plan(
     )
     planned, machine = make(a, b, memory=memory, threads=threads, **answer)
     if json:
-        print(json_text.dumps(planned.to_json(machine)))
+        print_json(planned.to_json(machine))
     else:
         from specscale.cli.tables import print_plan
 
@@ -110,7 +110,7 @@ def modes(
     if json:
         from specscale.cli.tables import modes_json
 
-        print(json_text.dumps(modes_json(result, top), ensure_ascii=False, default=str))
+        print_json(modes_json(result, top))
     else:
         from specscale.cli.tables import print_modes
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_text
-import math
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from specscale.cli.json_output import print_json
 from specscale.cli.options import Json, OnBad, Quiet
 from specscale.cli.progress import row_progress
 
@@ -79,7 +78,7 @@ def ingest(
             progress=progress,
         )
     if json:
-        print(json_text.dumps(asdict(report)))
+        print_json(asdict(report))
         return
     if quiet:
         return
@@ -101,7 +100,7 @@ def info(
 
     description = _describe(EmbeddingStore.open(store), rows)
     if json:
-        print(json_text.dumps(description, default=str))
+        print_json(description)
     else:
         _print(description)
 
@@ -131,18 +130,8 @@ def _describe(store: EmbeddingStore, rows: int) -> dict[str, Any]:
         "zero_norm": store.zero_norm,
         "zero_share": store.zero_norm / store.n,
         "norms": {"min": float(norms.min()), "median": float(np.median(norms)), "max": float(norms.max())},
-        "rows": [
-            {"row": row, "norm": float(norms[row]), "columns": {key: _plain(value) for key, value in record.items()}}
-            for row, record in enumerate(records)
-        ],
+        "rows": [{"row": row, "norm": float(norms[row]), "columns": record} for row, record in enumerate(records)],
     }
-
-
-def _plain(value: object) -> object:
-    """Return a value that JSON can hold; it has no NaN, no dates and no bytes."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, bool | int | float | str | list | dict) else str(value)
 
 
 def _print(description: dict[str, Any]) -> None:

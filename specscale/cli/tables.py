@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -56,11 +55,11 @@ def print_overview(result: Result) -> None:
 
 def print_modes(result: Result, top: int) -> None:
     """Print a result's groups: each mode, then the top members of its tails."""
+    members = result.described(result.members().query("rank <= @top"))
     print(_heading(result))
     if not result.modes:
         print("no mode: no |λ| exceeds 0.00001, the two embeddings hold the same groups together")
     names = _names(result)
-    members = result.described(result.members().query("rank <= @top"))
     for mode in result.modes:
         print(
             f"\nmode {mode.mode}, grouped by {names[mode.grouped_by]} and not by "
@@ -79,21 +78,14 @@ def modes_json(result: Result, top: int) -> dict[str, Any]:
         "b": result.summary["inputs"]["b"],
         "spec_diff": result.spec_diff,
         "modes": [
-            {**_fields(mode), "members": _records(members[members["mode"] == mode.mode])} for mode in result.modes
+            {**_fields(mode), "members": members[members["mode"] == mode.mode].drop(columns="mode").to_dict("records")}
+            for mode in result.modes
         ],
     }
 
 
 def _fields(mode: Mode) -> dict[str, Any]:
     return {name: value for name, value in vars(mode).items() if name != "_result"}
-
-
-def _records(members: pd.DataFrame) -> list[dict[str, Any]]:
-    records = members.drop(columns="mode").to_dict("records")
-    return [
-        {str(key): None if isinstance(value, float) and math.isnan(value) else value for key, value in record.items()}
-        for record in records
-    ]
 
 
 def _heading(result: Result) -> str:
