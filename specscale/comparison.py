@@ -121,7 +121,7 @@ def compare_again(result: Result, eta: float, out: str | Path | None = None) -> 
     ChangedError
         When the embeddings are no longer those that were compared.
     """
-    options = replace(Options.from_json(result.summary["options"]), eta=float(eta))
+    options = replace(Options.from_json(result.summary["options"]), eta=eta)
     with running(Workplace(out)) as run:
         a, b = result.inputs()
         rows = pair_inputs(a, b, options, run.place.work)

@@ -16,6 +16,7 @@ class Cost:
     name : the step
     memory : bytes held at its peak, above what the process holds before the run
     operations : floating-point operations of its matrix products
+    speed : share of the single-precision gemm rate that these products reach
     sines : pairs of sine and cosine
     read : bytes read from the embeddings
     disk : bytes on disk when it ends, beyond those of other steps
@@ -24,6 +25,7 @@ class Cost:
     name: str
     memory: int
     operations: float = 0.0
+    speed: float = 0.85
     sines: float = 0.0
     read: int = 0
     disk: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from operator import index
 from typing import Any
 
 from specscale.errors import OptionError
@@ -40,6 +41,17 @@ class Options:
     certify: int = 0
 
     def __post_init__(self) -> None:
+        for field in ("eta", "sample", "size", "n_modes", "top", "seed", "certify"):
+            value = getattr(self, field)
+            if value is None and field in ("sample", "size"):
+                continue
+            try:  # NumPy's numbers are taken too, and become Python's, which JSON knows
+                object.__setattr__(self, field, float(value) if field == "eta" else index(value))
+            except (TypeError, ValueError):
+                kind = "a number" if field == "eta" else "a whole number"
+                raise OptionError(f"{field} is {kind}, not {value!r}") from None
+        if not isinstance(self.sigma, tuple | list) or len(self.sigma) != 2:
+            raise OptionError(f"sigma is a pair, of A and of B, as ('auto', 2.0), not {self.sigma!r}")
         object.__setattr__(self, "features", legal_maps(self.kernel, self.features))
         _ = self.rules
         if self.normalize not in ("none", "unit"):
@@ -56,8 +68,8 @@ class Options:
         for name, value in (("top", self.top), ("seed", self.seed)):
             if value < 0:
                 raise OptionError(f"--{name} must be zero or positive, not {value}")
-        if self.seed >= 1 << 64:
-            raise OptionError(f"--seed must be less than 2^64, not {self.seed}")
+        if self.seed >= 1 << 63:
+            raise OptionError(f"--seed must be less than 2^63, not {self.seed}")
         if self.features == "linear" and self.size is not None:
             raise OptionError("--size does not go with --features linear, whose dimension is that of the embedding")
         if self.certify != 0:

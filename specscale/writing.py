@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -102,7 +103,7 @@ class ResultWriter:
             "inputs": {
                 which: {
                     "name": one.name,
-                    "source": one.source,
+                    "source": os.path.abspath(one.source) if os.path.exists(one.source) else one.source,
                     "rows": one.n,
                     "dimension": one.p,
                     "dtype": one.dtype.name,

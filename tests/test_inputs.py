@@ -69,3 +69,15 @@ def test_a_missing_file_and_unequal_counts_leave_nothing(tmp_path: Path, arrays:
     with pytest.raises(PairingError, match=r"400.*398"):
         ss.compare(a, b, out=tmp_path / "out", **OPTIONS)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "b.npy"]
+
+
+def test_shards_in_the_order_of_a_shell_are_taken_in_natural_order(tmp_path: Path) -> None:
+    for i in range(12):
+        np.save(tmp_path / f"part{i}.npy", np.full((2, 1), i, dtype=np.float32))
+    paths = sorted(str(path) for path in tmp_path.glob("*.npy"))  # part0, part1, part10, …, as a shell expands *.npy
+    ss.ingest(paths, tmp_path / "shell.zarr")
+    np.testing.assert_array_equal(
+        ss.EmbeddingStore(tmp_path / "shell.zarr").read(0, 24)[:, 0], np.repeat(np.arange(12), 2)
+    )
+    ss.ingest(paths[::-1], tmp_path / "chosen.zarr")
+    assert ss.EmbeddingStore(tmp_path / "chosen.zarr").read(0, 1)[0, 0] == 9

@@ -18,6 +18,8 @@ from specscale.cli.demo import demo
 from specscale.cli.ingest import info, ingest
 from specscale.errors import SpecscaleError
 
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
+
 app = typer.Typer(
     name="specscale",
     help="Which groups of samples one embedding model holds together and another does not.",
@@ -42,8 +44,13 @@ def main() -> None:
         app()
     except SpecscaleError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("interrupted", status=130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            print(
+                "specscale: interrupted: the same command goes on from here (compare with --resume added)",
+                file=sys.stderr,
+            )
+        raise
     except MemoryError as error:
         _fail(f"out of memory ({_first_line(error)}): take less with --size, --top, --modes or --sample")
     except OSError as error:

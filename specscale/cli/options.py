@@ -57,13 +57,19 @@ NormalizeOption = Annotated[Normalize, typer.Option("--normalize", help="Compare
 OnBadOption = Annotated[OnBad, typer.Option("--on-bad", help="Rows with NaN, infinity or no direction.")]
 Sample = Annotated[int | None, typer.Option(metavar="N", help="Compare N rows drawn at random.")]
 FeaturesOption = Annotated[Features, typer.Option("--features", help="The feature map; auto is orthogonal or linear.")]
-Size = Annotated[int | None, typer.Option(metavar="N", help="Frequencies of a Fourier map; by default from memory.")]
+Size = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Frequencies of a Fourier map; by default 1000, or what fits in --memory."),
+]
 ModesOption = Annotated[int, typer.Option("--modes", help="Modes in each direction.")]
 Top = Annotated[int, typer.Option(help="Members kept of each tail of a mode.")]
 Seed = Annotated[int, typer.Option(help="Seed of frequencies and samples.")]
 Match = Annotated[MatchBy | None, typer.Option("--match", help="How rows are paired; by id when both have ids.")]
-Certify = Annotated[int, typer.Option(metavar="N", help="Rows of the certificate; 0 for none.")]
-Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="What the process may hold, as 8G.")]
+Certify = Annotated[int, typer.Option(metavar="N", hidden=True)]
+Memory = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="What the process may hold, e.g. 8G; by default most of what is free."),
+]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads; all cores by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and print no summary.")]

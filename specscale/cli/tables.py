@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def print_plan(plan: Plan, machine: Machine) -> None:
         f"this machine: {machine.gemm_rate / 1e9:,.0f} GFLOP/s on {machine.threads} threads, "
         f"reads {format_bytes(machine.read_rate)}/s\n"
     )
+    print(f"the process holds {format_bytes(plan.base)} before it begins; each step on top of that:")
     print(f"{'step':<12}{'memory':>10}{'disk':>10}{'read':>10}{'GFLOP':>10}{'seconds':>10}")
     for step in plan.steps:
         print(
@@ -50,6 +52,11 @@ def print_overview(result: Result) -> None:
             f"{mode.mode:>4}  {mode.grouped_by:<10}  {mode.eigenvalue:>+9.5f} ± {mode.se:<8.5f}  {mode.a:>8.5f}  "
             f"{mode.b:>8.5f}  {mode.effective_size:>14,.0f}"
         )
+    if size := result.summary["maps"]["size"]:
+        print(
+            f"\n± is the sampling of rows alone; {size:,} random frequencies make λ itself approximate: compare with "
+            "another --seed or a larger --size"
+        )
     print(f"\nthe groups: specscale modes {result.path}")
 
 
@@ -59,11 +66,14 @@ def print_modes(result: Result, top: int) -> None:
     print(_heading(result))
     if not result.modes:
         print("no mode: no |λ| exceeds 0.00001, the two embeddings hold the same groups together")
+    else:
+        average = result.summary["rows"]["compared"] ** -0.5
+        print(f"a member's score is u; an average row has ±{average:.5f}, and a tail of little more is no group")
     names = _names(result)
     for mode in result.modes:
         print(
-            f"\nmode {mode.mode}, grouped by {names[mode.grouped_by]} and not by "
-            f"{names['B' if mode.grouped_by == 'A' else 'A']}: λ {mode.eigenvalue:+.5f} ± {mode.se:.5f}, "
+            f"\nmode {mode.mode}, grouped by {names[mode.grouped_by]} more than by "
+            f"{names['B' if mode.grouped_by == 'A' else 'A']}\n  λ {mode.eigenvalue:+.5f} ± {mode.se:.5f}, "
             f"a {mode.a:.5f}, b {mode.b:.5f}, effective size {mode.effective_size:,.0f}"
         )
         for tail in "+-":
@@ -92,12 +102,15 @@ def _heading(result: Result) -> str:
     names, rows = _names(result), result.summary["rows"]
     left_out = rows["total"] - rows["compared"]
     note = f" ({left_out:,} left out)" if left_out else ""
+    options, maps = result.summary["options"], result.summary["maps"]
     bandwidths = [one for one in result.summary["bandwidths"].values() if one]
     sigma = f", σ {' and '.join(format(one['sigma'], '.4g') for one in bandwidths)}" if bandwidths else ""
+    unit = ", rows of unit norm" if options["normalize"] == "unit" else ""
+    eta = "" if options["eta"] == 1 else f"{options['eta']:g} "
     return (
-        f"A = {names['A']}, B = {names['B']}: {rows['compared']:,} rows{note}, {result.summary['options']['kernel']} "
-        f"kernel{sigma}, {result.summary['maps']['features']} features of dimension "
-        f"{result.summary['maps']['dimension']:,}, SPEC-diff {result.spec_diff:.4f}"
+        f"A = {names['A']}, B = {names['B']}: {rows['compared']:,} rows{note}, SPEC-diff {result.spec_diff:.4f}\n"
+        f"λ = a − {eta}b, {options['kernel']} kernel{sigma}{unit}, {maps['features']} features of "
+        f"dimension {maps['dimension']:,}"
     )
 
 
@@ -108,7 +121,7 @@ def _names(result: Result) -> dict[str, str]:
 
 def _print_members(members: pd.DataFrame) -> None:
     """Print one tail, a line each: rank, score, id or row, and the user's columns as far as they fit."""
-    width = min(shutil.get_terminal_size((120, 24)).columns, _WIDEST)
+    width = min(shutil.get_terminal_size().columns, _WIDEST) if sys.stdout.isatty() else sys.maxsize
     texts = [name for name in members.columns if name not in ("mode", "tail", "rank", "row", "id", "score")]
     for record in members.to_dict("records"):
         key = record["id"] if isinstance(record["id"], (str, int)) else f"row {record['row']}"

@@ -137,13 +137,18 @@ def standardise(raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArra
     return int(_standardise_singles(singles.view(np.uint32), centre, unit, flat, step))
 
 
-def _sincos(out: NDArray[np.float32], step: int, rows: int, m: int, scale: np.float32) -> None:
-    """Replace the angles in the first m columns by their scaled cosines and write the sines into the next m."""
+def _sincos(out: NDArray[np.float32], step: int, rows: int, m: int, scale: np.float32) -> np.float32:
+    """Replace the angles in the first m columns by their scaled cosines and write the sines into the next m.
+
+    Returns the largest angle.
+    """
+    largest = np.float32(0)
     for i in range(rows):
         cosines = out[i * step : i * step + m]
         sines = out[i * step + m : i * step + 2 * m]
         for j in range(m):
             x = cosines[j]
+            largest = max(largest, abs(x))
             k = (x * _TWO_OVER_PI + _ROUND) - _ROUND
             r = ((x - k * _HALF_PI_1) - k * _HALF_PI_2) - k * _HALF_PI_3
             quadrant = np.int32(k)
@@ -155,6 +160,7 @@ def _sincos(out: NDArray[np.float32], step: int, rows: int, m: int, scale: np.fl
             cosine = s if swap else c
             sines[j] = (-sine if (quadrant & np.int32(2)) != 0 else sine) * scale
             cosines[j] = (-cosine if ((quadrant + np.int32(1)) & np.int32(2)) != 0 else cosine) * scale
+    return largest
 
 
 _sincos = compiled(_sincos, finite=True)
@@ -163,14 +169,17 @@ _sincos = compiled(_sincos, finite=True)
 def fourier(x: NDArray[Any], frequencies: NDArray[Any], out: NDArray[Any]) -> None:
     """See :meth:`specscale.kernels.Kernels.fourier`."""
     m = frequencies.shape[1]
-    longest = np.sqrt(np.einsum("ij,ij->j", frequencies, frequencies, dtype=np.float64).max())
-    far = np.flatnonzero(np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64)) * longest > _FAR)
-    with np.errstate(over="ignore", invalid="ignore"):  # of far rows, which are done again
-        np.matmul(x, frequencies, out=out[:, :m])
-    if len(far):
-        out[far, :m] = np.fmod(x[far].astype(np.float64) @ frequencies.astype(np.float64), 2 * np.pi)
+    scale = np.float32(1.0 / np.sqrt(m))
     flat, step = _flat(out)
-    _sincos(flat, step, len(out), m, np.float32(1.0 / np.sqrt(m)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.matmul(x, frequencies, out=out[:, :m])
+        if len(out) == 0 or _sincos(flat, step, len(out), m, scale) <= _FAR:
+            return
+        angles = x @ frequencies
+        far = np.flatnonzero(~(np.abs(angles).max(axis=1) <= _FAR))
+    angles[far] = np.fmod(x[far].astype(np.float64) @ frequencies.astype(np.float64), 2 * np.pi)
+    out[:, :m] = angles
+    _sincos(flat, step, len(out), m, scale)
 
 
 @compiled

@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 SINE_SECONDS = 0.5e-9  # of one pair on one core, by the compiled kernel
-EFFICIENCY = 0.85  # of the gemm rate that a pass reaches
 _CALIBRATION_BYTES = 16 << 20
 SLACK = 96 << 20  # the allocator's own, and the buffers of BLAS
 
@@ -97,7 +96,7 @@ class Plan:
         """Projected seconds of each step: computing or reading, whichever is longer."""
         out = {}
         for step in self.steps:
-            compute = step.operations / (EFFICIENCY * machine.gemm_rate) + SINE_SECONDS * step.sines / machine.threads
+            compute = step.operations / (step.speed * machine.gemm_rate) + SINE_SECONDS * step.sines / machine.threads
             out[step.name] = max(compute, step.read / machine.read_rate)
         return out
 

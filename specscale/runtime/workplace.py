@@ -85,8 +85,8 @@ class Workplace:
         if path.exists() and path.read_text(encoding="utf-8") != text:
             before = json.loads(path.read_text(encoding="utf-8"))
             now = json.loads(text)
-            differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-            key = differing[0]
+            # In the order of the configuration, whose options come before what follows from them.
+            key = next(key for key in {**configuration, **before} if before.get(key) != now.get(key))
             raise ChangedError(
                 f"{self.work} was begun with {key} {_short(before.get(key))}, now it is {_short(now.get(key))}: "
                 "--resume needs the options and inputs of the interrupted run; to start afresh give --overwrite alone"

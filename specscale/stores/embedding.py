@@ -221,7 +221,14 @@ class ArrayEmbedding:
     """
 
     def __init__(self, array: ArrayLike, name: str = "array") -> None:
-        values = array if isinstance(array, np.ndarray) else np.asarray(array)
+        try:
+            values = array if isinstance(array, np.ndarray) else np.asarray(array)
+        except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors that NumPy does not know
+            raise InputError(f"{name}: not an array of numbers ({one_line(error)})") from None
+        if isinstance(values, np.ma.MaskedArray):
+            if values.dtype.kind == "f":
+                values = values.filled(np.nan)  # rows with a missing number are bad rows
+            values = np.asarray(values)
         if values.ndim == 3 and values.shape[1] == 1:
             values = values[:, 0]
         if values.ndim != 2 or 0 in values.shape:

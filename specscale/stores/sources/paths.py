@@ -18,8 +18,9 @@ def expand(paths: Sequence[str], suffixes: Collection[str], is_leaf: Callable[[s
     Parameters
     ----------
     paths
-        Files, directories and globs. Files listed one by one keep their order; the contents of a directory and the
-        matches of a glob come in natural order (``2.npy`` before ``10.npy``).
+        Files, directories and globs. The contents of a directory and the matches of a glob come in natural order
+        (``2.npy`` before ``10.npy``), and so do files listed in the order in which a shell expands a glob; files listed
+        in any other order keep it.
     suffixes
         The lower-case suffixes of the files to take from a directory.
     is_leaf
@@ -36,6 +37,8 @@ def expand(paths: Sequence[str], suffixes: Collection[str], is_leaf: Callable[[s
         A path does not exist, a glob matches nothing, a directory holds nothing suitable.
     """
     files: list[str] = []
+    if list(paths) == sorted(paths):  # a shell puts 10.npy before 2.npy, and metadata would meet the wrong rows
+        paths = sorted(paths, key=natural_key)
     for path in paths:
         if os.path.isfile(path) or is_leaf(path):
             files.append(path)
