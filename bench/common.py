@@ -44,19 +44,12 @@ def text_arrays(folder: Path) -> tuple[Path, Path, str]:
     return paths[0], paths[1], "mixture"
 
 
-def text_stores(folder: Path, times: int = 1) -> tuple[Path, Path, str]:
-    """The same pair as stores, its rows repeated some times."""
-    folder.mkdir(exist_ok=True)
-    *sources, what = text_arrays(folder)
-    stores = []
-    for name, source in zip("ab", sources, strict=True):
-        shards = folder / f"{name}-{times}"
-        shards.mkdir()
-        for i in range(times):
-            (shards / f"{i}.npy").symlink_to(source)
-        ingest(shards, folder / f"{name}-{times}.zarr")
-        stores.append(folder / f"{name}-{times}.zarr")
-    return stores[0], stores[1], what
+def text_stores(folder: Path) -> tuple[Path, Path, str]:
+    """The same pair as stores."""
+    a, b, what = text_arrays(folder)
+    ingest(a, folder / "a.zarr")
+    ingest(b, folder / "b.zarr")
+    return folder / "a.zarr", folder / "b.zarr", what
 
 
 def mixture_store(path: Path, n: int, p: int, seed: int) -> Path:
