@@ -137,18 +137,21 @@ def standardise(raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArra
     return int(_standardise_singles(singles.view(np.uint32), centre, unit, flat, step))
 
 
-def _sincos(out: NDArray[np.float32], step: int, rows: int, m: int, scale: np.float32) -> np.float32:
+def _sincos(
+    out: NDArray[np.float32], bits: NDArray[np.uint32], step: int, rows: int, m: int, scale: np.float32
+) -> np.float32:
     """Replace the angles in the first m columns by their scaled cosines and write the sines into the next m.
 
-    Returns the largest angle.
+    `bits` is the same memory as unsigned integers. Returns the largest angle.
     """
-    largest = np.float32(0)
+    largest = np.uint32(0)
     for i in range(rows):
+        for j in range(m):  # as bits, whose order is that of the magnitudes: such a loop is vectorised
+            largest = max(largest, bits[i * step + j] & np.uint32(0x7FFFFFFF))
         cosines = out[i * step : i * step + m]
         sines = out[i * step + m : i * step + 2 * m]
         for j in range(m):
             x = cosines[j]
-            largest = max(largest, abs(x))
             k = (x * _TWO_OVER_PI + _ROUND) - _ROUND
             r = ((x - k * _HALF_PI_1) - k * _HALF_PI_2) - k * _HALF_PI_3
             quadrant = np.int32(k)
@@ -160,7 +163,7 @@ def _sincos(out: NDArray[np.float32], step: int, rows: int, m: int, scale: np.fl
             cosine = s if swap else c
             sines[j] = (-sine if (quadrant & np.int32(2)) != 0 else sine) * scale
             cosines[j] = (-cosine if ((quadrant + np.int32(1)) & np.int32(2)) != 0 else cosine) * scale
-    return largest
+    return _bits_to_float32(largest)
 
 
 _sincos = compiled(_sincos, finite=True)
@@ -173,13 +176,13 @@ def fourier(x: NDArray[Any], frequencies: NDArray[Any], out: NDArray[Any]) -> No
     flat, step = _flat(out)
     with np.errstate(over="ignore", invalid="ignore"):
         np.matmul(x, frequencies, out=out[:, :m])
-        if len(out) == 0 or _sincos(flat, step, len(out), m, scale) <= _FAR:
+        if len(out) == 0 or _sincos(flat, flat.view(np.uint32), step, len(out), m, scale) <= _FAR:
             return
         angles = x @ frequencies
         far = np.flatnonzero(~(np.abs(angles).max(axis=1) <= _FAR))
     angles[far] = np.fmod(x[far].astype(np.float64) @ frequencies.astype(np.float64), 2 * np.pi)
     out[:, :m] = angles
-    _sincos(flat, step, len(out), m, scale)
+    _sincos(flat, flat.view(np.uint32), step, len(out), m, scale)
 
 
 @compiled
