@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from specscale.features.bandwidth import SAMPLE_ROWS, bandwidth_cost
-from specscale.features.maps import FeatureMap, FourierMap, LinearMap, map_dimension
+from specscale.features.maps import FeatureMap, FourierMap, LinearMap
 from specscale.options import Options
 from specscale.passes.covariance import covariance_cost
 from specscale.passes.record import BLOCK_ROWS, feature_cost
@@ -97,9 +97,8 @@ def _megabytes(count: int) -> str:
 
 
 def _plan(rows: PairedRows, options: Options, size: int, threads: int, base: int, allowed: int) -> Plan:
-    dims = [map_dimension(options.features, size, one.p) for one in rows.embeddings]
     maps = tuple(_shape(options.features, size, one.p) for one in rows.embeddings)
-    d, n, n_kept = sum(dims), rows.n, rows.n_kept
+    d, n, n_kept = sum(one.dim for one in maps), rows.n, rows.n_kept
     spans = cut_spans(n, d, CHUNK_ROWS)
     row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
     read = n * row_bytes

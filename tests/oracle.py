@@ -12,7 +12,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from specscale.features.maps import FeatureMap, FourierMap, LinearMap
+from specscale.features.maps import FeatureMap, restored_map
 from specscale.kernels import load_kernels
 from specscale.result import Result
 
@@ -40,21 +40,6 @@ def difference(kernel_a: Array, kernel_b: Array, eta: float) -> Array:
     return (kernel_a - eta * kernel_b) / len(kernel_a)
 
 
-def map_of(parameters: dict[str, Any]) -> FeatureMap:
-    """Rebuild a feature map from what the result says about it."""
-    if parameters["map"] == "linear":
-        return LinearMap(parameters["p"])
-    return FourierMap(
-        parameters["p"],
-        parameters["size"],
-        parameters["sigma"],
-        parameters["seed"],
-        parameters["map"] == "orthogonal",
-        np.array(parameters["centre"]),
-        parameters["unit"],
-    )
-
-
 def mapped(one: FeatureMap, x: NDArray[Any]) -> Array:
     """φ of the rows of x in float64, by the reference kernels."""
     out = np.empty((len(x), one.dim))
@@ -67,7 +52,7 @@ def mapped(one: FeatureMap, x: NDArray[Any]) -> Array:
 def features_of(result: Result, *arrays: NDArray[Any]) -> list[Array]:
     """The float64 features of the arrays under the maps of a result."""
     maps = json.loads((Path(result.path) / "maps.json").read_text(encoding="utf-8"))
-    return [mapped(map_of(one), x) for one, x in zip(maps, arrays, strict=True)]
+    return [mapped(restored_map(one), x) for one, x in zip(maps, arrays, strict=True)]
 
 
 @dataclass(frozen=True)

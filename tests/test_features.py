@@ -17,7 +17,7 @@ from specscale.errors import OptionError
 from specscale.features.bandwidth import choose_bandwidth, parse_rule
 from specscale.features.choose import chosen_maps, survey
 from specscale.features.frequencies import BLOCK, gaussian_frequencies, orthogonal_frequencies
-from specscale.features.maps import FourierMap, LinearMap, legal_maps, map_dimension
+from specscale.features.maps import FourierMap, LinearMap, legal_maps
 from specscale.kernels import load_kernels
 
 DRAWS = {"gaussian": gaussian_frequencies, "orthogonal": orthogonal_frequencies}
@@ -166,9 +166,9 @@ def test_which_maps_go_with_which_kernel() -> None:
 
 
 @pytest.mark.parametrize("features", ["linear", "fourier"])
-def test_the_dimension_is_known_before_the_map_is_made(features: str) -> None:
+def test_the_dimension_of_a_map(features: str) -> None:
     one = LinearMap(5) if features == "linear" else fourier(5, 7, 1.0)
-    assert map_dimension(features, 7, 5) == one.dim == one.parameters()["dimension"]
+    assert (5 if features == "linear" else 2 * 7) == one.dim == one.parameters()["dimension"]
 
 
 # --- bandwidths

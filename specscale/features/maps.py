@@ -14,7 +14,7 @@ from specscale.features.frequencies import gaussian_frequencies, orthogonal_freq
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
 
-__all__ = ["MAPS", "FeatureMap", "FourierMap", "LinearMap", "legal_maps", "map_dimension", "restored_map"]
+__all__ = ["MAPS", "FeatureMap", "FourierMap", "LinearMap", "legal_maps", "restored_map"]
 
 MAPS = {"gaussian": ("orthogonal", "fourier"), "cosine": ("linear",)}
 """The feature maps of each kernel; the first is what ``auto`` picks."""
@@ -195,8 +195,3 @@ def legal_maps(kernel: str, features: str) -> str:
     if features not in MAPS[kernel]:
         raise OptionError(f"--features {features} does not go with --kernel {kernel}: take {', '.join(MAPS[kernel])}")
     return features
-
-
-def map_dimension(features: str, size: int, p: int) -> int:
-    """Dimension of a feature map: 2m for Fourier maps, p for linear."""
-    return p if features == "linear" else 2 * size
