@@ -1,4 +1,4 @@
-"""The method: pair → plan → covariance → solve → scores → result."""
+"""The method: pair → plan → covariance → solve → refine → scores → certify → result."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from specscale.certifying import certified
+from specscale.errors import OptionError
 from specscale.options import Options
 from specscale.passes.covariance import covariance
 from specscale.passes.record import FeatureBuffers
-from specscale.passes.scores import score
-from specscale.planning import Sized, sized_plan
+from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, score
+from specscale.planning import Planner
 from specscale.problem import Input, Problem, pair_inputs, pose, pose_again
+from specscale.refining import found_exactly, refined, start_vectors
 from specscale.result import Result
 from specscale.running import Run, running
-from specscale.runtime.events import Notify
+from specscale.runtime.events import Noted, Notify
 from specscale.runtime.local import Executor
 from specscale.runtime.plan import Machine, Plan
 from specscale.runtime.workplace import Workplace
-from specscale.spectral.difference import solve_difference
+from specscale.spectral.difference import Modes, solve_difference
+from specscale.spectral.lanczos import GUARD, VectorModes
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.layout import CHUNK_ROWS
-from specscale.writing import ResultWriter
+from specscale.writing import ResultWriter, standard_errors
 
 __all__ = ["compare", "compare_again", "plan"]
 
@@ -42,7 +46,10 @@ def compare(
     top: int = 100,
     seed: int = 0,
     match: str | None = None,
-    certify: int = 0,
+    certify: int = 256,
+    refine: int = 0,
+    rotate: str = "none",
+    landmarks: str = "uniform",
     memory: str | int | None = None,
     threads: int | None = None,
     executor: Executor | None = None,
@@ -54,7 +61,8 @@ def compare(
     """Find the groups of samples that one embedding holds together and the other does not.
 
     The modes are the leading eigenvectors of Λη = (K_A − η K_B) / n (SPEC: Jalali, Bahar Dibaei Nia and Farnia, ICML
-    2025), computed from the covariance of feature maps of the two kernels in two streaming passes.
+    2025), computed from the covariance of feature maps of the two kernels in two streaming passes; a third says with
+    the exact kernels how far each mode can be believed.
 
     Parameters
     ----------
@@ -67,13 +75,18 @@ def compare(
     on_bad : "error" to refuse rows with a NaN, an infinity or (where directions matter) zero norm, "drop" to leave them
         out of both embeddings
     sample : compare this many rows, drawn at random; None for all
-    features : "auto", "orthogonal" or "fourier" for the Gaussian kernel, "linear" for cosine
-    size : frequencies of a Fourier map; by default 1000, or what fits in `memory`
+    features : "landmarks" (auto), "orthogonal", "fourier" or "exact" for the Gaussian kernel, "linear" (auto),
+        "landmarks" or "exact" for cosine; exact uses no feature map, in time that grows with the square of the rows
+    size : landmarks, or frequencies of a Fourier map; by default as many landmarks as capture the leading modes of a
+        sample to 0.99, at most 2000, or 1000 frequencies, or what fits in `memory`
     n_modes : modes in each direction
     top : members kept of each tail of each mode
     seed : seed of frequencies and samples
     match : "id" or "position"; by default by id when both embeddings have ids
     certify : rows of the certificate, 0 for none
+    refine : block Krylov steps of the exact operator from the approximate modes; time grows with the square of the rows
+    rotate : "varimax" to rotate the modes of each direction to localised groups, or "none"
+    landmarks : how landmark rows are drawn, "uniform" or "pivoted" (randomly pivoted Cholesky)
     memory : what the process may hold, as "8G"; by default four fifths of what is free
     threads : threads that compute, all cores by default; the answer does not depend on it
     executor : what runs the passes, this process by default
@@ -93,18 +106,25 @@ def compare(
         InputError, OptionError, PairingError, PlanError, ChangedError, ExistsError or ConvergenceError, each one line
         that names what is wrong and the remedy.
     """
-    options = Options(kernel, sigma, eta, normalize, on_bad, sample, features, size, n_modes, top, seed, match, certify)
+    if isinstance(sigma, str | float | int) or len(sigma) != 2:
+        raise OptionError(f"sigma is a pair, of A and of B, as ('auto', 2.0), not {sigma!r}")
+    options = Options(
+        kernel, sigma, eta, normalize, on_bad, sample, features, size, n_modes, top, seed, match, certify, refine,
+        rotate, landmarks,
+    )  # fmt: skip
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
             rows = pair_inputs(a, b, options, run.place.work)
-        sized = sized_plan(rows, options, memory, run.pool)
-        sized.plan.check_disk(run.place.work)
+        planner = Planner.of(rows, options, memory, run.pool)
+        most = planner.largest_size()
         with run.step("bandwidth"):
-            problem = pose(rows, options, sized.size, run.kernels, run.warn)
+            problem = pose(rows, options, most, run.kernels, run.warn, run.pool.run)
+        plan = planner.plan(problem.maps)
+        plan.check_disk(run.place.work)
+        run.notify(Noted(problem.choice))
         run.place.claim(problem.configuration())
-        buffers = FeatureBuffers(run.kernels, problem.maps)
-        C = run.sweep(covariance(problem.maps, run.kernels, buffers), rows, sized.plan.spans)
-        return _solved(run, problem, C, sized, buffers, (a, b))
+        job = _Job(run, problem, plan, planner.machine)
+        return job.result(job.covariance(), (a, b))
 
 
 def compare_again(result: Result, eta: float, out: str | Path | None = None) -> Result:
@@ -123,46 +143,89 @@ def compare_again(result: Result, eta: float, out: str | Path | None = None) -> 
     """
     options = replace(Options.from_json(result.summary["options"]), eta=eta)
     with running(Workplace(out)) as run:
-        a, b = result.inputs()
-        rows = pair_inputs(a, b, options, run.place.work)
-        problem = pose_again(rows, options, result)
-        sized = sized_plan(rows, replace(options, size=result.summary["maps"]["size"]), None, run.pool)
-        C = TiledSymmetric.from_dense(cast(Any, result.covariance))
-        return _solved(run, problem, C, sized, FeatureBuffers(run.kernels, problem.maps), (a, b))
+        job = _again(run, result, options)
+        C = TiledSymmetric.from_dense(cast(Any, result.covariance)) if job.problem.maps else None
+        return job.result(C, result.inputs())
 
 
-def _solved(
-    run: Run, problem: Problem, C: TiledSymmetric, sized: Sized, buffers: FeatureBuffers, inputs: tuple[Input, Input]
-) -> Result:
-    """From the covariance to the result on disk."""
-    options, rows = problem.options, problem.rows
-    with run.step("solve"):
-        modes = solve_difference(C, problem.d_a, options.eta, options.n_modes, run.pool.run)
-        modes = problem.oriented(modes, run.kernels)
-    writer = ResultWriter(run.place.work / "result", rows.n, modes)
-    writer.covariance(C)
-    scores = score(
-        problem.maps,
-        run.kernels,
-        modes.coefficients,
-        n=rows.n,
-        n_kept=rows.n_kept,
-        top=min(options.top, rows.n_kept),
-        chunk_rows=CHUNK_ROWS,
-        write=writer.scores,
-        buffers=buffers,
-    )
-    tails = run.sweep(scores, rows, sized.plan.spans)
-    writer.members(tails, rows)
-    writer.summary(run, problem, tails, sized)
-    run.place.publish(writer.folder)
-    return Result.of(run.place.out, inputs, temporary=run.place.temporary)
+def _again(run: Run, result: Result, options: Options) -> _Job:
+    """Work on the embeddings of a result, with its kernels and maps."""
+    a, b = result.inputs()
+    rows = pair_inputs(a, b, options, run.place.work)
+    problem = pose_again(rows, options, result)
+    planner = Planner.of(rows, options, None, run.pool)
+    return _Job(run, problem, planner.plan(problem.maps), planner.machine)
+
+
+class _Job:
+    """A comparison that has been planned.
+
+    Parameters
+    ----------
+    run : the run
+    problem : what is compared
+    plan : what it takes
+    machine : what the calibration found
+    """
+
+    def __init__(self, run: Run, problem: Problem, plan: Plan, machine: Machine) -> None:
+        self.run, self.problem, self.plan, self.machine = run, problem, plan, machine
+        self._buffers = FeatureBuffers(run.kernels, problem.maps)
+
+    def covariance(self) -> TiledSymmetric | None:
+        """C of the concatenated features; None where there are none."""
+        maps, kernels = self.problem.maps, self.run.kernels
+        if not maps:
+            return None
+        return self.run.sweep(covariance(maps, kernels, self._buffers), self.problem.rows, self.plan.spans)
+
+    def result(self, C: TiledSymmetric | None, inputs: tuple[Input, Input]) -> Result:
+        """From the covariance to the result on disk."""
+        return self.finished(self.modes(C), C, inputs)
+
+    def modes(self, C: TiledSymmetric | None) -> Modes | VectorModes:
+        """The modes: from C, refined where that is asked for, or from the exact kernels; rotated where asked for."""
+        run, problem, options = self.run, self.problem, self.problem.options
+        modes: Modes | VectorModes
+        if C is None:
+            modes = found_exactly(run, problem, self.plan.spans)
+        else:
+            with run.step("solve"):
+                wanted = options.n_modes + (GUARD if options.refine else 0)
+                modes = solve_difference(C, problem.d_a, options.eta, wanted, run.pool.run)
+            if options.refine:
+                start = start_vectors(run, problem, self._mapped(modes), self.plan.spans)
+                modes = refined(run, problem, start, self.plan.spans)
+        if options.rotate == "varimax":
+            modes = problem.localised(modes, run.kernels)
+        return problem.oriented(modes, run.kernels)
+
+    def finished(self, modes: Modes | VectorModes, C: TiledSymmetric | None, inputs: tuple[Input, Input]) -> Result:
+        """From the modes to the result on disk: scores, certificate, summary."""
+        run, problem, rows = self.run, self.problem, self.problem.rows
+        writer = ResultWriter(run.place.work / "result", rows.n, modes)
+        if C is not None:
+            writer.covariance(C)
+        source: ScoreSource = KnownScores(modes.vectors) if isinstance(modes, VectorModes) else self._mapped(modes)
+        top = min(problem.options.top, rows.n_kept)
+        scores = score(source, run.kernels, modes.action, n=rows.n, top=top, chunk_rows=CHUNK_ROWS, write=writer.scores)
+        tails = run.sweep(scores, rows, self.plan.spans)
+        se = standard_errors(modes, tails, rows.n_kept)
+        checks = certified(run, problem, self.plan.spans, modes, se, writer.read_scores)
+        writer.members(tails, rows)
+        writer.summary(run, problem, tails, se, checks, self.plan, self.machine)
+        run.place.publish(writer.folder)
+        return Result.of(run.place.out, inputs, temporary=run.place.temporary)
+
+    def _mapped(self, modes: Modes) -> MappedScores:
+        problem = self.problem
+        return MappedScores(problem.maps, self.run.kernels, modes.coefficients, problem.rows.n_kept, self._buffers)
 
 
 def plan(
     a: Input, b: Input, *, memory: str | int | None = None, threads: int | None = None, **options: Any
 ) -> tuple[Plan, Machine]:
-    """Plan a comparison without running it.
+    """Plan a comparison without running it: bandwidths and the number of landmarks are chosen, no pass is made.
 
     Parameters
     ----------
@@ -185,6 +248,7 @@ def plan(
     chosen = Options(**options)
     with running(Workplace(None), threads) as run:
         rows = pair_inputs(a, b, chosen, run.place.work)
-        sized = sized_plan(rows, chosen, memory, run.pool)
+        planner = Planner.of(rows, chosen, memory, run.pool)
+        problem = pose(rows, chosen, planner.largest_size(), run.kernels, run.warn, run.pool.run)
         run.place.leave()
-        return sized.plan, sized.machine
+        return planner.plan(problem.maps), planner.machine

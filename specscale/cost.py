@@ -17,7 +17,7 @@ class Cost:
     memory : bytes held at its peak, above what the process holds before the run
     operations : floating-point operations of its matrix products
     speed : share of the single-precision gemm rate that these products reach
-    sines : pairs of sine and cosine
+    elementary : elementary functions, in pairs of sine and cosine
     read : bytes read from the embeddings
     disk : bytes on disk when it ends, beyond those of other steps
     """
@@ -26,6 +26,6 @@ class Cost:
     memory: int
     operations: float = 0.0
     speed: float = 0.85
-    sines: float = 0.0
+    elementary: float = 0.0
     read: int = 0
     disk: int = 0

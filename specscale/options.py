@@ -27,7 +27,7 @@ class Options:
     """
 
     kernel: str = "gaussian"
-    sigma: tuple[str | float, str | float] = ("auto", "auto")
+    sigma: tuple[str | float, ...] = ("auto", "auto")
     eta: float = 1.0
     normalize: str = "none"
     on_bad: str = "error"
@@ -38,10 +38,13 @@ class Options:
     top: int = 100
     seed: int = 0
     match: str | None = None
-    certify: int = 0
+    certify: int = 256
+    refine: int = 0
+    rotate: str = "none"
+    landmarks: str = "uniform"
 
     def __post_init__(self) -> None:
-        for field in ("eta", "sample", "size", "n_modes", "top", "seed", "certify"):
+        for field in ("eta", "sample", "size", "n_modes", "top", "seed", "certify", "refine"):
             value = getattr(self, field)
             if value is None and field in ("sample", "size"):
                 continue
@@ -50,7 +53,7 @@ class Options:
             except (TypeError, ValueError):
                 kind = "a number" if field == "eta" else "a whole number"
                 raise OptionError(f"{field} is {kind}, not {value!r}") from None
-        if not isinstance(self.sigma, tuple | list) or len(self.sigma) != 2:
+        if not isinstance(self.sigma, tuple | list) or len(self.sigma) < 2:
             raise OptionError(f"sigma is a pair, of A and of B, as ('auto', 2.0), not {self.sigma!r}")
         object.__setattr__(self, "features", legal_maps(self.kernel, self.features))
         _ = self.rules
@@ -65,20 +68,29 @@ class Options:
         for name, value in (("modes", self.n_modes), ("size", self.size), ("sample", self.sample)):
             if value is not None and value < 1:
                 raise OptionError(f"--{name} must be at least 1, not {value}")
-        for name, value in (("top", self.top), ("seed", self.seed)):
+        for name, value in (("top", self.top), ("seed", self.seed), ("certify", self.certify), ("refine", self.refine)):
             if value < 0:
                 raise OptionError(f"--{name} must be zero or positive, not {value}")
         if self.seed >= 1 << 63:
             raise OptionError(f"--seed must be less than 2^63, not {self.seed}")
-        if self.features == "linear" and self.size is not None:
-            raise OptionError("--size does not go with --features linear, whose dimension is that of the embedding")
-        if self.certify != 0:
-            raise OptionError(f"--certify {self.certify}: certificates are not part of this version; give --certify 0")
+        if self.features in ("linear", "exact") and self.size is not None:
+            raise OptionError(f"--size does not go with --features {self.features}, which has no size")
+        if self.features == "exact" and self.refine:
+            raise OptionError("--refine does not go with --features exact, whose modes are exact already")
+        if self.certify == 1:
+            raise OptionError("--certify 1: a standard error needs at least 2 rows; 0 turns the certificate off")
+        if self.rotate not in ("none", "varimax"):
+            raise OptionError(f"--rotate is none or varimax, not {self.rotate!r}")
+        if self.landmarks not in ("uniform", "pivoted"):
+            raise OptionError(f"--landmarks is uniform or pivoted, not {self.landmarks!r}")
+        if self.landmarks == "pivoted" and self.features != "landmarks":
+            raise OptionError(f"--landmarks pivoted does not go with --features {self.features}")
 
     @property
-    def rules(self) -> tuple[Rule, Rule]:
-        """How the bandwidths of A and of B are found."""
-        return parse_rule(self.sigma[0], "--sigma-a"), parse_rule(self.sigma[1], "--sigma-b")
+    def rules(self) -> tuple[Rule, ...]:
+        """How the bandwidth of each embedding is found."""
+        names = ("--sigma-a", "--sigma-b") if len(self.sigma) == 2 else ("--sigma",) * len(self.sigma)
+        return tuple(parse_rule(one, name) for one, name in zip(self.sigma, names, strict=True))
 
     @property
     def directions(self) -> bool:

@@ -1,126 +1,172 @@
-"""The plan of a comparison: its spans, its steps' costs, and the size of its feature maps."""
+"""The plan of a comparison: what each step takes, and the largest feature maps that fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from specscale.errors import OptionError, PlanError
 from specscale.features.bandwidth import SAMPLE_ROWS, bandwidth_cost
+from specscale.features.exact import ExactKernel
+from specscale.features.landmarks import LandmarkMap
 from specscale.features.maps import FeatureMap, FourierMap, LinearMap
 from specscale.options import Options
 from specscale.passes.covariance import covariance_cost
+from specscale.passes.products import products_cost
 from specscale.passes.record import BLOCK_ROWS, feature_cost
 from specscale.passes.scores import score_cost
+from specscale.refining import sweeps_cost
 from specscale.runtime.local import RING
 from specscale.runtime.plan import Machine, Plan, available_memory, calibrate, parse_bytes, resident_memory
 from specscale.runtime.spans import cut_spans
 from specscale.runtime.threads import Threads
+from specscale.sizing import SIZES
 from specscale.spectral.difference import solve_cost
+from specscale.spectral.lanczos import BLOCKS, GUARD
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.stores.rows import PairedRows
 
-__all__ = ["Sized", "sized_plan"]
+__all__ = ["MOST_EXACT_ROWS", "Planner"]
 
-AUTO_SIZE = 1000
+FOURIER_SIZE = 1000
+MOST_EXACT_ROWS = 100_000
 _LEAST_SIZE = 8
 
 
 @dataclass(frozen=True)
-class Sized:
-    """A plan, and the size of the feature maps it is for.
+class Planner:
+    """Plans one comparison.
 
     Attributes
     ----------
-    plan : spans and costs
-    size : frequencies of a Fourier map, 0 for maps without a size
+    rows : the paired rows
+    options : what is to be computed
+    base : bytes the process holds before the run
+    allowed : bytes it may hold
     machine : what a short calibration found, from which the plan's seconds follow
     """
 
-    plan: Plan
-    size: int
+    rows: PairedRows
+    options: Options
+    base: int
+    allowed: int
     machine: Machine
 
+    @classmethod
+    def of(cls, rows: PairedRows, options: Options, memory: str | int | None, threads: Threads) -> Planner:
+        """Look at the machine.
 
-def sized_plan(rows: PairedRows, options: Options, memory: str | int | None, threads: Threads) -> Sized:
-    """Plan a comparison and choose the size of its maps where it is left open.
+        Parameters
+        ----------
+        rows : the paired rows
+        options : what is to be computed
+        memory : what the process may hold, as ``"8G"``; by default four fifths of what is free
+        threads : threads that compute
+        """
+        base = resident_memory()
+        allowed = base + available_memory() if memory is None else parse_bytes(memory)
+        return cls(rows, options, base, allowed, calibrate(rows, threads))
 
-    Parameters
-    ----------
-    rows : the paired rows
-    options : what is to be computed
-    memory : what the process may hold, as ``"8G"``; by default four fifths of what is free
-    threads : threads that compute
+    def largest_size(self) -> int:
+        """The size of the maps that was asked for, or else the largest that fits and is of use.
 
-    Raises
-    ------
-    PlanError
-        When the plan does not fit in `memory`; the message names the option that brings it under.
-    """
-    base = resident_memory()
-    allowed = base + available_memory() if memory is None else parse_bytes(memory)
-
-    def plan(size: int) -> Plan:
-        return _plan(rows, options, size, threads.count, base, allowed)
-
-    if options.features == "linear":
-        fixed = plan(0)
-        fixed.check_memory(f"allow at least --memory {_megabytes(fixed.peak)}, or take a sample with --sample")
-        return Sized(fixed, 0, calibrate(rows, threads))
-    wanted = options.size or AUTO_SIZE
-    chosen = plan(wanted)
-    if chosen.peak > allowed:
-        fitting = _largest_fitting(plan, wanted, allowed)
-        if options.size is not None or not fitting:
-            remedy = (
-                f"--size {fitting} brings it under"
-                if fitting
-                else (f"allow at least --memory {_megabytes(plan(_LEAST_SIZE).peak)}")
+        Raises
+        ------
+        PlanError
+            When what was asked for does not fit in memory; the message names the option that brings it under.
+        OptionError
+            When exact modes are asked of more rows than can be done.
+        """
+        features, size = self.options.features, self.options.size
+        if features == "exact" and self.rows.n_kept > MOST_EXACT_ROWS:
+            raise OptionError(
+                f"--features exact takes time in the square of the rows, and {self.rows.n_kept:,} are more than "
+                f"{MOST_EXACT_ROWS:,}: take landmarks with --refine 1, or --sample {MOST_EXACT_ROWS}"
             )
-            chosen.check_memory(remedy)
-        return Sized(plan(fitting), fitting, calibrate(rows, threads))
-    return Sized(chosen, wanted, calibrate(rows, threads))
+        if features in ("linear", "exact"):
+            plan = self._plan_of_size(0)
+            plan.check_memory(f"allow at least --memory {_megabytes(plan.peak)}, or take a sample with --sample")
+            return 0
+        wanted = size or (min(SIZES[-1], self.rows.n_kept) if features == "landmarks" else FOURIER_SIZE)
+        plan = self._plan_of_size(wanted)
+        if plan.peak <= self.allowed:
+            return wanted
+        fitting = self._largest_fitting(wanted)
+        if size is None and fitting:
+            return fitting
+        least = min(_LEAST_SIZE, wanted)
+        plan.check_memory(
+            f"--size {fitting} brings it under"
+            if fitting
+            else f"allow at least --memory {_megabytes(self._plan_of_size(least).peak)}"
+        )
+        raise PlanError("no size fits")  # check_memory raises: the peak is above what is allowed
 
+    def _largest_fitting(self, most: int) -> int:
+        """The largest size whose plan fits, 0 where none does."""
+        low, high = 0, most
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._plan_of_size(middle).peak <= self.allowed else (low, middle)
+        return low if low >= _LEAST_SIZE else 0
 
-def _largest_fitting(plan: Callable[[int], Plan], most: int, allowed: int) -> int:
-    """The largest size whose plan fits, 0 where none does."""
-    low, high = 0, most
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if plan(middle).peak <= allowed else (low, middle)
-    return low if low >= _LEAST_SIZE else 0
+    def _plan_of_size(self, size: int) -> Plan:
+        if self.options.features == "exact":
+            return self.plan(())
+        return self.plan(tuple(_shape(self.options.features, size, one.p) for one in self.rows.embeddings))
+
+    def plan(self, maps: tuple[FeatureMap, ...]) -> Plan:
+        """The plan with some feature maps; none where the kernels themselves are used."""
+        rows, options, threads = self.rows, self.options, self.machine.threads
+        d, n, n_kept = sum(one.dim for one in maps), rows.n, rows.n_kept
+        spans = cut_spans(n, d, CHUNK_ROWS)
+        dimensions = [one.p for one in rows.embeddings]
+        row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
+        read = n * row_bytes
+        n_modes = min(options.n_modes, d or n_kept)
+        k = 2 * n_modes
+        tails = 6 * 2 * k * min(options.top, n_kept) * 16  # of a few spans at once, while they are merged
+        sample = min(SAMPLE_ROWS, n_kept)
+        buffers = feature_cost(maps, 0)
+        block = min(2 * (n_modes + GUARD), n_kept)
+        steps = []
+        if options.kernel == "gaussian":
+            steps.append(bandwidth_cost(dimensions, sample))
+        vectors = 0
+        if maps:
+            solved = n_modes + (GUARD if options.refine else 0)
+            solve = solve_cost(d, solved)
+            steps.append(covariance_cost(maps, n_kept, read, len(spans), threads))
+            steps.append(replace(solve, memory=solve.memory + buffers))  # the buffers stay for the scores
+            if options.refine:
+                start = score_cost(maps, n, n_kept, read, block, CHUNK_ROWS, threads)
+                steps.append(replace(start, name="start", memory=start.memory + 8 * n_kept * block, disk=0))
+                steps.append(sweeps_cost("refine", dimensions, n_kept, block, options.refine + 1, read, threads))
+                vectors = 8 * n_kept * k
+        else:
+            steps.append(sweeps_cost("exact", dimensions, n_kept, block, BLOCKS, read, threads))
+            vectors = 8 * n_kept * k
+        scores = score_cost(() if vectors else maps, n, n_kept, read, k, CHUNK_ROWS, threads)
+        steps.append(replace(scores, memory=scores.memory + tails + vectors + buffers))
+        if options.certify:
+            asked = min(options.certify, n_kept)
+            check = products_cost("certificate", dimensions, asked, k, n_kept, read + n * k * 4, threads)
+            steps.append(replace(check, memory=check.memory + vectors + buffers))
+        held = sample * row_bytes + RING * min(BLOCK_ROWS, n) * row_bytes * (1 if rows.kept is None else 2)
+        steps = [replace(step, memory=step.memory + held) for step in steps]
+        return Plan(n, n_kept, d, BLOCK_ROWS, spans, steps, self.base, self.allowed)
 
 
 def _megabytes(count: int) -> str:
     return f"{-(-count // (1 << 20))}M"
 
 
-def _plan(rows: PairedRows, options: Options, size: int, threads: int, base: int, allowed: int) -> Plan:
-    maps = tuple(_shape(options.features, size, one.p) for one in rows.embeddings)
-    d, n, n_kept = sum(one.dim for one in maps), rows.n, rows.n_kept
-    spans = cut_spans(n, d, CHUNK_ROWS)
-    row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
-    read = n * row_bytes
-    reading = RING * min(BLOCK_ROWS, n) * row_bytes * (1 if rows.kept is None else 2)
-    n_modes = min(options.n_modes, d)
-    k = 2 * n_modes
-    tails = 6 * 2 * k * min(options.top, n_kept) * 16  # of a few spans at once, while they are merged
-    sample = min(SAMPLE_ROWS, n_kept)
-    solve = solve_cost(d, n_modes)
-    scores = score_cost(maps, n, n_kept, read, k, CHUNK_ROWS, threads)
-    steps = [
-        covariance_cost(maps, n_kept, read, len(spans), threads),
-        replace(solve, memory=solve.memory + feature_cost(maps, 0)),  # the buffers stay for the scores
-        replace(scores, memory=scores.memory + tails),
-    ]
-    if any(rule.kind != "number" for rule in options.rules) and options.features != "linear":
-        steps.insert(0, bandwidth_cost([one.p for one in rows.embeddings], sample))
-    held = sample * row_bytes + reading
-    steps = [replace(step, memory=step.memory + held) for step in steps]
-    return Plan(n, n_kept, d, BLOCK_ROWS, spans, steps, base, allowed)
-
-
 def _shape(features: str, size: int, p: int) -> FeatureMap:
     """A map of the right dimensions, for its costs alone."""
-    return LinearMap(p) if features == "linear" else FourierMap(p, size, 1.0, 0, False, np.zeros(p), False)
+    if features == "linear":
+        return LinearMap(p)
+    if features == "landmarks":
+        nothing = np.broadcast_to(np.float64(0), (size, size))
+        return LandmarkMap(ExactKernel(np.zeros(p), False, None), np.arange(size), np.zeros((0, p)), nothing)
+    return FourierMap(p, size, 1.0, 0, False, np.zeros(p), False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -14,12 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from specscale.errors import ChangedError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
 from specscale.features.choose import chosen_maps, survey
-from specscale.features.maps import FeatureMap, restored_map
+from specscale.features.exact import ExactKernel
+from specscale.features.maps import FeatureMap, restored_kernel, restored_map
 from specscale.kernels import Kernels
 from specscale.options import Options
 from specscale.passes.record import SLICE_ROWS
 from specscale.result import Result
+from specscale.sizing import chosen_landmarks
 from specscale.spectral.difference import Modes
+from specscale.spectral.lanczos import VectorModes
+from specscale.spectral.varimax import rotation_of
 from specscale.stores.embedding import Embedding, EmbeddingStore, is_store, open_embedding
 from specscale.stores.ingest import ingest
 from specscale.stores.pairing import pair
@@ -29,31 +33,53 @@ from specscale.stores.screening import screen
 __all__ = ["Input", "Problem", "pair_inputs", "pose", "pose_again"]
 
 Input = str | Path | ArrayLike | Embedding
+Scores = NDArray[np.float64]
+
+_VARIMAX_ROWS = 32_768
+_VARIMAX_STREAM = 2  # of the seeded samples
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Paired rows and the maps that are to be compared on them.
+    """Paired rows, the kernels that are to be compared on them, and their feature maps.
 
     Attributes
     ----------
     options : what is computed
     rows : the paired rows
-    maps : the feature map of each embedding
+    exact : the kernel of each embedding
+    maps : the feature map of each embedding; none where the kernels themselves are used
     bandwidths : the bandwidth of each embedding and where it came from; None where the kernel has none
-    sample : one array (s, p) for each embedding, the rows of the seeded sample
+    positions : (s,) int64, the seeded sample, as positions among the rows that take part
+    sample : one array (s, p) for each embedding, the rows of the sample
+    choice : what was chosen where the options left it open, for people
     """
 
     options: Options
     rows: PairedRows
+    exact: tuple[ExactKernel, ...]
     maps: tuple[FeatureMap, ...]
     bandwidths: tuple[Bandwidth | None, ...]
+    positions: NDArray[np.int64]
     sample: tuple[NDArray[Any], ...]
+    choice: str
 
     @property
     def d_a(self) -> int:
         """Dimension of A's features."""
         return self.maps[0].dim
+
+    @property
+    def size(self) -> int | None:
+        """Frequencies or landmarks of each map; None for maps without a size."""
+        size: int | None = self.parameters()[0].get("size")
+        return size
+
+    def parameters(self) -> list[dict[str, Any]]:
+        """Everything that defines the maps, or the kernels where there are none, but for arrays."""
+        if self.maps:
+            return [one.parameters() for one in self.maps]
+        return [{"map": "exact", "p": one.p, **one.parameters()} for one in self.exact]
 
     def configuration(self) -> dict[str, Any]:
         """Everything that decides the answer, which an interrupted run must share to be taken up again."""
@@ -62,24 +88,42 @@ class Problem:
             "digest of A": self.rows.embeddings[0].digest,
             "digest of B": self.rows.embeddings[1].digest,
             "pairing": asdict(self.rows.match),
-            "maps": [one.parameters() for one in self.maps],
+            "maps": self.parameters(),
             "version": version("specscale"),
         }
 
-    def oriented(self, modes: Modes, kernels: Kernels) -> Modes:
-        """Fix the sign of each mode by Σ u³ ≥ 0 over the sample."""
-        weights = modes.coefficients.astype(kernels.real)
+    def scores_of(self, coefficients: NDArray[np.float64], raw: Sequence[NDArray[Any]], kernels: Kernels) -> Scores:
+        """Scores √n u of some rows under modes in feature space, (s, k)."""
+        weights = coefficients.astype(kernels.real)
+        out = np.empty((len(raw[0]), weights.shape[1]), dtype=kernels.real)
         for one in self.maps:
             one.prepare(kernels)
-        cubes = np.zeros(weights.shape[1])
-        for low in range(0, len(self.sample[0]), SLICE_ROWS):
-            parts = []
-            for one, raw in zip(self.maps, self.sample, strict=True):
-                part = np.empty((len(raw[low : low + SLICE_ROWS]), one.dim), dtype=kernels.real)
-                one.apply(kernels, raw[low : low + SLICE_ROWS], part)
-                parts.append(part)
-            cubes += ((np.concatenate(parts, axis=1) @ weights).astype(np.float64) ** 3).sum(axis=0)
-        return replace(modes, coefficients=modes.coefficients * np.where(cubes < 0, -1.0, 1.0))
+        for low in range(0, len(out), SLICE_ROWS):
+            part = slice(low, low + SLICE_ROWS)
+            features = np.empty((len(out[part]), len(weights)), dtype=kernels.real)
+            begin = 0
+            for one, x in zip(self.maps, raw, strict=True):
+                one.apply(kernels, x[part], features[:, begin : begin + one.dim])
+                begin += one.dim
+            kernels.project(features, weights, out[part])
+        return out.astype(np.float64)
+
+    def oriented(self, modes: Modes | VectorModes, kernels: Kernels) -> Modes | VectorModes:
+        """Fix the sign of each mode by Σ u³ ≥ 0 over the sample."""
+        sampled = self._sampled_scores(modes, self.positions, self.sample, kernels)
+        return modes.turned(np.diag(np.where((sampled**3).sum(axis=0) < 0, -1.0, 1.0)))
+
+    def localised(self, modes: Modes | VectorModes, kernels: Kernels) -> Modes | VectorModes:
+        """Rotate the modes of each direction by varimax over a sample of their scores."""
+        positions, raw = self.rows.sample(_VARIMAX_ROWS, self.options.seed, _VARIMAX_STREAM)
+        return modes.turned(rotation_of(modes, self._sampled_scores(modes, positions, raw, kernels)))
+
+    def _sampled_scores(
+        self, modes: Modes | VectorModes, positions: NDArray[np.int64], raw: Sequence[NDArray[Any]], kernels: Kernels
+    ) -> Scores:
+        if isinstance(modes, VectorModes):
+            return np.asarray(modes.vectors[positions])
+        return self.scores_of(modes.coefficients, raw, kernels)
 
 
 def pair_inputs(a: Input, b: Input, options: Options, work: Path) -> PairedRows:
@@ -107,19 +151,27 @@ def _opened(given: Input, name: str, work: Path) -> Embedding:
     return opened
 
 
-def pose(rows: PairedRows, options: Options, size: int, kernels: Kernels, warn: Callable[[str], None]) -> Problem:
-    """Look at a seeded sample of the rows and make the feature maps.
+def pose(
+    rows: PairedRows,
+    options: Options,
+    most: int,
+    kernels: Kernels,
+    warn: Callable[[str], None],
+    run: Callable[[Sequence[Callable[[], None]]], None],
+) -> Problem:
+    """Look at a seeded sample of the rows, choose bandwidths and make the feature maps.
 
     Parameters
     ----------
     rows : the paired rows
-    options : kernel, bandwidth rules, normalisation and seed
-    size : frequencies of a Fourier map
+    options : kernel, bandwidth rules, normalisation, maps and seed
+    most : the size of the maps, or the largest one where the size is still to be chosen
     kernels : the backend
     warn : takes what the user should know
+    run : executes independent tasks
     """
     unit = options.normalize == "unit"
-    _, sample = rows.sample(SAMPLE_ROWS, options.seed)
+    positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
     geometries = tuple(
         survey(raw, one.name, gaussian=options.kernel == "gaussian", rule=rule, unit=unit, kernels=kernels)
         for raw, one, rule in zip(sample, rows.embeddings, options.rules, strict=True)
@@ -127,12 +179,26 @@ def pose(rows: PairedRows, options: Options, size: int, kernels: Kernels, warn: 
     for geometry in geometries:
         for warning in geometry.warnings:
             warn(warning)
-    maps = chosen_maps(geometries, features=options.features, size=size, unit=unit, seed=options.seed)
-    return Problem(options, rows, maps, tuple(one.bandwidth for one in geometries), sample)
+    exact = tuple(one.kernel for one in geometries)
+    choice = [
+        f"σ {found.bandwidth.sigma:.4g} for {one.name} ({found.bandwidth.rule}, top eigenvalue of K/n "
+        f"{found.bandwidth.top_eigenvalue:.3g})"
+        for one, found in zip(rows.embeddings, geometries, strict=True)
+        if found.bandwidth and found.bandwidth.top_eigenvalue is not None
+    ]
+    maps: tuple[FeatureMap, ...] = ()
+    if options.features == "landmarks":
+        landmarks = chosen_landmarks(rows, exact, options, most, (positions, sample), kernels, run)
+        maps = landmarks.maps
+        choice.append(str(landmarks))
+    elif options.features != "exact":
+        maps = chosen_maps(exact, features=options.features, size=most, seed=options.seed)
+    bandwidths = tuple(one.bandwidth for one in geometries)
+    return Problem(options, rows, exact, maps, bandwidths, positions, sample, "; ".join(choice))
 
 
 def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
-    """Take the feature maps of an earlier result on the same rows.
+    """Take the kernels and feature maps of an earlier result on the same rows.
 
     Raises
     ------
@@ -143,5 +209,9 @@ def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
         if one.digest != was["digest"]:
             raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
     bandwidths = tuple(None if one is None else Bandwidth(**one) for one in before.summary["bandwidths"].values())
-    _, sample = rows.sample(SAMPLE_ROWS, options.seed)
-    return Problem(options, rows, tuple(restored_map(one) for one in before.maps), bandwidths, sample)
+    positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
+    exact = tuple(restored_kernel(one) for one in before.maps)
+    maps: tuple[FeatureMap, ...] = ()
+    if options.features != "exact":
+        maps = tuple(restored_map(one, before.map_arrays(i)) for i, one in enumerate(before.maps))
+    return Problem(options, rows, exact, maps, bandwidths, positions, sample, before.summary["choice"])

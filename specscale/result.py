@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Mode", "Result", "open_result"]
 
-SCHEMA = 1
+SCHEMA = 2
 TAILS = ("+", "-")
 
-_KEYS = {"options", "inputs", "rows", "maps", "bandwidths", "spec_diff", "modes"}
+_KEYS = {"options", "inputs", "rows", "maps", "bandwidths", "choice", "spec_diff", "modes"}
 _AGAIN = "run the comparison again"
 
 
@@ -37,15 +37,20 @@ class Mode:
     mode : its number in the result
     grouped_by : "A" (λ > 0) or "B" (λ < 0)
     eigenvalue : λ = a − η b
+    eta : η
     a, b : uᵀ K_A u / n and uᵀ K_B u / n
     se : standard error of λ over samples of rows
     effective_size : 1 / Σ u⁴, the effective number of samples in the mode
-    rayleigh, rayleigh_se, residual, certified : the certificate under the exact kernels; None without one
+    rayleigh, rayleigh_se : uᵀΛu under the exact kernels and its standard error; None, as what follows, without one
+    residual : ‖Λu − λu‖ under the exact kernels: an exact eigenvalue lies within it of `rayleigh`
+    exact_a, exact_b : a and b under the exact kernels
+    certified : whether the mode is real
     """
 
     mode: int
     grouped_by: str
     eigenvalue: float
+    eta: float
     a: float
     b: float
     se: float
@@ -53,6 +58,8 @@ class Mode:
     rayleigh: float | None
     rayleigh_se: float | None
     residual: float | None
+    exact_a: float | None
+    exact_b: float | None
     certified: bool | None
     _result: Result
 
@@ -137,6 +144,11 @@ class Result:
         """The parameters of A's and of B's feature map."""
         parameters: list[dict[str, Any]] = json.loads((self.path / "maps.json").read_text(encoding="utf-8"))
         return parameters
+
+    def map_arrays(self, which: int) -> dict[str, NDArray[Any]]:
+        """The arrays of A's (0) or B's (1) feature map, by name."""
+        end = f"_{'ab'[which]}"
+        return {name.removesuffix(end): self._array(name)[:] for name in self._arrays if name.endswith(end)}  # type: ignore[misc]
 
     @property
     def eigenvalues(self) -> NDArray[np.float64]:

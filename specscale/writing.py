@@ -16,18 +16,21 @@ import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 
+from specscale.features.maps import FeatureMap
 from specscale.passes.scores import ScoreSummary
-from specscale.planning import Sized
 from specscale.problem import Problem
 from specscale.result import SCHEMA, TAILS
 from specscale.running import Run
-from specscale.runtime.plan import peak_memory
+from specscale.runtime.plan import Machine, Plan, peak_memory
+from specscale.spectral.certificate import Certificate
 from specscale.spectral.difference import Modes
+from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.tiles import TiledSymmetric
+from specscale.stores.chunks import RowChunks
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.stores.rows import PairedRows
 
-__all__ = ["ResultWriter"]
+__all__ = ["ResultWriter", "standard_errors"]
 
 _BAND_BYTES = 8 << 20
 
@@ -42,14 +45,16 @@ class ResultWriter:
     modes : the modes
     """
 
-    def __init__(self, folder: Path, n: int, modes: Modes) -> None:
+    def __init__(self, folder: Path, n: int, modes: Modes | VectorModes) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self._modes = modes
-        d, k = modes.coefficients.shape
+        k = len(modes.eigenvalues)
         self._arrays = zarr.open_group(str(folder / "spec.zarr"), mode="a")
         self._array("eigenvalues", (k,), "float64", (max(k, 1),))[...] = modes.eigenvalues
-        self._array("coefficients", (d, k), "float64", (d, max(k, 1)))[...] = modes.coefficients
+        if isinstance(modes, Modes):
+            d = len(modes.coefficients)
+            self._array("coefficients", (d, k), "float64", (d, max(k, 1)))[...] = modes.coefficients
         self._scores = self._array("scores", (n, k), "float32", (CHUNK_ROWS, max(k, 1)))
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...]) -> zarr.Array[Any]:
@@ -69,6 +74,16 @@ class ResultWriter:
         """Write the scores of the rows from `start` on, whole chunks (rows, k)."""
         if scores.shape[1]:
             self._scores[start : start + len(scores)] = scores
+
+    def read_scores(self, start: int, stop: int) -> NDArray[Any]:
+        """Read the scores of rows ``start:stop`` back, (rows, k)."""
+        return RowChunks(self._scores).read(start, stop)
+
+    def _map_arrays(self, maps: Sequence[FeatureMap]) -> None:
+        for which, one in zip("ab", maps, strict=False):
+            for name, values in one.arrays().items():
+                chunks = (max(1, min(len(values), _BAND_BYTES // max(1, values[:1].nbytes))), *values.shape[1:])
+                self._array(f"{name}_{which}", values.shape, values.dtype.name, chunks)[...] = values
 
     def members(self, tails: ScoreSummary, rows: PairedRows) -> None:
         """Write modes.parquet: the top members of both tails of every mode."""
@@ -90,11 +105,20 @@ class ResultWriter:
         with (self.folder / "modes.parquet").open("wb") as file:  # Arrow takes no path that is not UTF-8
             pq.write_table(table, file)
 
-    def summary(self, run: Run, problem: Problem, tails: ScoreSummary, sized: Sized) -> None:
-        """Write maps.json and summary.json."""
+    def summary(
+        self,
+        run: Run,
+        problem: Problem,
+        tails: ScoreSummary,
+        se: NDArray[np.float64],
+        checks: Certificate | None,
+        plan: Plan,
+        machine: Machine,
+    ) -> None:
+        """Write the maps and summary.json."""
         options, rows = problem.options, problem.rows
-        maps = [one.parameters() for one in problem.maps]
-        (self.folder / "maps.json").write_text(json.dumps(maps), encoding="utf-8")
+        (self.folder / "maps.json").write_text(json.dumps(problem.parameters()), encoding="utf-8")
+        self._map_arrays(problem.maps)
         bandwidths = [None if one is None else vars(one) for one in problem.bandwidths]
         match = rows.match
         summary = {
@@ -122,12 +146,13 @@ class ResultWriter:
                 "sampled": match.sampled,
                 "ids_digest": match.ids_digest,
             },
-            "maps": {"features": options.features, "size": maps[0].get("size"), "dimension": sized.plan.d},
+            "maps": {"features": options.features, "size": problem.size, "dimension": plan.d},
+            "choice": problem.choice,
             "bandwidths": dict(zip("ab", bandwidths, strict=True)),
             "spec_diff": self._modes.spec_diff,
-            "modes": mode_records(self._modes, tails, rows.n_kept),
+            "modes": mode_records(self._modes, tails, se, checks),
             "warnings": run.warnings,
-            "plan": sized.plan.to_json(sized.machine),
+            "plan": plan.to_json(machine),
             "measured": {
                 "seconds": run.seconds,
                 "peak_memory": peak_memory(),
@@ -142,27 +167,40 @@ class ResultWriter:
         (self.folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False), encoding="utf-8")
 
 
-def mode_records(modes: Modes, tails: ScoreSummary, n: int) -> list[dict[str, Any]]:
-    """Return the fields of every mode.
+def standard_errors(modes: Modes | VectorModes, tails: ScoreSummary, n: int) -> NDArray[np.float64]:
+    """Standard errors of λ over samples of n rows.
 
-    With u of unit norm, se(λ) = |λ| √(Σu⁴ − 1/n), from dλ/dweight_i = λ (n u_i² − 1), and the effective size is 1/Σu⁴.
+    A unit vector u with Λu = v has dλ/dweight_i = n (2 u_i v_i − λ u_i²) − λ, so se² = Σ (2uv − λu²)² − λ²/n: for
+    eigenvectors |λ| √(Σu⁴ − 1/n).
     """
+    value, squares = modes.eigenvalues, tails.squares
+    sums = 4 * tails.mixed - 4 * value * tails.skewed + value**2 * tails.fourths
+    return np.asarray(np.sqrt(np.maximum(sums / squares**2 - value**2 / n, 0)))
+
+
+def mode_records(
+    modes: Modes | VectorModes, tails: ScoreSummary, se: NDArray[np.float64], checks: Certificate | None
+) -> list[dict[str, Any]]:
+    """Return the fields of every mode; the effective size is 1 / Σu⁴."""
     records: list[dict[str, Any]] = []
+    etas = np.broadcast_to(modes.eta, modes.eigenvalues.shape)
     for i, value in enumerate(modes.eigenvalues):
-        fourth = float(tails.fourths[i] / tails.squares[i] ** 2)
         records.append(
             {
                 "mode": i,
                 "grouped_by": "A" if value > 0 else "B",
                 "eigenvalue": float(value),
+                "eta": float(etas[i]),
                 "a": float(modes.a[i]),
                 "b": float(modes.b[i]),
-                "se": float(abs(value) * np.sqrt(max(fourth - 1 / n, 0.0))),
-                "effective_size": 1 / fourth,
-                "rayleigh": None,
-                "rayleigh_se": None,
-                "residual": None,
-                "certified": None,
+                "se": float(se[i]),
+                "effective_size": float(tails.squares[i] ** 2 / tails.fourths[i]),
+                "rayleigh": None if checks is None else float(checks.rayleigh[i]),
+                "rayleigh_se": None if checks is None else float(checks.rayleigh_se[i]),
+                "residual": None if checks is None else float(checks.residual[i]),
+                "exact_a": None if checks is None else float(checks.a[i]),
+                "exact_b": None if checks is None else float(checks.b[i]),
+                "certified": None if checks is None else bool(checks.certified[i]),
             }
         )
     return records

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,8 +49,10 @@ def mapped(one: FeatureMap, x: NDArray[Any]) -> Array:
 
 def features_of(result: Result, *arrays: NDArray[Any]) -> list[Array]:
     """The float64 features of the arrays under the maps of a result."""
-    maps = json.loads((Path(result.path) / "maps.json").read_text(encoding="utf-8"))
-    return [mapped(restored_map(one), x) for one, x in zip(maps, arrays, strict=True)]
+    return [
+        mapped(restored_map(parameters, result.map_arrays(which)), x)
+        for which, (parameters, x) in enumerate(zip(result.maps, arrays, strict=True))
+    ]
 
 
 @dataclass(frozen=True)

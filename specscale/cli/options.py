@@ -33,9 +33,25 @@ class Features(StrEnum):
     """Feature maps."""
 
     auto = "auto"
+    landmarks = "landmarks"
     fourier = "fourier"
     orthogonal = "orthogonal"
     linear = "linear"
+    exact = "exact"
+
+
+class Rotate(StrEnum):
+    """Rotations of the modes of one direction."""
+
+    none = "none"
+    varimax = "varimax"
+
+
+class Landmarks(StrEnum):
+    """Ways to draw landmark rows."""
+
+    uniform = "uniform"
+    pivoted = "pivoted"
 
 
 class MatchBy(StrEnum):
@@ -56,16 +72,30 @@ Eta = Annotated[float, typer.Option(help="Weight of B's kernel.")]
 NormalizeOption = Annotated[Normalize, typer.Option("--normalize", help="Compare directions alone with unit.")]
 OnBadOption = Annotated[OnBad, typer.Option("--on-bad", help="Rows with NaN, infinity or no direction.")]
 Sample = Annotated[int | None, typer.Option(metavar="N", help="Compare N rows drawn at random.")]
-FeaturesOption = Annotated[Features, typer.Option("--features", help="The feature map; auto is orthogonal or linear.")]
+FeaturesOption = Annotated[
+    Features, typer.Option("--features", help="The feature map; auto is landmarks, or linear for cosine.")
+]
 Size = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Frequencies of a Fourier map; by default 1000, or what fits in --memory."),
+    typer.Option(
+        metavar="N",
+        help="Landmarks (by default as a sample asks for, up to 2000) or frequencies (1000), as --memory allows.",
+    ),
 ]
 ModesOption = Annotated[int, typer.Option("--modes", help="Modes in each direction.")]
 Top = Annotated[int, typer.Option(help="Members kept of each tail of a mode.")]
 Seed = Annotated[int, typer.Option(help="Seed of frequencies and samples.")]
 Match = Annotated[MatchBy | None, typer.Option("--match", help="How rows are paired; by id when both have ids.")]
-Certify = Annotated[int, typer.Option(metavar="N", hidden=True)]
+Certify = Annotated[
+    int, typer.Option(metavar="ROWS", help="Rows from which each mode is held against the exact kernels; 0 for none.")
+]
+Refine = Annotated[
+    int, typer.Option(metavar="N", help="Steps of the exact operator from the modes found; time grows as rows squared.")
+]
+RotateOption = Annotated[Rotate, typer.Option("--rotate", help="Rotate the modes of a direction to localised groups.")]
+LandmarksOption = Annotated[
+    Landmarks, typer.Option("--landmarks", help="Draw landmarks uniformly or by randomly pivoted Cholesky.")
+]
 Memory = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="What the process may hold, e.g. 8G; by default most of what is free."),

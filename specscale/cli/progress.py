@@ -61,7 +61,7 @@ def run_progress(quiet: bool = False) -> Iterator[Notify]:
     callable
         Takes the events.
     """
-    from specscale.runtime.events import PassFinished, PassStarted, RowsDone, Stage, Warned
+    from specscale.runtime.events import Noted, PassFinished, PassStarted, RowsDone, Stage, Warned
 
     if quiet or not sys.stderr.isatty():
         yield lambda event: _warn(event.message) if isinstance(event, Warned) else None
@@ -82,6 +82,8 @@ def run_progress(quiet: bool = False) -> Iterator[Notify]:
                     bar.advance(task, rows)
                 case PassFinished(name, seconds):
                     bar.console.print(f"{name}: {seconds:.1f} s", highlight=False)
+                case Noted(message):
+                    bar.console.print(message, highlight=False)
                 case Warned(message):
                     _warn(message)
 

@@ -46,18 +46,36 @@ def print_overview(result: Result) -> None:
     if not result.modes:
         print("no mode: no |λ| exceeds 0.00001, the two embeddings hold the same groups together")
         return
-    print(f"\n{'mode':>4}  {'grouped by':<10}  {'λ':>9} ± {'se':<8}  {'a':>8}  {'b':>8}  {'effective size':>14}")
+    checked = result.modes[0].certified is not None
+    more = f"  {'exact λ ± se':>20}  {'residual':>8}  verdict" if checked else ""
+    print(f"\n{'mode':>4}  {'grouped by':<10}  {'λ':>9} ± {'se':<8}  {'a':>8}  {'b':>8}  {'effective size':>14}{more}")
     for mode in result.modes:
+        more = ""
+        if checked:
+            more = f"  {mode.rayleigh:>+10.5f} ± {mode.rayleigh_se:.5f}  {mode.residual:>8.5f}  {verdict(mode)}"
         print(
             f"{mode.mode:>4}  {mode.grouped_by:<10}  {mode.eigenvalue:>+9.5f} ± {mode.se:<8.5f}  {mode.a:>8.5f}  "
-            f"{mode.b:>8.5f}  {mode.effective_size:>14,.0f}"
+            f"{mode.b:>8.5f}  {mode.effective_size:>14,.0f}{more}"
         )
-    if size := result.summary["maps"]["size"]:
-        print(
-            f"\n± is the sampling of rows alone; {size:,} random frequencies make λ itself approximate: compare with "
-            "another --seed or a larger --size"
-        )
+    print("\n" + _legend(result, checked))
     print(f"\nthe groups: specscale modes {result.path}")
+
+
+def verdict(mode: Mode) -> str:
+    """What the certificate says of a mode; nothing without one."""
+    return {True: "certified", False: "noise", None: ""}[mode.certified]
+
+
+def _legend(result: Result, checked: bool) -> str:
+    if checked:
+        rows = min(result.summary["options"]["certify"], result.summary["rows"]["compared"])
+        return (
+            f"± of λ is the sampling of rows; exact λ is uᵀΛu under the exact kernels, with the error of estimating it "
+            f"from {rows:,} rows,\nand the residual is how far the mode is from an exact one; noise: not to be believed"
+        )
+    return (
+        "± is the sampling of rows alone; what the feature maps make approximate is seen by a certificate (--certify)"
+    )
 
 
 def print_modes(result: Result, top: int) -> None:
@@ -74,10 +92,19 @@ def print_modes(result: Result, top: int) -> None:
         print(
             f"\nmode {mode.mode}, grouped by {names[mode.grouped_by]} more than by "
             f"{names['B' if mode.grouped_by == 'A' else 'A']}\n  λ {mode.eigenvalue:+.5f} ± {mode.se:.5f}, "
-            f"a {mode.a:.5f}, b {mode.b:.5f}, effective size {mode.effective_size:,.0f}"
+            f"a {mode.a:.5f}, b {mode.b:.5f}, effective size {mode.effective_size:,.0f}{_certificate(mode)}"
         )
         for tail in "+-":
             _print_members(members[(members["mode"] == mode.mode) & (members["tail"] == tail)])
+
+
+def _certificate(mode: Mode) -> str:
+    if mode.certified is None:
+        return ""
+    return (
+        f"\n  {verdict(mode)}: under the exact kernels λ {mode.rayleigh:+.5f} ± {mode.rayleigh_se:.5f}, "
+        f"residual {mode.residual:.5f}"
+    )
 
 
 def modes_json(result: Result, top: int) -> dict[str, Any]:
@@ -109,9 +136,16 @@ def _heading(result: Result) -> str:
     eta = "" if options["eta"] == 1 else f"{options['eta']:g} "
     return (
         f"A = {names['A']}, B = {names['B']}: {rows['compared']:,} rows{note}, SPEC-diff {result.spec_diff:.4f}\n"
-        f"λ = a − {eta}b, {options['kernel']} kernel{sigma}{unit}, {maps['features']} features of "
-        f"dimension {maps['dimension']:,}"
+        f"λ = a − {eta}b, {options['kernel']} kernel{sigma}{unit}, {_maps(maps)}"
+        f"{', refined' if options['refine'] else ''}{', rotated' if options['rotate'] != 'none' else ''}\n"
+        f"{result.summary['choice']}"
     )
+
+
+def _maps(maps: dict[str, Any]) -> str:
+    if maps["features"] == "exact":
+        return "exact"
+    return f"{maps['features']} features of dimension {maps['dimension']:,}"
 
 
 def _names(result: Result) -> dict[str, str]:

@@ -21,6 +21,8 @@ __all__ = [
     "Rule",
     "bandwidth_cost",
     "choose_bandwidth",
+    "degenerate_state",
+    "degenerate_warning",
     "parse_rule",
     "top_eigenvalue",
 ]
@@ -30,7 +32,12 @@ AUTO_TOP = 0.15
 LEAST_SIGMA, LARGEST_SIGMA = 1e-30, 1e30  # float32 holds the frequencies, which are near 1/σ
 _TILE = 512
 _TRIALS = 4000  # multiplications a pair that a dozen trial bandwidths take as long as
-_ROUNDING = 1e-6  # of the squared lengths: squared distances below it are what rounding leaves of equal rows
+_ROUNDING = 1e-11  # of the squared lengths: squared distances below it are what float32 leaves of equal rows
+_LARGEST = float(np.finfo(np.float32).max)
+_MOST_STEPS = 300  # of the Lanczos method, which takes 3 to 40 of them
+_LEAST_STEPS = 3
+_RESIDUAL = 1e-5  # of the eigenvalue; the products in float32 leave about 1e-6
+_CONSTANT = 0.995  # a top eigenvalue above which the kernel tells next to nothing apart
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class Rule:
     value: float
 
     def __str__(self) -> str:
+        if self == Rule("median", 1.0):
+            return "median"
         form = {"number": "{:g}", "median": "{:g}*median", "top": "top={:g}"}[self.kind]
         return form.format(self.value)
 
@@ -59,7 +68,7 @@ class Bandwidth:
     ----------
     sigma : the bandwidth
     rule : the rule it was chosen by
-    top_eigenvalue : largest eigenvalue of the exact K/n on the sample at σ; None when σ was given as a number
+    top_eigenvalue : largest eigenvalue of the exact K/n on the sample at σ; None when there was no sample
     warning : what the user should know, or None
     """
 
@@ -67,6 +76,19 @@ class Bandwidth:
     rule: str
     top_eigenvalue: float | None = None
     warning: str | None = None
+
+    def describe(self) -> str:
+        """The bandwidth and why it is that, for people: ``0.683 (top eigenvalue 0.15)``."""
+        factor, times, _ = self.rule.rpartition("*median")
+        if times:
+            reasons = [f"{factor} times the median distance"]
+        elif self.rule == "median":
+            reasons = ["the median distance"]
+        else:
+            reasons = [] if self.rule.startswith("top=") else ["as given"]
+        if self.top_eigenvalue is not None:
+            reasons.append(f"top eigenvalue {self.top_eigenvalue:.2g}")
+        return f"{self.sigma:.4g} ({', '.join(reasons)})"
 
 
 def parse_rule(text: str | float, option: str = "--sigma-a") -> Rule:
@@ -100,14 +122,11 @@ def parse_rule(text: str | float, option: str = "--sigma-a") -> Rule:
 def choose_bandwidth(rule: Rule, sample: NDArray[np.float32] | None, name: str) -> Bandwidth:
     """Choose σ for one embedding.
 
-    For a top eigenvalue the equation λ₁(K_σ / s) = value is solved for log σ; λ₁ grows with σ from the share of the
-    largest group of duplicates to 1.
-
     Parameters
     ----------
     rule : how σ is to be found
     sample : (s, p) float32, rows drawn from the embedding, normalised and centred as the map will see them; None is
-        enough for a number
+        enough for a number, of which then nothing is known
     name : the embedding's name, for the warning
 
     Returns
@@ -115,97 +134,184 @@ def choose_bandwidth(rule: Rule, sample: NDArray[np.float32] | None, name: str) 
     Bandwidth
     """
     if rule.kind == "number":
-        return Bandwidth(rule.value, str(rule))
+        return _given(rule, sample, name)
     assert sample is not None
     # A power of two brings the rows near 1 and changes no digit: squares of tiny rows would vanish, of huge overflow.
     exponent = int(np.frexp(np.abs(sample).max())[1])
     unit = 2.0**exponent
-    squares = _square_distances(np.ldexp(sample, -exponent))
+    squares = _square_distances(sample, exponent)
     median = _median_distance(squares)
     if median == 0:
         warning = f"{name}: all sampled rows are equal, so any bandwidth is the same: took 1"
         return Bandwidth(1.0, str(rule), 1.0, warning)
-    start = np.full(len(sample), 1 / np.sqrt(len(sample)))
     if rule.kind == "median":
         sigma = rule.value * median
-        return Bandwidth(unit * sigma, str(rule), top_eigenvalue(squares, sigma, start))
-    duplicates = 1 - len(np.unique(sample, axis=0)) / len(sample)
-    low, high = 1e-3 * median, 1e3 * median
-    floor = top_eigenvalue(squares, low, start)
-    if floor >= rule.value:
-        return Bandwidth(
-            unit * median,
-            "median",
-            top_eigenvalue(squares, median, start),
-            f"{name}: no bandwidth brings the top eigenvalue down to {rule.value:g} ({len(sample):,} rows sampled, "
-            f"{duplicates:.0%} of them duplicates): took the median distance {unit * median:.4g}",
-        )
-    # Regula falsi with the Illinois modification on log σ: a dozen evaluations, and the start vector is kept.
-    a, b = np.log(low), np.log(high)
-    fa, fb = floor - rule.value, top_eigenvalue(squares, high, start) - rule.value
-    x, fx = a, fa
-    for _ in range(60):
-        x = b - fb * (b - a) / (fb - fa)
-        if not min(a, b) < x < max(a, b) or abs(b - a) > 1.5:
-            x = (a + b) / 2
-        fx = top_eigenvalue(squares, float(np.exp(x)), start) - rule.value
-        if abs(fx) < 1e-5 * rule.value or abs(b - a) < 1e-9:
-            break
-        if fx * fb < 0:
-            a, fa = b, fb
-        else:
-            fa /= 2
-        b, fb = x, fx
-    return Bandwidth(unit * float(np.exp(x)), str(rule), fx + rule.value)
+        top = top_eigenvalue(squares, sigma)
+    else:
+        low, high = 1e-3 * median, 1e3 * median
+        floor = top_eigenvalue(squares, low)
+        if floor >= rule.value:
+            duplicates = 1 - len(np.unique(sample, axis=0)) / len(sample)
+            warning = (
+                f"{name}: no bandwidth brings the top eigenvalue down to {rule.value:g} ({len(sample):,} rows sampled, "
+                f"{duplicates:.0%} of them duplicates): took the median distance {unit * median:.4g}"
+            )
+            return Bandwidth(unit * median, "median", top_eigenvalue(squares, median), warning)
+        sigma, top = _sigma_of_top(squares, rule.value, low, high, floor)
+    sigma *= unit
+    return Bandwidth(sigma, str(rule), top, degenerate_warning(sigma, top, len(sample), name))
 
 
-def top_eigenvalue(squares: NDArray[np.float32], sigma: float, start: NDArray[np.float64]) -> float:
-    """Largest eigenvalue of K/s at a bandwidth, by the power method on a matrix with positive entries.
+def degenerate_warning(sigma: float, top_eigenvalue: float, rows: int, name: str) -> str | None:
+    """Say what to do about a bandwidth at which the kernel tells nothing, or None where it does.
+
+    Parameters
+    ----------
+    sigma : the bandwidth
+    top_eigenvalue : largest eigenvalue of K/s
+    rows : s, the rows of the sample
+    name : the embedding's name
+    """
+    state = degenerate_state(top_eigenvalue, rows)
+    if state is None:
+        return None
+    what, remedy = {
+        "identity": ("the identity, every row a group of its own", "larger"),
+        "constant": ("constant, all rows one group", "smaller"),
+    }[state]
+    return (
+        f"{name}: at σ = {sigma:.4g} the kernel of {rows:,} sampled rows is all but {what} (top eigenvalue "
+        f"{top_eigenvalue:.3g}): take a {remedy} --sigma-a or --sigma-b, or leave it to auto"
+    )
+
+
+def degenerate_state(top_eigenvalue: float, rows: int) -> str | None:
+    """Whether a kernel K/s with this top eigenvalue is all but the "identity" or "constant"; None where it is neither.
+
+    Parameters
+    ----------
+    top_eigenvalue : largest eigenvalue of K/s; 1/s where every row stands alone, 1 where all rows are one
+    rows : s, the rows of the sample
+    """
+    # The strongest group holds less than two rows; of a small sample, where a group of two is much, less still.
+    if rows > 1 and rows * top_eigenvalue - 1 < min(1.0, rows / 200):
+        return "identity"
+    return "constant" if top_eigenvalue > _CONSTANT else None
+
+
+def top_eigenvalue(squares: NDArray[np.float32], sigma: float) -> float:
+    """Largest eigenvalue of K/s at a bandwidth, to 1e-5 of it, by the Lanczos method with full orthogonalisation.
+
+    It starts from equal weights. The leading eigenvector of a matrix of positive numbers is positive, so at least
+    1/√s of it is in the start, whatever the bandwidth; the eigenvector of another bandwidth may have nothing of it.
 
     Parameters
     ----------
     squares : (s, s) float32, squared distances
     sigma : bandwidth
-    start : (s,) unit vector to start from; overwritten with the eigenvector
     """
-    kernel = np.empty_like(squares)
-    rate = np.float32(max(-0.5 / sigma**2, float(np.finfo(np.float32).min)))
-    for low in range(0, len(squares), _TILE):
-        tile = squares[low : low + _TILE] * rate
-        np.exp(tile, out=kernel[low : low + _TILE])
-    value = 0.0
-    for _ in range(300):
-        product = (kernel @ start.astype(np.float32)).astype(np.float64)
-        norm = float(np.linalg.norm(product))
-        converged = abs(norm - value) <= 1e-6 * norm
-        value = norm
-        start[:] = product / norm
-        if converged:
+    s = len(squares)
+    kernel = _kernel(squares, sigma)
+    basis = np.empty((min(_MOST_STEPS, s), s))
+    basis[0] = 1 / np.sqrt(s)
+    diagonal: list[float] = []
+    beside: list[float] = []
+    value = 1.0
+    for step in range(len(basis)):
+        product = (kernel @ basis[step].astype(np.float32)).astype(np.float64)
+        diagonal.append(float(basis[step] @ product))
+        for _ in range(2):  # once leaves too much of what was there before
+            product -= (basis[: step + 1] @ product) @ basis[: step + 1]
+        rest = float(np.linalg.norm(product))
+        values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
+        value = float(values[-1])
+        settled = step + 1 >= _LEAST_STEPS and rest * abs(vectors[-1, -1]) <= _RESIDUAL * value
+        # Nothing is left but rounding: the basis holds all of the kernel that the start has a part in.
+        if settled or rest <= 1e-7 * value or step + 1 == len(basis):
             break
-    return value / len(squares)
+        beside.append(rest)
+        basis[step + 1] = product / rest
+    return value / s
 
 
 def bandwidth_cost(dimensions: Sequence[int], rows: int) -> Cost:
     """State what choosing bandwidths takes, one after another, on `rows` rows of embeddings of some dimensions."""
     return Cost(
         "bandwidth",
-        memory=8 * rows**2 + 24 * rows * max(dimensions),
-        operations=2.0 * rows**2 * sum(p + _TRIALS for p in dimensions),
+        memory=8 * rows**2 + rows * (24 * max(dimensions) + 8 * _MOST_STEPS),
+        operations=2.0 * rows**2 * sum(2 * p + _TRIALS for p in dimensions),
     )
 
 
-def _square_distances(sample: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squared distances of all pairs; those of equal rows are zero, not the rounding of the products."""
-    # Not the mean, which one wild row carries away from all others.
-    x = sample - np.median(sample, axis=0).astype(np.float32)
-    lengths = np.einsum("ij,ij->i", x, x, dtype=np.float64).astype(np.float32)
-    squares = np.asarray(x @ x.T)
+def _given(rule: Rule, sample: NDArray[np.float32] | None, name: str) -> Bandwidth:
+    """A bandwidth that is a number, and what the sample says of it."""
+    if sample is None:
+        return Bandwidth(rule.value, str(rule))
+    exponent = int(np.frexp(rule.value)[1])  # in units of σ whatever vanishes is far below it
+    top = top_eigenvalue(_square_distances(sample, exponent), rule.value / 2.0**exponent)
+    if top > _CONSTANT and (sample == sample[0]).all():
+        return Bandwidth(
+            rule.value, str(rule), top, f"{name}: all sampled rows are equal, so any bandwidth is the same"
+        )
+    return Bandwidth(rule.value, str(rule), top, degenerate_warning(rule.value, top, len(sample), name))
+
+
+def _sigma_of_top(
+    squares: NDArray[np.float32], value: float, low: float, high: float, floor: float
+) -> tuple[float, float]:
+    """Solve λ₁(K_σ / s) = value for log σ between `low`, where λ₁ is `floor`, and `high`: σ, and λ₁ there.
+
+    λ₁ grows with σ from the share of the largest group of duplicates to 1; where it is below the value at `high` still,
+    that is the answer. Regula falsi with the Illinois modification takes a dozen evaluations.
+    """
+    a, b = np.log(low), np.log(high)
+    fa, fb = floor - value, top_eigenvalue(squares, high) - value
+    if fb <= 0:
+        return high, fb + value
+    x, fx = a, fa
+    for _ in range(60):
+        x = b - fb * (b - a) / (fb - fa)
+        if not min(a, b) < x < max(a, b) or abs(b - a) > 1.5:
+            x = (a + b) / 2
+        fx = top_eigenvalue(squares, float(np.exp(x))) - value
+        if abs(fx) < 1e-5 * value or abs(b - a) < 1e-9:
+            break
+        if fx * fb < 0:
+            a, fa = b, fb
+        else:
+            fa /= 2
+        b, fb = x, fx
+    return float(np.exp(x)), fx + value
+
+
+def _kernel(squares: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """The Gaussian kernel of squared distances."""
+    kernel = np.empty_like(squares)
+    rate = np.float32(max(-0.5 / sigma**2, -_LARGEST))
     for low in range(0, len(squares), _TILE):
-        tile = squares[low : low + _TILE]
+        with np.errstate(over="ignore"):  # to −∞, whose exponential is 0 as it should be
+            tile = squares[low : low + _TILE] * rate
+        np.exp(tile, out=kernel[low : low + _TILE])
+    return kernel
+
+
+def _square_distances(sample: NDArray[np.float32], exponent: int) -> NDArray[np.float32]:
+    """Squared distances of all pairs in units of 2^exponent; zero for equal rows, not the rounding of the products.
+
+    They are computed in float64: small bandwidths look at distances that float32 products do not resolve.
+    """
+    x = np.ldexp(sample.astype(np.float64), -exponent)
+    x -= np.median(x, axis=0)  # not the mean, which one wild row carries away from all others
+    lengths = np.einsum("ij,ij->i", x, x)
+    squares = np.empty((len(x), len(x)), dtype=np.float32)
+    for low in range(0, len(x), _TILE):
+        tile = x[low : low + _TILE] @ x.T
         both = lengths[low : low + _TILE, None] + lengths
         tile *= -2
         tile += both
-        tile[tile <= _ROUNDING * both] = 0
+        both *= _ROUNDING
+        tile[tile <= both] = 0
+        squares[low : low + _TILE] = np.minimum(tile, _LARGEST, out=tile)
     np.fill_diagonal(squares, 0)
     return squares
 

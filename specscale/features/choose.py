@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.features.bandwidth import Bandwidth, Rule, choose_bandwidth
+from specscale.features.exact import ExactKernel
 from specscale.features.maps import FeatureMap, FourierMap, LinearMap
 from specscale.kernels import Kernels
 
@@ -24,12 +25,12 @@ class Geometry:
 
     Attributes
     ----------
-    centre : (p,) mean of the sampled rows, as the map sees them
+    kernel : the exact kernel, with its bandwidth and the centre of the sampled rows
     bandwidth : σ and its origin; None where the kernel has none
     warnings : what the user should know
     """
 
-    centre: NDArray[np.float64]
+    kernel: ExactKernel
     bandwidth: Bandwidth | None
     warnings: tuple[str, ...]
 
@@ -46,11 +47,11 @@ def survey(raw: NDArray[Any], name: str, *, gaussian: bool, rule: Rule, unit: bo
     unit : whether rows are normalised
     kernels : the backend
     """
-    x = np.empty(raw.shape, dtype=np.float32)
-    kernels.standardise(raw, np.zeros(raw.shape[1], dtype=kernels.real), unit or not gaussian, x)
-    centre = np.median(x, axis=0).astype(np.float64)  # one wild row would carry a mean away, and the digits of all rows
     if not gaussian:
-        return Geometry(centre, None, ())
+        return Geometry(ExactKernel(np.zeros(raw.shape[1]), True, None), None, ())
+    x = np.empty(raw.shape, dtype=np.float32)
+    kernels.standardise(raw, np.zeros(raw.shape[1], dtype=kernels.real), unit, x)
+    centre = np.median(x, axis=0).astype(np.float64)  # one wild row would carry a mean away, and the digits of all rows
     warnings = []
     if not unit:
         low, high = np.percentile(np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64)), [5, 95])
@@ -63,28 +64,23 @@ def survey(raw: NDArray[Any], name: str, *, gaussian: bool, rule: Rule, unit: bo
     bandwidth = choose_bandwidth(rule, x, name)
     if bandwidth.warning:
         warnings.append(bandwidth.warning)
-    return Geometry(centre, bandwidth, tuple(warnings))
+    return Geometry(ExactKernel(centre, unit, bandwidth.sigma), bandwidth, tuple(warnings))
 
 
-def chosen_maps(
-    geometries: Sequence[Geometry], *, features: str, size: int, unit: bool, seed: int
-) -> tuple[FeatureMap, ...]:
-    """Make the feature map of each embedding.
+def chosen_maps(kernels: Sequence[ExactKernel], *, features: str, size: int, seed: int) -> tuple[FeatureMap, ...]:
+    """Make the feature map of each embedding, for maps that need no rows of it.
 
     Parameters
     ----------
-    geometries : what the sample told about each embedding
+    kernels : the kernel of each embedding
     features : "fourier", "orthogonal" or "linear"
     size : frequencies of a Fourier map
-    unit : whether rows are normalised
     seed : seed of the frequencies
     """
     maps: list[FeatureMap] = []
-    for one in geometries:
-        p = len(one.centre)
-        if one.bandwidth is None:
-            maps.append(LinearMap(p))
+    for one in kernels:
+        if one.sigma is None:
+            maps.append(LinearMap(one.p))
         else:
-            orthogonal = features == "orthogonal"
-            maps.append(FourierMap(p, size, one.bandwidth.sigma, seed, orthogonal, one.centre, unit))
+            maps.append(FourierMap(one.p, size, one.sigma, seed, features == "orthogonal", one.centre, one.unit))
     return tuple(maps)

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from specscale.errors import OptionError
 from specscale.features.bandwidth import LARGEST_SIGMA, LEAST_SIGMA
+from specscale.features.exact import ExactKernel
 from specscale.features.frequencies import gaussian_frequencies, orthogonal_frequencies
+from specscale.features.landmarks import LandmarkMap
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
 
-__all__ = ["MAPS", "FeatureMap", "FourierMap", "LinearMap", "legal_maps", "restored_map"]
+__all__ = ["MAPS", "FeatureMap", "FourierMap", "LinearMap", "legal_maps", "restored_kernel", "restored_map"]
 
-MAPS = {"gaussian": ("orthogonal", "fourier"), "cosine": ("linear",)}
-"""The feature maps of each kernel; the first is what ``auto`` picks."""
+MAPS = {"gaussian": ("landmarks", "orthogonal", "fourier", "exact"), "cosine": ("linear", "landmarks", "exact")}
+"""The feature maps of each kernel, and ``exact`` for none; the first is what ``auto`` picks."""
 
 
 class FeatureMap(Protocol):
@@ -35,7 +37,17 @@ class FeatureMap(Protocol):
 
     @property
     def operations(self) -> int:
-        """Floating-point operations for one row, those of the matrix product."""
+        """Floating-point operations for one row, those of the matrix products."""
+        ...
+
+    @property
+    def elementary(self) -> float:
+        """Elementary functions for one row, in pairs of sine and cosine."""
+        ...
+
+    @property
+    def scratch(self) -> int:
+        """Numbers of scratch for one row of a slice."""
         ...
 
     def prepare(self, kernels: Kernels) -> None:
@@ -47,7 +59,11 @@ class FeatureMap(Protocol):
         ...
 
     def parameters(self) -> dict[str, Any]:
-        """Return everything that defines the map, ready for JSON."""
+        """Return everything that defines the map but its arrays, ready for JSON."""
+        ...
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays without which the map cannot be restored, by name."""
         ...
 
 
@@ -95,6 +111,16 @@ class FourierMap:
         """Floating-point operations for one row: the product with the frequencies."""
         return 2 * self.p * self.m
 
+    @property
+    def elementary(self) -> float:
+        """Pairs of sine and cosine for one row."""
+        return self.m
+
+    @property
+    def scratch(self) -> int:
+        """Numbers of scratch for one row of a slice: the standardised row."""
+        return self.p
+
     def frequencies(self) -> NDArray[np.float64]:
         """Return the frequencies (p, m), N(0, σ⁻² I)."""
         draw = orthogonal_frequencies if self.orthogonal else gaussian_frequencies
@@ -131,6 +157,10 @@ class FourierMap:
             "centre": [float(c) for c in self.centre],
         }
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return nothing: the frequencies are made from the seed."""
+        return {}
+
 
 @dataclass(frozen=True)
 class LinearMap:
@@ -148,6 +178,16 @@ class LinearMap:
         """Floating-point operations of a matrix product: none."""
         return 0
 
+    @property
+    def elementary(self) -> float:
+        """Elementary functions for one row: none."""
+        return 0
+
+    @property
+    def scratch(self) -> int:
+        """Numbers of scratch for one row of a slice: none."""
+        return 0
+
     def prepare(self, kernels: Kernels) -> None:
         """Do nothing: the map has no parameters."""
 
@@ -159,11 +199,25 @@ class LinearMap:
         """Return everything that defines the map, ready for JSON."""
         return {"map": "linear", "p": self.p, "dimension": self.dim}
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return nothing: the map has no parameters."""
+        return {}
 
-def restored_map(parameters: dict[str, Any]) -> FeatureMap:
-    """Make the map whose `parameters` method returned these."""
+
+def restored_kernel(parameters: dict[str, Any]) -> ExactKernel:
+    """Make the exact kernel of the map whose `parameters` method returned these."""
+    if parameters.get("sigma") is None:
+        return ExactKernel(np.zeros(parameters["p"]), True, None)
+    return ExactKernel(np.array(parameters["centre"]), parameters["unit"], parameters["sigma"])
+
+
+def restored_map(parameters: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FeatureMap:
+    """Make the map whose `parameters` and `arrays` methods returned these."""
     if parameters["map"] == "linear":
         return LinearMap(parameters["p"])
+    if parameters["map"] == "landmarks":
+        numbers = np.array(parameters["rows"], dtype=np.int64)
+        return LandmarkMap(restored_kernel(parameters), numbers, arrays["landmarks"], arrays["whitening"])
     return FourierMap(
         parameters["p"],
         parameters["size"],

@@ -50,6 +50,25 @@ class Kernels(Protocol):
         """Write ``[cos xW, sin xW] / √m`` for x (b, p), W (p, m) into out (b, 2m)."""
         ...
 
+    def gaussian(
+        self, x: NDArray[Any], points: NDArray[Any], halves: NDArray[Any], rate: float, out: NDArray[Any], /
+    ) -> None:
+        """Write the Gaussian kernel exp(−rate ‖x_i − z_j‖²) of rows x_i and points z_j, from their Gram products.
+
+        Parameters
+        ----------
+        x : (b, p) real
+        points : (p, r) real
+            2 rate z_j in column j.
+        halves : (r,) real
+            rate ‖z_j‖².
+        rate : float
+            1 / 2σ².
+        out : (b, r) real, C-contiguous
+            Between 0 and 1; 0 where lengths are beyond the floating type.
+        """
+        ...
+
     def gram_tile(
         self, left: NDArray[Any], right: NDArray[Any], product: NDArray[Any], total: NDArray[np.float64], /
     ) -> None:
@@ -64,8 +83,8 @@ class Kernels(Protocol):
         """Write the scores ``features @ coefficients``: (b, d) by (d, k) into (b, k)."""
         ...
 
-    def moments(self, scores: NDArray[Any], sums: NDArray[np.float64], /) -> None:
-        """Write Σu² and Σu⁴ of each column of the scores (b, k) into sums (2, k)."""
+    def moments(self, scores: NDArray[Any], acted: NDArray[Any], sums: NDArray[np.float64], /) -> None:
+        """Write Σu², Σu⁴, Σu³v and Σu²v² of the columns u of scores and v of acted (b, k) into sums (4, k)."""
         ...
 
     def keep_tails(

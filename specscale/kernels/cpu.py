@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from specscale.kernels.compiler import compiled
 
-__all__ = ["fourier", "gram_tile", "keep_tails", "moments", "project", "real", "standardise", "warm_up"]
+__all__ = ["fourier", "gaussian", "gram_tile", "keep_tails", "moments", "project", "real", "standardise", "warm_up"]
 
 real = np.float32
 
@@ -32,6 +32,13 @@ _ROUND = np.float32(12582912.0)  # 1.5 · 2²³: adding and subtracting it round
 # Minimax polynomials on [−π/4, π/4] (Cephes sinf and cosf).
 _S1, _S2, _S3 = np.float32(-1.6666654611e-1), np.float32(8.3321608736e-3), np.float32(-1.9515295891e-4)
 _C1, _C2, _C3 = np.float32(4.166664568298827e-2), np.float32(-1.388731625493765e-3), np.float32(2.443315711809948e-5)
+
+# ln 2 in two parts, the first of 9 bits, and the polynomial of exp on [−ln 2 / 2, ln 2 / 2] (Cephes expf).
+_LOG2_E = np.float32(1.44269504088896341)
+_LN2_1, _LN2_2 = np.float32(0.693359375), np.float32(-2.12194440e-4)
+_E1, _E2, _E3 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
+_E4, _E5, _E6 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
+_VANISHING = np.float32(-87.0)  # exponents below it give zero, and the others normal numbers
 
 _HALF_SCALE = np.float32(2.0**112)  # moves the exponent bias of float16 (15) to that of float32 (127)
 
@@ -186,6 +193,30 @@ def fourier(x: NDArray[Any], frequencies: NDArray[Any], out: NDArray[Any]) -> No
 
 
 @compiled
+def _exponentials(x: NDArray[np.float32], halves: NDArray[np.float32], rate: float, out: NDArray[np.float32]) -> None:
+    """Replace the Gram products in `out` by the kernel."""
+    for i in range(out.shape[0]):
+        half = np.float32(rate * _square_norm(x[i]))
+        row = out[i]
+        for j in range(row.shape[0]):
+            t = (row[j] - half) - halves[j]
+            t = t if t < np.float32(0) else np.float32(0) * t  # a NaN stays one, and is no exponent above the least
+            k = (t * _LOG2_E + _ROUND) - _ROUND
+            r = (t - k * _LN2_1) - k * _LN2_2
+            e = ((((_E1 * r + _E2) * r + _E3) * r + _E4) * r + _E5) * r + _E6
+            e = e * (r * r) + r + np.float32(1)
+            power: np.float32 = _bits_to_float32(np.uint32((np.int32(k) + np.int32(127)) << np.int32(23)))
+            row[j] = e * power if t >= _VANISHING else np.float32(0)
+
+
+def gaussian(x: NDArray[Any], points: NDArray[Any], halves: NDArray[Any], rate: float, out: NDArray[Any]) -> None:
+    """See :meth:`specscale.kernels.Kernels.gaussian`."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.matmul(x, points, out=out)
+    _exponentials(x, halves, rate, out)
+
+
+@compiled
 def _fold(product: NDArray[np.float32], total: NDArray[np.float64]) -> None:
     for i in range(product.shape[0]):
         for j in range(product.shape[1]):
@@ -204,18 +235,21 @@ def project(features: NDArray[Any], coefficients: NDArray[Any], out: NDArray[Any
 
 
 @compiled
-def _moments(scores: NDArray[np.float32], sums: NDArray[np.float64]) -> None:
+def _moments(scores: NDArray[np.float32], acted: NDArray[np.float32], sums: NDArray[np.float64]) -> None:
     sums[:] = 0.0
     for i in range(scores.shape[0]):
         for j in range(scores.shape[1]):
-            square = np.float64(scores[i, j]) * np.float64(scores[i, j])
+            u, v = np.float64(scores[i, j]), np.float64(acted[i, j])
+            square = u * u
             sums[0, j] += square
             sums[1, j] += square * square
+            sums[2, j] += square * u * v
+            sums[3, j] += square * v * v
 
 
-def moments(scores: NDArray[Any], sums: NDArray[np.float64]) -> None:
+def moments(scores: NDArray[Any], acted: NDArray[Any], sums: NDArray[np.float64]) -> None:
     """See :meth:`specscale.kernels.Kernels.moments`."""
-    _moments(scores, sums)
+    _moments(scores, acted, sums)
 
 
 @compiled
@@ -252,7 +286,8 @@ def warm_up() -> None:
     for raw in (x, x.astype(np.float16)):
         standardise(raw, x[0], False, x)
     fourier(x, x, out)
+    gaussian(x, x, x[0], 1.0, np.empty_like(x))
     gram_tile(out, out, np.empty((4, 4), dtype=np.float32), np.zeros((4, 4)))
-    moments(x, np.empty((2, 2)))
+    moments(x, x, np.empty((4, 2)))
     rows = np.full((2, 2, 1), -1, dtype=np.int64)
     keep_tails(x, rows[0, :, 0], np.zeros((2, 2, 1)), rows)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["fourier", "gram_tile", "keep_tails", "moments", "project", "real", "standardise", "warm_up"]
+__all__ = ["fourier", "gaussian", "gram_tile", "keep_tails", "moments", "project", "real", "standardise", "warm_up"]
 
 real = np.float64
 
@@ -42,6 +42,16 @@ def fourier(x: NDArray[Any], frequencies: NDArray[Any], out: NDArray[Any]) -> No
     out[:, m:] = np.sin(angles) / np.sqrt(m)
 
 
+def gaussian(x: NDArray[Any], points: NDArray[Any], halves: NDArray[Any], rate: float, out: NDArray[Any]) -> None:
+    """See :meth:`specscale.kernels.Kernels.gaussian`."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.matmul(x, points, out=out)
+        out -= rate * np.einsum("ij,ij->i", x, x)[:, None]
+        out -= halves
+    out[np.isnan(out)] = -np.inf  # of rows that are too far away for their squares
+    np.exp(np.minimum(out, 0), out=out)
+
+
 def gram_tile(left: NDArray[Any], right: NDArray[Any], product: NDArray[Any], total: NDArray[np.float64]) -> None:
     """See :meth:`specscale.kernels.Kernels.gram_tile`."""
     np.matmul(left.T, right, out=product)
@@ -53,11 +63,11 @@ def project(features: NDArray[Any], coefficients: NDArray[Any], out: NDArray[Any
     np.matmul(features, coefficients, out=out)
 
 
-def moments(scores: NDArray[Any], sums: NDArray[np.float64]) -> None:
+def moments(scores: NDArray[Any], acted: NDArray[Any], sums: NDArray[np.float64]) -> None:
     """See :meth:`specscale.kernels.Kernels.moments`."""
-    squares = scores.astype(np.float64) ** 2
-    sums[0] = squares.sum(axis=0)
-    sums[1] = (squares**2).sum(axis=0)
+    u, v = scores.astype(np.float64), acted.astype(np.float64)
+    for row, products in zip(sums, (u**2, u**4, u**3 * v, u**2 * v**2), strict=True):
+        row[:] = products.sum(axis=0)
 
 
 def keep_tails(

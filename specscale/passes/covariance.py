@@ -102,7 +102,7 @@ def covariance_cost(maps: tuple[FeatureMap, ...], n_kept: int, read: int, spans:
         + feature_cost(maps, threads)
         + threads * widest**2 * 4,
         operations=n_kept * (d * (d + 1.0) + sum(one.operations for one in maps)),
-        sines=n_kept * sum(one.dim / 2 for one in maps if one.operations),
+        elementary=n_kept * sum(one.elementary for one in maps),
         read=read,
         disk=tiles * spans.bit_length(),
     )

@@ -22,6 +22,7 @@ __all__ = [
     "FeatureBuffers",
     "Pass",
     "Task",
+    "bad_row",
     "feature_cost",
     "map_slice",
     "slices",
@@ -90,12 +91,16 @@ def map_slice(
     out = features[part, low : low + maps[which].dim]
     bad = maps[which].apply(kernels, block.raw[which][part], out)
     if bad >= 0:
-        position = part.start + bad
-        row = block.start + (position if block.kept is None else int(block.kept[position]))
-        raise InputError(
-            f"row {row} of embedding {'AB'[which] if len(maps) == 2 else which} has a NaN, an infinity or zero norm, "
-            "which it had not when it was ingested: a chunk is missing or was written over; ingest it again"
-        )
+        raise bad_row(block, which, len(maps), part.start + bad)
+
+
+def bad_row(block: Block, which: int, count: int, position: int) -> InputError:
+    """The error that names a row of a block, at `position` of its kept rows, that cannot be used after all."""
+    row = block.start + (position if block.kept is None else int(block.kept[position]))
+    return InputError(
+        f"row {row} of embedding {'AB'[which] if count == 2 else which} has a NaN, an infinity or zero norm, "
+        "which it had not when it was ingested: a chunk is missing or was written over; ingest it again"
+    )
 
 
 class FeatureBuffers:
@@ -120,8 +125,8 @@ class FeatureBuffers:
 
 
 def feature_cost(maps: tuple[FeatureMap, ...], threads: int) -> int:
-    """Bytes that mapping blocks takes: two rooms, each thread's standardised rows, and the frequencies."""
+    """Bytes that mapping blocks takes: two rooms, each thread's scratch, and the maps' matrices in both precisions."""
     d = sum(one.dim for one in maps)
-    widest = max(one.p for one in maps)
-    frequencies = sum(one.operations // 2 for one in maps) * 12
-    return 2 * BLOCK_ROWS * d * 4 + threads * SLICE_ROWS * widest * 4 + frequencies
+    scratch = threads * SLICE_ROWS * sum(one.scratch for one in maps) * 4
+    matrices = sum(one.operations // 2 for one in maps) * 12
+    return 2 * BLOCK_ROWS * d * 4 + scratch + matrices

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from specscale.kernels import Kernels
 from specscale.passes.record import BLOCK_ROWS, Accumulator, FeatureBuffers, Pass, Task, feature_cost, map_slice, slices
 from specscale.stores.rows import Block
 
-__all__ = ["ScoreSummary", "score", "score_cost"]
+__all__ = ["KnownScores", "MappedScores", "ScoreSource", "ScoreSummary", "WriteScores", "score", "score_cost"]
 
 WriteScores = Callable[[int, NDArray[np.float32]], None]
 """Store the scores of whole chunks: the first row, and (rows, k) with NaN where a row does not take part."""
@@ -28,74 +28,142 @@ class ScoreSummary:
     Attributes
     ----------
     squares, fourths : (k,) Σu² and Σu⁴
+    skewed, mixed : (k,) Σu³v and Σu²v² with v = Λu
     rows : (2, k, top) int64, the rows at the two ends of each mode, strongest first; −1 where there are fewer
     scores : (2, k, top) float64, their scores; the second tail's are negative
     """
 
     squares: NDArray[np.float64]
     fourths: NDArray[np.float64]
+    skewed: NDArray[np.float64]
+    mixed: NDArray[np.float64]
     rows: NDArray[np.int64]
     scores: NDArray[np.float64]
 
 
-@dataclass
-class _Room:
-    """Scratch of one block: its features, its scores, and the sums of each of its slices."""
+class ScoreSource(Protocol):
+    """Where the scores of a block come from."""
 
-    features: NDArray[Any]
-    scores: NDArray[Any]
-    sums: list[NDArray[np.float64]]
+    @property
+    def k(self) -> int:
+        """Number of modes."""
+        ...
+
+    def room(self) -> Any:
+        """Make scratch for one block."""
+        ...
+
+    def fill(self, block: Block, part: slice, room: Any, out: NDArray[Any]) -> None:
+        """Write the scores of some kept rows of a block into `out` (b, k)."""
+        ...
 
 
-def score(
-    maps: tuple[FeatureMap, ...],
-    kernels: Kernels,
-    coefficients: NDArray[np.float64],
-    *,
-    n: int,
-    n_kept: int,
-    top: int,
-    chunk_rows: int,
-    write: WriteScores,
-    buffers: FeatureBuffers | None = None,
-) -> Pass[_Room, ScoreSummary]:
-    """Make the scores pass.
+class MappedScores:
+    """Scores u = φᵀz / √n_kept of modes in feature space.
 
     Parameters
     ----------
     maps : the feature map of each embedding
     kernels : the backend
     coefficients : (d, k), the modes z with zᵀ C z = 1
-    n, n_kept : rows, and rows that take part; scores are u = φᵀz / √n_kept, of unit norm
+    n_kept : rows that take part
+    buffers : where features are put, by default made for this pass
+    """
+
+    def __init__(
+        self,
+        maps: tuple[FeatureMap, ...],
+        kernels: Kernels,
+        coefficients: NDArray[np.float64],
+        n_kept: int,
+        buffers: FeatureBuffers | None = None,
+    ) -> None:
+        self.k = coefficients.shape[1]
+        self._maps, self._kernels = maps, kernels
+        self._weights = np.ascontiguousarray(coefficients / np.sqrt(n_kept), dtype=kernels.real)
+        self._buffers = buffers or FeatureBuffers(kernels, maps)
+        for one in maps:
+            one.prepare(kernels)
+
+    def room(self) -> NDArray[Any]:
+        """Take a feature buffer."""
+        return self._buffers.take()
+
+    def fill(self, block: Block, part: slice, room: NDArray[Any], out: NDArray[Any]) -> None:
+        """Map the rows and project their features."""
+        for which in range(len(self._maps)):
+            map_slice(self._kernels, self._maps, which, block, part, room)
+        self._kernels.project(room[part], self._weights, out)
+
+
+class KnownScores:
+    """Scores that are held in memory, (n_kept, k)."""
+
+    def __init__(self, vectors: NDArray[np.float64]) -> None:
+        self.k = vectors.shape[1]
+        self._vectors = vectors
+
+    def room(self) -> None:
+        """Nothing is needed."""
+
+    def fill(self, block: Block, part: slice, room: None, out: NDArray[Any]) -> None:
+        """Copy the rows."""
+        out[...] = self._vectors[block.offset + part.start : block.offset + part.stop]
+
+
+@dataclass
+class _Room:
+    """Scratch of one block: its source's, its scores, Λ times them, and the sums of each of its slices."""
+
+    source: Any
+    scores: NDArray[Any]
+    acted: NDArray[Any]
+    sums: list[NDArray[np.float64]]
+
+
+def score(
+    source: ScoreSource,
+    kernels: Kernels,
+    action: NDArray[np.float64],
+    *,
+    n: int,
+    top: int,
+    chunk_rows: int,
+    write: WriteScores,
+) -> Pass[_Room, ScoreSummary]:
+    """Make the scores pass.
+
+    Parameters
+    ----------
+    source : where scores come from; they are of unit norm over the rows that take part
+    kernels : the backend
+    action : (k, k), ΛU = U action
+    n : rows
     top : how many members of each tail to keep
     chunk_rows : rows of one chunk of scores; a span holds whole chunks
     write : stores a finished chunk of scores; the same chunk may be written twice with the same bytes
-    buffers : where features are put, by default made for this pass
 
     Returns
     -------
     Pass
         Its result is a ScoreSummary.
     """
-    k = coefficients.shape[1]
-    weights = np.ascontiguousarray(coefficients / np.sqrt(n_kept), dtype=kernels.real)
-    buffers = buffers or FeatureBuffers(kernels, maps)
-    for one in maps:
-        one.prepare(kernels)
+    k = source.k
+    action = np.ascontiguousarray(action, dtype=kernels.real)
     chunk = np.empty((min(chunk_rows, n), k), dtype=np.float32)
 
     def room() -> _Room:
-        return _Room(buffers.take(), np.empty((BLOCK_ROWS, k), dtype=kernels.real), [])
+        scores, acted = (np.empty((BLOCK_ROWS, k), dtype=kernels.real) for _ in range(2))
+        return _Room(source.room(), scores, acted, [])
 
     def prepare(block: Block, room: _Room) -> list[Task]:
         parts = slices(block)
-        room.sums = [np.zeros((2, k)) for _ in parts]
+        room.sums = [np.zeros((4, k)) for _ in parts]
 
         def one(part: slice, sums: NDArray[np.float64]) -> None:
-            for which in range(len(maps)):
-                map_slice(kernels, maps, which, block, part, room.features)
-            kernels.project(room.features[part], weights, room.scores[part])
-            kernels.moments(room.scores[part], sums)
+            source.fill(block, part, room.source, room.scores[part])
+            kernels.project(room.scores[part], action, room.acted[part])
+            kernels.moments(room.scores[part], room.acted[part], sums)
 
         return [
             lambda part=part, sums=sums: one(part, sums)  # type: ignore[misc]
@@ -104,8 +172,7 @@ def score(
 
     def create() -> Accumulator:
         return {
-            "squares": np.zeros(k),
-            "fourths": np.zeros(k),
+            "moments": np.zeros((4, k)),
             "strengths": np.zeros((2, k, top)),
             "rows": np.full((2, k, top), -1, dtype=np.int64),
         }
@@ -113,8 +180,7 @@ def score(
     def append(total: Accumulator, block: Block, room: _Room) -> list[Task]:
         def fold() -> None:
             for sums in room.sums:
-                total["squares"] += sums[0]
-                total["fourths"] += sums[1]
+                total["moments"] += sums
             positions = np.arange(block.stop - block.start) if block.kept is None else block.kept
             scores = room.scores[: len(positions)]
             kernels.keep_tails(scores, block.start + positions, total["strengths"], total["rows"])
@@ -134,19 +200,18 @@ def score(
             write(begin, chunk[: block.stop - begin])
 
     def combine(first: Accumulator, second: Accumulator) -> None:
-        first["squares"] += second["squares"]
-        first["fourths"] += second["fourths"]
+        first["moments"] += second["moments"]
         strengths = np.concatenate([first["strengths"], second["strengths"]], axis=2)
         rows = np.concatenate([first["rows"], second["rows"]], axis=2)
-        best = np.argsort(-strengths, axis=2, kind="stable")[
-            :, :, :top
-        ]  # of equals the lower row, which is the first's
+        # Of equals the lower row, which is the first's.
+        best = np.argsort(-strengths, axis=2, kind="stable")[:, :, :top]
         first["strengths"][...] = np.take_along_axis(strengths, best, axis=2)
         first["rows"][...] = np.take_along_axis(rows, best, axis=2)
 
     def finalize(total: Accumulator) -> ScoreSummary:
         signs = np.array([1.0, -1.0])[:, None, None]
-        return ScoreSummary(total["squares"], total["fourths"], total["rows"], signs * total["strengths"])
+        squares, fourths, skewed, mixed = total["moments"]
+        return ScoreSummary(squares, fourths, skewed, mixed, total["rows"], signs * total["strengths"])
 
     return Pass("scores", room, prepare, create, append, combine, finalize)
 
@@ -154,11 +219,11 @@ def score(
 def score_cost(
     maps: tuple[FeatureMap, ...], n: int, n_kept: int, read: int, k: int, chunk_rows: int, threads: int
 ) -> Cost:
-    """State what the pass takes for k modes; the other parameters as in `score`.
+    """State what the pass takes.
 
     Parameters
     ----------
-    maps : the feature map of each embedding
+    maps : the feature map of each embedding; none for scores that are known
     n, n_kept : rows, and rows that take part
     read : bytes of the embeddings
     k : modes
@@ -168,9 +233,9 @@ def score_cost(
     d = sum(one.dim for one in maps)
     return Cost(
         "scores",
-        memory=feature_cost(maps, threads) + 2 * BLOCK_ROWS * k * 4 + 2 * min(n, chunk_rows) * k * 4,
-        operations=n_kept * (2.0 * d * k + sum(one.operations for one in maps)),
-        sines=n_kept * sum(one.dim / 2 for one in maps if one.operations),
+        memory=feature_cost(maps, threads) + 4 * BLOCK_ROWS * k * 4 + 2 * min(n, chunk_rows) * k * 4,
+        operations=n_kept * (2.0 * (d + k) * k + sum(one.operations for one in maps)),
+        elementary=n_kept * sum(one.elementary for one in maps),
         read=read,
         disk=n * k * 4,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Event", "Notify", "PassFinished", "PassStarted", "RowsDone", "Stage", "Warned", "silent"]
+__all__ = ["Event", "Noted", "Notify", "PassFinished", "PassStarted", "RowsDone", "Stage", "Warned", "silent"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,13 @@ class Stage:
 @dataclass(frozen=True)
 class Warned:
     """Something the user should know; the run goes on."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What was chosen where the user left it open."""
 
     message: str
 
@@ -47,7 +54,7 @@ class PassFinished:
     seconds: float
 
 
-Event = Stage | Warned | PassStarted | RowsDone | PassFinished
+Event = Stage | Warned | Noted | PassStarted | RowsDone | PassFinished
 Notify = Callable[[Event], None]
 
 

@@ -31,7 +31,7 @@ __all__ = [
     "return_memory",
 ]
 
-SINE_SECONDS = 0.5e-9  # of one pair on one core, by the compiled kernel
+ELEMENTARY_SECONDS = 0.5e-9  # of one pair on one core, by the compiled kernel
 _CALIBRATION_BYTES = 16 << 20
 SLACK = 96 << 20  # the allocator's own, and the buffers of BLAS
 
@@ -96,7 +96,10 @@ class Plan:
         """Projected seconds of each step: computing or reading, whichever is longer."""
         out = {}
         for step in self.steps:
-            compute = step.operations / (step.speed * machine.gemm_rate) + SINE_SECONDS * step.sines / machine.threads
+            compute = (
+                step.operations / (step.speed * machine.gemm_rate)
+                + ELEMENTARY_SECONDS * step.elementary / machine.threads
+            )
             out[step.name] = max(compute, step.read / machine.read_rate)
         return out
 

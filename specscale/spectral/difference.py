@@ -7,7 +7,7 @@ so a rank-deficient C needs no factor and no jitter: its null space never enters
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -18,7 +18,7 @@ from specscale.errors import OptionError
 from specscale.spectral.krylov import BASIS_BLOCKS, DROP, block_krylov
 from specscale.spectral.tiles import Run, TiledSymmetric
 
-__all__ = ["LEAST_EIGENVALUE", "Modes", "difference_signs", "solve_cost", "solve_difference"]
+__all__ = ["LEAST_EIGENVALUE", "Modes", "difference_signs", "leading", "modes_of", "solve_cost", "solve_difference"]
 
 LEAST_EIGENVALUE = 1e-5  # below it no |λ| is a result
 DENSE_ORDER = 512
@@ -37,6 +37,8 @@ class Modes:
     coefficients : (d, k) z, with zᵀ C z = 1
     residuals : (k,) ‖Λu − λu‖ of the approximate Λ
     eta : η
+    split : (2, k, k) Uᵀ K_A U / n and Uᵀ K_B U / n, of which a and b are the diagonals
+    action : (k, k) Uᵀ Λ U, diagonal where the modes are eigenvectors
     spec_diff : max |λ|, 0 where there are no modes
     """
 
@@ -46,6 +48,18 @@ class Modes:
     coefficients: NDArray[np.float64]
     residuals: NDArray[np.float64]
     eta: float
+    split: NDArray[np.float64]
+
+    @property
+    def action(self) -> NDArray[np.float64]:
+        """Uᵀ Λ U, (k, k)."""
+        return np.asarray(self.split[0] - self.eta * self.split[1])
+
+    def turned(self, turn: NDArray[np.float64]) -> Modes:
+        """The modes U · turn, for an orthogonal `turn` (k, k): their quadratic forms follow, residuals do not."""
+        split = turn.T @ self.split @ turn
+        a, b = (np.diagonal(one).copy() for one in split)
+        return replace(self, eigenvalues=a - self.eta * b, a=a, b=b, coefficients=self.coefficients @ turn, split=split)
 
     @property
     def spec_diff(self) -> float:
@@ -97,7 +111,7 @@ def solve_difference(C: TiledSymmetric, d_a: int, eta: float, n_modes: int, run:
         values, z = _dense(C.dense(), D)
     else:
         values, z = block_krylov(C, D, n_modes, block, LEAST_EIGENVALUE, run)
-    return _modes(C, D, d_a, eta, _leading(values, n_modes), z, run)
+    return modes_of(C, d_a, eta, z[:, leading(values, n_modes)], run)
 
 
 def solve_cost(d: int, n_modes: int) -> Cost:
@@ -115,7 +129,7 @@ def _is_small(d: int, block: int) -> bool:
     return d <= max(DENSE_ORDER, 6 * block)
 
 
-def _leading(values: NDArray[np.float64], n_modes: int) -> NDArray[np.int64]:
+def leading(values: NDArray[np.float64], n_modes: int) -> NDArray[np.int64]:
     """Positions of the leading values: up to n_modes positive ones, then up to n_modes negative ones."""
     order = np.argsort(values)
     positive = [i for i in order[::-1][:n_modes] if values[i] > LEAST_EIGENVALUE]
@@ -123,25 +137,26 @@ def _leading(values: NDArray[np.float64], n_modes: int) -> NDArray[np.int64]:
     return np.array(positive + negative, dtype=np.int64)
 
 
-def _modes(
-    C: TiledSymmetric,
-    D: NDArray[np.float64],
-    d_a: int,
-    eta: float,
-    chosen: NDArray[np.int64],
-    z: NDArray[np.float64],
-    run: Run,
-) -> Modes:
-    z = np.ascontiguousarray(z[:, chosen])
+def modes_of(C: TiledSymmetric, d_a: int, eta: float, z: NDArray[np.float64], run: Run) -> Modes:
+    """Scale vectors to zᵀ C z = 1 and work out what the modes made of them are.
+
+    Parameters
+    ----------
+    C, d_a, eta, run : as for :func:`solve_difference`
+    z : (d, k), those with λ > 0 first, strongest first in each direction; λ is the Rayleigh quotient
+    """
+    D = difference_signs(d_a, C.d - d_a, eta)
+    z = np.ascontiguousarray(z)
     w = C.matmul(z, run)
     scale = 1 / np.sqrt(np.einsum("dk,dk->k", z, w))
     z, w = z * scale, w * scale
+    split = np.stack([w[:d_a].T @ w[:d_a], w[d_a:].T @ w[d_a:]])
     a = np.einsum("dk,dk->k", w[:d_a], w[:d_a])
     b = np.einsum("dk,dk->k", w[d_a:], w[d_a:])
     values = a - eta * b
     rest = D[:, None] * w - values * z
     squares = np.einsum("dk,dk->k", rest, C.matmul(rest, run))
-    return Modes(values, a, b, z, np.sqrt(np.maximum(squares, 0)), float(eta))
+    return Modes(values, a, b, z, np.sqrt(np.maximum(squares, 0)), float(eta), split)
 
 
 def _dense(C: NDArray[np.float64], D: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from specscale.errors import ConvergenceError
 from specscale.spectral.tiles import Run, TiledSymmetric
 
-__all__ = ["block_krylov"]
+__all__ = ["Columns", "block_krylov", "furthest"]
 
 TOLERANCE = 1e-8  # of the largest |λ|, for the residual ‖Λu − λu‖ of every wanted mode
 BASIS_BLOCKS = 16  # blocks in the basis before it is restarted from its best Ritz vectors
@@ -50,11 +50,10 @@ def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: f
         When the wanted modes have not converged after MAX_BLOCKS blocks.
     """
     d = C.d
-    bands = [slice(low, min(low + BAND, d)) for low in range(0, d, BAND)]
     capacity = min(BASIS_BLOCKS * block, d) + block
     V, W = np.empty((d, capacity)), np.empty((d, capacity))
     T = np.zeros((capacity, capacity))
-    columns = _Columns(bands, run)
+    columns = Columns(d, run)
 
     start = np.random.Generator(np.random.Philox(key=[0, 0])).standard_normal((d, block))
     # One product with D C turns the random block towards the leading directions at no extra cost.
@@ -71,7 +70,7 @@ def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: f
         if X.shape[1] == 0 or (count >= 3 and (count % 2 == 1 or full)):
             values, y = scipy.linalg.eigh(T[:size, :size], driver="evd")
             residuals = np.sqrt(np.maximum(np.einsum("ij,ij->j", y[last], gram @ y[last]), 0))
-            worst = _furthest(values, residuals, n_modes, least)
+            worst = furthest(values, residuals, n_modes, least)
             if worst <= 1 or X.shape[1] == 0:
                 break
             if full:
@@ -101,9 +100,9 @@ def _norm(small: Array) -> float:
     return float(np.linalg.norm(small, 2))
 
 
-def _furthest(values: Array, residuals: Array, n_modes: int, least: float) -> float:
+def furthest(values: Array, residuals: Array, n_modes: int, least: float, tolerance: float = TOLERANCE) -> float:
     """The largest residual among the wanted modes of both ends, as a multiple of what is allowed."""
-    tight = max(TOLERANCE * np.abs(values).max(initial=0.0), 1e-13)
+    tight = max(tolerance * np.abs(values).max(initial=0.0), 1e-13)
     worst = 0.0
     for outward in (values, -values):
         end = np.argsort(outward)[-n_modes:]
@@ -115,7 +114,7 @@ def _furthest(values: Array, residuals: Array, n_modes: int, least: float) -> fl
 
 
 def _orthonormalise(
-    C: TiledSymmetric, X: Array, V: Array, W: Array, floor: float, columns: _Columns, run: Run
+    C: TiledSymmetric, X: Array, V: Array, W: Array, floor: float, columns: Columns, run: Run
 ) -> tuple[Array, Array, Array]:
     """Make X C-orthonormal and C-orthogonal to the basis.
 
@@ -151,11 +150,11 @@ def _orthonormalise(
     return X, CX, kept.T @ kept
 
 
-class _Columns:
-    """Products of tall matrices, cut into the same row bands whatever the number of threads."""
+class Columns:
+    """Products of matrices of d rows, cut into the same row bands whatever the number of threads."""
 
-    def __init__(self, bands: list[slice], run: Run) -> None:
-        self._bands = bands
+    def __init__(self, d: int, run: Run) -> None:
+        self._bands = [slice(low, min(low + BAND, d)) for low in range(0, d, BAND)]
         self._run = run
 
     def _each(self, work: Callable[[int, slice], None]) -> None:

@@ -14,6 +14,8 @@ from specscale.stores.embedding import Embedding
 
 __all__ = ["Block", "Match", "PairedRows"]
 
+_SAMPLE = 0x5A3F1E
+
 
 @dataclass(frozen=True)
 class Match:
@@ -45,12 +47,14 @@ class Block(NamedTuple):
     start, stop : the run, in rows of A
     raw : one array (b, p) for each embedding, the kept rows of the run
     kept : positions of the kept rows within the run, or None where all are kept
+    offset : kept rows before the run
     """
 
     start: int
     stop: int
     raw: tuple[NDArray[Any], ...]
     kept: NDArray[np.int64] | None
+    offset: int
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class PairedRows:
             [tuple(np.empty((largest, one.p), dtype=one.dtype) for one in self.embeddings) for _ in range(ring)]
         )
         for start, stop in runs:
+            offset = start if self.kept is None else int(np.count_nonzero(self.kept[:start]))
             for low in range(start, stop, rows):
                 high = min(low + rows, stop)
                 raw = tuple(
@@ -98,25 +103,32 @@ class PairedRows:
                 if self.kept is not None and not self.kept[low:high].all():
                     kept = np.flatnonzero(self.kept[low:high])
                     raw = tuple(array[kept] for array in raw)
-                yield Block(low, high, raw, kept)
+                yield Block(low, high, raw, kept, offset)
+                offset += len(raw[0])
 
-    def sample(self, size: int, seed: int) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
+    def take(self, positions: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        """Return the kept rows at distinct ascending `positions` among them, (s, p) for each embedding."""
+        numbers = positions if self.kept is None else np.flatnonzero(self.kept)[positions]
+        return tuple(_take(one, numbers) for one in self.embeddings)
+
+    def sample(self, size: int, seed: int, stream: int = 0) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
         """Draw up to `size` kept rows without replacement.
+
+        Parameters
+        ----------
+        size : rows
+        seed : seed of the comparison
+        stream : what the sample is for; samples of different streams are independent
 
         Returns
         -------
-        rows : (s,) int64, ascending row numbers of A
+        positions : (s,) int64, ascending positions among the kept rows
         raw : one array (s, p) for each embedding
         """
-        generator = np.random.Generator(np.random.Philox(key=[seed, 0x5A3F1E]))
-        size = min(size, self.n_kept)
-        if self.kept is None:
-            rows = np.sort(generator.choice(self.n, size=size, replace=False, shuffle=False))
-        else:
-            rows = np.flatnonzero(self.kept)[
-                np.sort(generator.choice(self.n_kept, size=size, replace=False, shuffle=False))
-            ]
-        return rows, tuple(_take(one, rows) for one in self.embeddings)
+        generator = np.random.Generator(np.random.Philox(key=[seed, _SAMPLE + (stream << 24)]))
+        positions = generator.choice(self.n_kept, size=min(size, self.n_kept), replace=False, shuffle=False)
+        positions = np.sort(positions)
+        return positions, self.take(positions)
 
     def check_unchanged(self) -> None:
         """Raise ChangedError when an embedding is no longer the one that was opened."""
@@ -125,7 +137,9 @@ class PairedRows:
 
 
 def _take(embedding: Embedding, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Read ascending `rows` one by one: (s, p) in the embedding's dtype."""
+    """Read ascending `rows` one by one, or at once where they follow one another: (s, p)."""
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+        return embedding.read(int(rows[0]), int(rows[-1]) + 1)
     out = np.empty((len(rows), embedding.p), dtype=embedding.dtype)
     for i, row in enumerate(rows):
         embedding.read(int(row), int(row) + 1, out[i : i + 1])

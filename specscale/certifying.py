@@ -1,0 +1,124 @@
+"""The third pass: rows are drawn where the modes are strong, and the exact kernels of these with all rows tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specscale.passes.products import products
+from specscale.problem import Problem
+from specscale.running import Run
+from specscale.runtime.spans import Span
+from specscale.spectral.certificate import Certificate, certificate
+from specscale.spectral.difference import Modes
+from specscale.spectral.lanczos import VectorModes
+from specscale.stores.layout import CHUNK_ROWS
+
+__all__ = ["certified"]
+
+ReadScores = Callable[[int, int], NDArray[Any]]
+"""The scores of some rows, (rows, k), with NaN where a row does not take part."""
+
+
+def certified(
+    run: Run,
+    problem: Problem,
+    spans: list[Span],
+    modes: Modes | VectorModes,
+    se: NDArray[np.float64],
+    read: ReadScores,
+) -> Certificate | None:
+    """Certify modes whose scores are known; None where there are none or no certificate is asked for.
+
+    Parameters
+    ----------
+    run : the run
+    problem : what is compared
+    spans : the runs of rows that are checkpointed
+    modes : the modes
+    se : (k,) standard errors of λ
+    read : gives the scores
+    """
+    if not problem.options.certify or not len(modes.eigenvalues):
+        return None
+    drawn = _draw(problem, read)
+    raw = problem.rows.take(drawn.positions)
+    anchors = tuple(one.anchors(run.kernels, x) for one, x in zip(problem.exact, raw, strict=True))
+    work = products(
+        "certificate",
+        problem.exact,
+        anchors,
+        run.kernels,
+        lambda block: _compared(read(block.start, block.stop), block.kept),
+        len(modes.eigenvalues),
+        problem.rows.n_kept,
+    )
+    found = run.sweep(work, problem.rows, spans)
+    return certificate(modes.eigenvalues, se, modes.eta, modes.action, drawn.scores, found, drawn.p, drawn.counts)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Rows drawn for the certificate.
+
+    Attributes
+    ----------
+    positions : (s,) int64, distinct and ascending, among the rows that take part
+    counts : (s,) how often each was drawn
+    p : (s,) the probability of each in one draw, or None where they are all rows
+    scores : (s, k)
+    """
+
+    positions: NDArray[np.int64]
+    counts: NDArray[np.float64]
+    p: NDArray[np.float64] | None
+    scores: NDArray[np.float64]
+
+
+def _compared(scores: NDArray[Any], kept: NDArray[np.int64] | None) -> NDArray[Any]:
+    return scores if kept is None else scores[kept]
+
+
+def _draw(problem: Problem, read: ReadScores) -> _Drawn:
+    """Draw rows with replacement, with probabilities in proportion to 1/n + the mean of u² over the modes."""
+    rows, size = problem.rows, problem.options.certify
+    chunks = [(start, min(start + CHUNK_ROWS, rows.n)) for start in range(0, rows.n, CHUNK_ROWS)]
+    every = rows.n_kept <= size
+    parts, totals = [], []
+
+    def compared(start: int, stop: int) -> NDArray[np.float64]:
+        kept = None if rows.kept is None else np.flatnonzero(rows.kept[start:stop])
+        return _compared(read(start, stop), kept).astype(np.float64)
+
+    def measure(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(1 / rows.n_kept + (scores**2).mean(axis=1))
+
+    for start, stop in chunks:
+        scores = compared(start, stop)
+        totals.append(float(measure(scores).sum()))
+        if every:
+            parts.append(scores)
+    if every:
+        return _Drawn(np.arange(rows.n_kept), np.ones(rows.n_kept), None, np.concatenate(parts))
+    edges = np.concatenate([[0.0], np.cumsum(totals)])
+    generator = np.random.Generator(np.random.Philox(key=[problem.options.seed, 0xCE471F]))
+    draws = np.sort(generator.random(size)) * edges[-1]
+    positions, chances, chosen = [], [], []
+    offset = 0
+    for i, (start, stop) in enumerate(chunks):
+        inside = draws[(draws >= edges[i]) & (draws < edges[i + 1])]
+        count = stop - start if rows.kept is None else int(np.count_nonzero(rows.kept[start:stop]))
+        if len(inside):
+            scores = compared(start, stop)
+            weight = measure(scores)
+            local = np.minimum(np.searchsorted(np.cumsum(weight), inside - edges[i], side="right"), count - 1)
+            positions.append(offset + local)
+            chances.append(weight[local] / edges[-1])
+            chosen.append(scores[local])
+        offset += count
+    distinct, first, counts = np.unique(np.concatenate(positions), return_index=True, return_counts=True)
+    return _Drawn(distinct, counts.astype(np.float64), np.concatenate(chances)[first], np.concatenate(chosen)[first])

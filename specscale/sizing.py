@@ -1,0 +1,161 @@
+"""Which rows are landmarks, and how many of them it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse.linalg import eigsh
+
+from specscale.errors import OptionError
+from specscale.features.exact import ExactKernel
+from specscale.features.landmarks import LandmarkMap
+from specscale.features.pivoting import CANDIDATES, pivoted_rows
+from specscale.kernels import Kernels
+from specscale.options import Options
+from specscale.passes.record import SLICE_ROWS
+from specscale.spectral.difference import LEAST_EIGENVALUE
+from specscale.stores.rows import PairedRows
+
+__all__ = ["SIZES", "TARGET", "Landmarks", "chosen_landmarks"]
+
+SIZES = (500, 1000, 2000)  # that ``auto`` tries, in this order
+TARGET = 0.99  # of the leading modes, captured on a sample
+_JUDGED_ROWS = 2048
+_STREAM = 1  # of the seeded samples
+_GUARD = 5  # modes beyond the wanted ones: the last wanted may tie with the next
+
+Run = Callable[[Sequence[Callable[[], None]]], None]
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Landmark maps and why there are so many.
+
+    Attributes
+    ----------
+    maps : the map of each embedding, of the same rows
+    captured : share of the exact leading modes of a sample that they capture; None where it was not estimated
+    """
+
+    maps: tuple[LandmarkMap, ...]
+    captured: float | None
+
+    def __str__(self) -> str:
+        count = len(self.maps[0].rows)
+        if self.captured is None:
+            return f"{count:,} landmarks"
+        text = f"{count:,} landmarks capture {self.captured:.3f} of the leading modes of a sample"
+        if self.captured >= TARGET:
+            return f"{text} (target {TARGET:g})"
+        return f"{text}, less than the target {TARGET:g}: a larger --size or --refine 1 brings them nearer"
+
+
+def chosen_landmarks(
+    rows: PairedRows,
+    exact: tuple[ExactKernel, ...],
+    options: Options,
+    most: int,
+    sample: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]],
+    kernels: Kernels,
+    run: Run,
+) -> Landmarks:
+    """Draw landmark rows, shared by all embeddings, and make the maps.
+
+    Where their number is left open, the first of SIZES is taken that captures the leading modes of a sample of other
+    rows: the mean squared norm of their exact eigenvectors inside the space of the approximate ones.
+
+    Parameters
+    ----------
+    rows : the paired rows
+    exact : the kernel of each embedding
+    options : size, way of drawing, seed, and η and the number of modes for which accuracy is judged
+    most : the largest size that fits in memory
+    sample : positions and rows of a seeded sample
+    kernels : the backend
+    run : executes independent tasks
+
+    Raises
+    ------
+    OptionError
+        When more landmarks are asked for than there are rows.
+    """
+    n = rows.n_kept
+    if options.size is not None:
+        if options.size > n:
+            raise OptionError(
+                f"--size {options.size}: more landmarks than the {n:,} rows that are compared: take --size {n} or less"
+            )
+        return Landmarks(_maps(rows, exact, options, options.size, kernels, run), None)
+    sizes = [size for size in SIZES if size < min(most, n)] + ([min(most, n)] if min(most, n) <= SIZES[-1] else [])
+    found = None
+    for size in sizes:
+        maps = _maps(rows, exact, options, size, kernels, run)
+        if size == n:
+            return Landmarks(maps, None)
+        found = Landmarks(maps, _captured(exact, maps, options, sample, kernels))
+        if found.captured is None or found.captured >= TARGET:
+            break
+    assert found is not None
+    return found
+
+
+def _maps(
+    rows: PairedRows, exact: tuple[ExactKernel, ...], options: Options, size: int, kernels: Kernels, run: Run
+) -> tuple[LandmarkMap, ...]:
+    if options.landmarks == "pivoted":
+        candidates, raw = rows.sample(max(CANDIDATES, size), options.seed, _STREAM)
+        chosen = pivoted_rows(exact, raw, size, options.seed, kernels)
+        positions, landmarks = candidates[chosen], tuple(one[chosen] for one in raw)
+    else:
+        positions, landmarks = rows.sample(size, options.seed, _STREAM)
+    maps: list[LandmarkMap | None] = [None] * len(exact)
+
+    def make(which: int) -> None:
+        maps[which] = LandmarkMap.of(exact[which], positions, landmarks[which])
+
+    run([lambda which=which: make(which) for which in range(len(exact))])  # type: ignore[misc]
+    return tuple(one for one in maps if one is not None)
+
+
+def _captured(
+    exact: tuple[ExactKernel, ...],
+    maps: tuple[LandmarkMap, ...],
+    options: Options,
+    sample: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]],
+    kernels: Kernels,
+) -> float | None:
+    """Share of the exact leading modes of sampled rows that are no landmarks which lies in the approximate ones."""
+    positions, raw = sample
+    free = np.flatnonzero(~np.isin(positions, maps[0].rows))
+    free = free[:: max(1, len(free) // _JUDGED_ROWS)][:_JUDGED_ROWS]
+    count = 2 * (options.n_modes + _GUARD)
+    if len(free) <= 2 * count:
+        return None
+    truth = np.zeros((len(free), len(free)), dtype=np.float32)
+    found = np.zeros_like(truth)
+    for one, kernel, x, weight in zip(maps, exact, raw, (1.0, -options.eta), strict=True):
+        chosen = np.ascontiguousarray(x[free])
+        standardised = np.empty(chosen.shape, dtype=kernels.real)
+        kernel.standardise(kernels, chosen, standardised)
+        values = np.empty(truth.shape, dtype=kernels.real)
+        kernel.anchors(kernels, chosen).evaluate(kernels, standardised, slice(None), values)
+        truth += weight / len(free) * values
+        features = np.empty((len(free), one.dim), dtype=kernels.real)
+        for low in range(0, len(free), SLICE_ROWS):
+            one.apply(kernels, chosen[low : low + SLICE_ROWS], features[low : low + SLICE_ROWS])
+        found += weight / len(free) * (features @ features.T)
+    start = np.random.Generator(np.random.Philox(key=[0, 2])).standard_normal(len(free)).astype(np.float32)
+    values, vectors = eigsh(truth, k=count, which="BE", v0=start, tol=1e-3)
+    others, near = eigsh(found, k=count, which="BE", v0=start, tol=1e-3)
+    shares = []
+    for sign in (1, -1):
+        order = np.argsort(-sign * values)[: options.n_modes]
+        wanted = vectors[:, order[sign * values[order] > LEAST_EIGENVALUE]]
+        inside = near[:, sign * others > 0]
+        if wanted.shape[1]:
+            shares.append(float((np.linalg.norm(inside.T @ wanted, axis=0) ** 2).mean()))
+    return float(np.mean(shares)) if shares else 1.0
