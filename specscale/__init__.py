@@ -9,8 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from specscale.bandwidths import bandwidth
     from specscale.comparison import compare, plan
     from specscale.errors import SpecscaleError
+    from specscale.insight.enrichment import explain
     from specscale.result import Mode, Result, open_result
     from specscale.stores.embedding import EmbeddingStore, open_embedding
     from specscale.stores.ingest import ingest
@@ -20,7 +22,9 @@ __all__ = [
     "Mode",
     "Result",
     "SpecscaleError",
+    "bandwidth",
     "compare",
+    "explain",
     "ingest",
     "open_embedding",
     "open_result",
@@ -32,7 +36,9 @@ _HOMES = {
     "Mode": "specscale.result",
     "Result": "specscale.result",
     "SpecscaleError": "specscale.errors",
+    "bandwidth": "specscale.bandwidths",
     "compare": "specscale.comparison",
+    "explain": "specscale.insight.enrichment",
     "ingest": "specscale.stores.ingest",
     "open_embedding": "specscale.stores.embedding",
     "open_result": "specscale.result",

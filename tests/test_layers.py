@@ -27,7 +27,7 @@ LAYERS = {
     "passes": ["errors", "cost", "kernels", "stores", "features", "spectral.tiles", "passes"],
     "runtime": ["errors", "cost", "stores", "passes.record", "runtime"],
 }
-TOP = ["cli", "demo", "comparison"]
+TOP = ["cli", "demo", "comparison", "insight"]
 
 
 def module_of(path: Path) -> str:

@@ -13,9 +13,12 @@ from io import TextIOWrapper
 
 import typer
 
-from specscale.cli.compare import compare, modes, plan
+from specscale.cli.bandwidth import bandwidth
+from specscale.cli.compare import compare, plan
 from specscale.cli.demo import demo
+from specscale.cli.explain import explain
 from specscale.cli.ingest import info, ingest
+from specscale.cli.modes import modes
 from specscale.errors import SpecscaleError
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -33,6 +36,8 @@ app.command()(info)
 app.command()(compare)
 app.command()(plan)
 app.command()(modes)
+app.command()(explain)
+app.command()(bandwidth)
 app.command()(demo)
 
 

@@ -1,4 +1,4 @@
-"""The commands that compare two embeddings, plan it, and show what was found."""
+"""The commands that compare two embeddings, and plan it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def compare(
     top: o.Top = 100,
     seed: o.Seed = 0,
     match: o.Match = None,
-    certify: o.Certify = 0,
+    certify: o.Certify = 256,
+    refine: o.Refine = 0,
+    rotate: o.RotateOption = o.Rotate.none,
+    landmarks: o.LandmarksOption = o.Landmarks.uniform,
     memory: o.Memory = None,
     threads: o.ThreadsOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Take up an interrupted run in OUT.work.")] = False,
@@ -37,11 +40,9 @@ def compare(
     quiet: o.Quiet = False,
 ) -> None:
     """Find the groups of samples that one embedding holds together and the other does not."""
+    answer = _answer(locals())
     from specscale.comparison import compare as run
 
-    answer = _answer(
-        kernel, sigma_a, sigma_b, eta, normalize, on_bad, sample, features, size, modes, top, seed, match, certify
-    )
     with run_progress(quiet or json) as progress:
         result = run(
             a,
@@ -78,17 +79,18 @@ def plan(
     top: o.Top = 100,
     seed: o.Seed = 0,
     match: o.Match = None,
-    certify: o.Certify = 0,
+    certify: o.Certify = 256,
+    refine: o.Refine = 0,
+    rotate: o.RotateOption = o.Rotate.none,
+    landmarks: o.LandmarksOption = o.Landmarks.uniform,
     memory: o.Memory = None,
     threads: o.ThreadsOption = None,
     json: o.Json = False,
 ) -> None:
     """Print what a comparison would take: spans, memory, disk, operations and time. Nothing is run."""
+    answer = _answer(locals())
     from specscale.comparison import plan as make
 
-    answer = _answer(
-        kernel, sigma_a, sigma_b, eta, normalize, on_bad, sample, features, size, modes, top, seed, match, certify
-    )
     planned, machine = make(a, b, memory=memory, threads=threads, **answer)
     if json:
         print_json(planned.to_json(machine))
@@ -98,54 +100,11 @@ def plan(
         print_plan(planned, machine)
 
 
-def modes(
-    out: Annotated[str, typer.Argument(metavar="OUT", help="A result directory.", show_default=False)],
-    top: Annotated[int, typer.Option(min=0, help="Members to show of each tail of a mode.")] = 20,
-    json: o.Json = False,
-) -> None:
-    """Show the groups of a result, with what is known of their members."""
-    from specscale.result import open_result
-
-    result = open_result(out)
-    if json:
-        from specscale.cli.tables import modes_json
-
-        print_json(modes_json(result, top))
-    else:
-        from specscale.cli.tables import print_modes
-
-        print_modes(result, top)
-
-
-def _answer(
-    kernel: o.Kernel,
-    sigma_a: str,
-    sigma_b: str,
-    eta: float,
-    normalize: o.Normalize,
-    on_bad: o.OnBad,
-    sample: int | None,
-    features: o.Features,
-    size: int | None,
-    modes: int,
-    top: int,
-    seed: int,
-    match: o.MatchBy | None,
-    certify: int,
-) -> dict[str, Any]:
-    """The options that decide the answer, as the Python functions name them."""
-    return {
-        "kernel": kernel.value,
-        "sigma": (sigma_a, sigma_b),
-        "eta": eta,
-        "normalize": normalize.value,
-        "on_bad": on_bad.value,
-        "sample": sample,
-        "features": features.value,
-        "size": size,
-        "n_modes": modes,
-        "top": top,
-        "seed": seed,
-        "match": match.value if match else None,
-        "certify": certify,
-    }
+def _answer(given: dict[str, Any]) -> dict[str, Any]:
+    """Of a command's parameters those that decide the answer, as the Python functions name them."""
+    names = (
+        "kernel", "eta", "normalize", "on_bad", "sample", "features", "size", "top", "seed", "match", "certify",
+        "refine", "rotate", "landmarks",
+    )  # fmt: skip
+    plain = {name: getattr(given[name], "value", given[name]) for name in names}
+    return {**plain, "sigma": (given["sigma_a"], given["sigma_b"]), "n_modes": given["modes"]}

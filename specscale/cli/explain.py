@@ -1,0 +1,36 @@
+"""The command that names the groups of a result by the labels of their members."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from specscale.cli import options as o
+from specscale.cli.json_output import print_json
+
+
+def explain(
+    out: Annotated[str, typer.Argument(metavar="OUT", help="A result directory.", show_default=False)],
+    labels: Annotated[
+        str, typer.Option(metavar="COL", help="The column of A's store that holds the labels.", show_default=False)
+    ],
+    top: Annotated[
+        int | None, typer.Option(metavar="N", help="Members of each tail of a mode; by default all that were kept.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="False discovery rate of the labels that are shown.")] = 0.05,
+    json: o.Json = False,
+) -> None:
+    """Show which labels are enriched among the members of each group."""
+    from specscale.insight.enrichment import explain as run
+    from specscale.result import open_result
+
+    result = open_result(out)
+    explanation = run(result, labels, top, alpha)
+    if json:
+        inputs = result.summary["inputs"]
+        print_json({"a": inputs["a"], "b": inputs["b"], **explanation.to_json()})
+    else:
+        from specscale.cli.insight_tables import print_explanation
+
+        print_explanation(result, explanation)

@@ -1,0 +1,108 @@
+"""Labels, overlap and agreement of groups as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from specscale.insight.enrichment import Explanation
+    from specscale.insight.groups import Group
+    from specscale.insight.measures import Agreement
+    from specscale.insight.overlap import Overlap
+    from specscale.result import Result
+
+_MOST_LABELS = 10  # of one group
+_WIDEST_LABEL = 32
+
+
+def print_explanation(result: Result, explanation: Explanation) -> None:
+    """Print the enriched labels of each group, a line each."""
+    print(_heading(result))
+    if not explanation.groups:
+        print("no mode, and so no group to explain")
+        return
+    left_out = f", {explanation.unlabelled:,} without one left out" if explanation.unlabelled else ""
+    print(
+        f"{explanation.column}: {explanation.labels:,} labels in {explanation.compared:,} compared rows{left_out}\n"
+        f"{explanation.tests:,} tests (hypergeometric); shown with a false discovery rate q ≤ {explanation.alpha:g} "
+        "over all of them"
+    )
+    print(f"\n  {'label':<{_WIDEST_LABEL}}  {'in the group':>16}  {'of all rows':>24}  {'fold':>7}  {'p':>8}  {'q':>8}")
+    for group, unlabelled, found in zip(
+        explanation.groups, explanation.unlabelled_members, explanation.found, strict=True
+    ):
+        note = f", {unlabelled:,} more without a label" if unlabelled else ""
+        note += ", of a mode that is not certified" if group.certified is False else ""
+        print(
+            f"mode {group.name}, grouped by {_names(result)[group.grouped_by]}, "
+            f"{len(group.rows) - unlabelled:,} members{note}"
+        )
+        enriched = [one for one in found if one.enriched]
+        for one in enriched[:_MOST_LABELS]:
+            here, everywhere = f"{one.count:,} of {one.members:,}", f"{one.rows:,} of {one.compared:,}"
+            print(
+                f"  {_label(one.label):<{_WIDEST_LABEL}}  {here:>16}  {everywhere:>24}  {one.fold:>7.3g}  "
+                f"{one.p:>8.2g}  {one.q:>8.2g}"
+            )
+        if not enriched:
+            print("  no label is enriched")
+        elif len(enriched) > _MOST_LABELS:
+            print(f"  … and {len(enriched) - _MOST_LABELS:,} more (--json shows all)")
+
+
+def print_overlap(result: Result, overlap: Overlap) -> None:
+    """Print the pairs of groups that share members."""
+    print(_heading(result))
+    pairs = overlap.pairs()
+    if not pairs:
+        print(f"of {len(overlap.groups):,} groups no two share a tenth of their members")
+        return
+    print(f"\n{'group':>6}  {'and':>6}  {'in both':>8}  {'of the one':>10}  {'of the other':>12}")
+    for pair in pairs:
+        first, second = overlap.groups[pair.first], overlap.groups[pair.second]
+        print(
+            f"{_grouped(first):>6}  {_grouped(second):>6}  {pair.members:>8,}  {pair.share:>10.0%}  {pair.back:>12.0%}"
+        )
+
+
+def print_measures(result: Result, agreements: list[Agreement]) -> None:
+    """Print how each embedding agrees with the groups of each direction."""
+    names = _names(result)
+    print(_heading(result))
+    print(
+        f"\n{'groups of':<9}  {'seen in':<7}  {'groups':>6}  {'members':>8}  {'NMI':>6}  {'AMI':>6}  "
+        f"{'silhouette':>10}  {'intra':>8}  {'inter':>8}  {'ratio':>6}"
+    )
+    for one in agreements:
+        print(
+            f"{one.grouped_by:<9}  {one.embedding:<7}  {one.groups:>6,}  {one.members:>8,}  {_number(one.nmi, 6, 3)}  "
+            f"{_number(one.ami, 6, 3)}  {_number(one.silhouette, 10, 3)}  {_number(one.intra, 8, 4)}  "
+            f"{_number(one.inter, 8, 4)}  {_number(one.ratio, 6, 3)}" + (f"  {one.note}" if one.note else "")
+        )
+    print(
+        f"\nNMI and AMI of the groups with K-means in {names['A']} (A) and {names['B']} (B); intra and inter: mean "
+        "distance within a group and between groups"
+    )
+
+
+def _heading(result: Result) -> str:
+    names = _names(result)
+    return f"A = {names['A']}, B = {names['B']}: {result.summary['rows']['compared']:,} rows"
+
+
+def _names(result: Result) -> dict[str, str]:
+    inputs = result.summary["inputs"]
+    return {"A": inputs["a"]["name"], "B": inputs["b"]["name"]}
+
+
+def _grouped(group: Group) -> str:
+    return f"{group.grouped_by} {group.name}"
+
+
+def _label(label: Any) -> str:
+    text = " ".join(str(label).split()) or repr(label)
+    return text if len(text) <= _WIDEST_LABEL else text[: _WIDEST_LABEL - 1] + "…"
+
+
+def _number(value: float | None, width: int, digits: int) -> str:
+    return f"{'–':>{width}}" if value is None else f"{value:>{width}.{digits}f}"

@@ -1,0 +1,65 @@
+"""The command that shows the groups of a result."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from specscale.cli import options as o
+from specscale.cli.json_output import print_json
+
+_TOP = 20
+
+
+def modes(
+    out: Annotated[str, typer.Argument(metavar="OUT", help="A result directory.", show_default=False)],
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help=f"Members of each tail of a mode; by default {_TOP} to show, for overlap and measures all there are.",
+            show_default=False,
+        ),
+    ] = None,
+    overlap: Annotated[bool, typer.Option("--overlap", help="Which groups share members, and how many.")] = False,
+    measures: Annotated[
+        bool, typer.Option("--measures", help="How well each embedding tells the groups apart: NMI, silhouette, ….")
+    ] = False,
+    json: o.Json = False,
+) -> None:
+    """Show the groups of a result, with what is known of their members."""
+    from specscale.result import open_result
+
+    result = open_result(out)
+    if not (overlap or measures):
+        shown = _TOP if top is None else top
+        if json:
+            from specscale.cli.tables import modes_json
+
+            print_json(modes_json(result, shown))
+        else:
+            from specscale.cli.tables import print_modes
+
+            print_modes(result, shown)
+        return
+    from specscale.cli import insight_tables as tables
+
+    said: dict[str, Any] = {}
+    if overlap:
+        from specscale.insight.overlap import overlap as count
+
+        shared = count(result, top)
+        said["overlap"] = shared.to_json()
+        if not json:
+            tables.print_overlap(result, shared)
+    if measures:
+        from specscale.insight.measures import measures as measure
+
+        agreements = measure(result, top)
+        said["measures"] = [vars(one) for one in agreements]
+        if not json:
+            tables.print_measures(result, agreements)
+    if json:
+        inputs = result.summary["inputs"]
+        print_json({"a": inputs["a"], "b": inputs["b"], **said})

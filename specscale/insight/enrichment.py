@@ -1,0 +1,221 @@
+"""Which labels are enriched among the members of each group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import hypergeom
+
+from specscale.errors import OptionError
+from specscale.insight.groups import Group, groups_of, opened
+from specscale.insight.labels import Labels, compared_rows, count_labels, label_column
+from specscale.result import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Enrichment", "Explanation", "benjamini_hochberg", "explain"]
+
+
+@dataclass(frozen=True)
+class Enrichment:
+    """One label in one group.
+
+    Attributes
+    ----------
+    mode, tail, grouped_by : the group
+    label : the label
+    count, members : members of the group with this label, and with any
+    rows, compared : compared rows with this label, and with any
+    fold : (count / members) / (rows / compared)
+    p : probability of as many or more among as many rows drawn at random, the upper tail of the hypergeometric law
+    q : the least false discovery rate at which this label is among the discoveries
+    enriched : q ≤ alpha
+    """
+
+    mode: int
+    tail: str
+    grouped_by: str
+    label: Any
+    count: int
+    members: int
+    rows: int
+    compared: int
+    fold: float
+    p: float
+    q: float
+    enriched: bool
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The labels of the groups of a result.
+
+    Attributes
+    ----------
+    column : the column of labels
+    alpha : the false discovery rate of what counts as enriched
+    compared, unlabelled : compared rows with a label, and without, which are left out
+    labels : distinct labels among the compared rows
+    tests : tests made, one for each label and each group with a labelled member
+    groups : the groups
+    unlabelled_members : members without a label, for each group
+    found : the labels that occur in each group, by ascending p within it
+    """
+
+    column: str
+    alpha: float
+    compared: int
+    unlabelled: int
+    labels: int
+    tests: int
+    groups: list[Group]
+    unlabelled_members: list[int]
+    found: list[list[Enrichment]]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one line for each label that occurs in a group."""
+        import pandas as pd
+
+        lines = [vars(one) for labels in self.found for one in labels]
+        return pd.DataFrame(lines, columns=list(Enrichment.__dataclass_fields__))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        fields = ("label", "count", "rows", "fold", "p", "q", "enriched")
+        return {
+            "column": self.column,
+            "alpha": self.alpha,
+            "compared": self.compared,
+            "unlabelled": self.unlabelled,
+            "labels": self.labels,
+            "tests": self.tests,
+            "groups": [
+                {
+                    **group.to_json(),
+                    "members": len(group.rows) - unlabelled,
+                    "unlabelled": unlabelled,
+                    "labels": [{name: getattr(one, name) for name in fields} for one in found],
+                }
+                for group, unlabelled, found in zip(self.groups, self.unlabelled_members, self.found, strict=True)
+            ],
+        }
+
+
+def explain(
+    result: Result | str | Path, labels: str = "label", top: int | None = None, alpha: float = 0.05
+) -> Explanation:
+    """Find the labels that are more frequent in a group than among all compared rows.
+
+    Each label in each group is tested against a draw without replacement (the hypergeometric law), and the false
+    discovery rate is controlled over all labels and groups (Benjamini and Hochberg 1995). Rows without a label are
+    left out of both sides.
+
+    Parameters
+    ----------
+    result : a result, or its directory
+    labels : a column of A's store, one label for each row
+    top : members of each group, by default all that the result keeps
+    alpha : the false discovery rate of what counts as enriched
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    OptionError
+        When `top` or `alpha` is out of range.
+    InputError
+        When A is no store that can be read, has no such column, or the column holds no labels.
+    ChangedError
+        When the store is no longer the one that was compared.
+    """
+    if not 0 < alpha <= 1:
+        raise OptionError(f"--alpha is a false discovery rate between 0 and 1, not {alpha:g}")
+    result = opened(result)
+    column = label_column(result, labels)
+    groups = groups_of(result, top)
+    if not groups:
+        return Explanation(labels, alpha, 0, 0, 0, 0, [], [], [])
+    counted = count_labels(column, compared_rows(result), np.concatenate([one.rows for one in groups]))
+    parts = list(_split(counted.of_members, groups))
+    tests = int(np.count_nonzero(counted.rows)) * sum(bool((codes >= 0).any()) for codes in parts)
+    tables = [_tabled(codes, counted) for codes in parts]
+    q = benjamini_hochberg(np.concatenate([p for _, _, p in tables]), tests)
+    ends = np.cumsum([len(p) for _, _, p in tables])
+    found = [
+        [
+            _enrichment(group, codes, counted, int(code), int(count), float(one), float(rate), alpha)
+            for code, count, one, rate in zip(*table, rates, strict=True)
+        ]
+        for group, codes, table, rates in zip(groups, parts, tables, np.split(q, ends[:-1]), strict=True)
+    ]
+    return Explanation(
+        labels,
+        alpha,
+        int(counted.rows.sum()),
+        counted.unlabelled,
+        int(np.count_nonzero(counted.rows)),
+        tests,
+        groups,
+        [int(np.count_nonzero(codes < 0)) for codes in parts],
+        found,
+    )
+
+
+def benjamini_hochberg(p: NDArray[np.float64], tests: int) -> NDArray[np.float64]:
+    """Adjust p-values for the false discovery rate (Benjamini and Hochberg 1995).
+
+    Parameters
+    ----------
+    p : p-values
+    tests : tests made; those whose p-values are not in `p` had 1
+    """
+    order = np.argsort(p)
+    scaled = p[order] * tests / np.arange(1, len(p) + 1)
+    q = np.empty(len(p))
+    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return q
+
+
+def _split(codes: NDArray[np.int64], groups: list[Group]) -> Iterator[NDArray[np.int64]]:
+    start = 0
+    for group in groups:
+        yield codes[start : start + len(group.rows)]
+        start += len(group.rows)
+
+
+def _tabled(
+    codes: NDArray[np.int64], counted: Labels
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """The labels of a group's members, how many have each, and p; by ascending p."""
+    labels, counts = np.unique(codes[codes >= 0], return_counts=True)
+    p = np.asarray(hypergeom.sf(counts - 1, counted.rows.sum(), counted.rows[labels], counts.sum()), dtype=np.float64)
+    order = np.lexsort((-counts, p))
+    return labels[order], counts[order], p[order]
+
+
+def _enrichment(
+    group: Group, codes: NDArray[np.int64], counted: Labels, code: int, count: int, p: float, q: float, alpha: float
+) -> Enrichment:
+    members, rows, compared = int(np.count_nonzero(codes >= 0)), int(counted.rows[code]), int(counted.rows.sum())
+    return Enrichment(
+        group.mode,
+        group.tail,
+        group.grouped_by,
+        counted.values[code],
+        count,
+        members,
+        rows,
+        compared,
+        count * compared / (members * rows),
+        p,
+        q,
+        q <= alpha,
+    )

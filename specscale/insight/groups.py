@@ -1,0 +1,109 @@
+"""The groups of a result: the top members of each tail of each mode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specscale.errors import InputError, OptionError
+from specscale.result import TAILS, Result, open_result
+
+__all__ = ["Group", "groups_of", "opened", "source_of"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The members of one tail of one mode.
+
+    Attributes
+    ----------
+    mode : number of the mode
+    tail : "+" or "-"
+    grouped_by : "A" or "B", the embedding that holds the mode together
+    certified : the verdict of the mode's certificate; None without one
+    rows : (s,) int64, rows of A, strongest first
+    scores : (s,) float64, their scores
+    """
+
+    mode: int
+    tail: str
+    grouped_by: str
+    certified: bool | None
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+    @property
+    def name(self) -> str:
+        """A short name, as "3+"."""
+        return f"{self.mode}{self.tail}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return which group it is, as plain values."""
+        return {name: getattr(self, name) for name in ("mode", "tail", "grouped_by", "certified")}
+
+
+def opened(result: Result | str | Path) -> Result:
+    """Return the result, opened where a path is given."""
+    return result if isinstance(result, Result) else open_result(result)
+
+
+def groups_of(result: Result, top: int | None = None) -> list[Group]:
+    """Return the groups of a result, mode by mode.
+
+    Parameters
+    ----------
+    result : the result
+    top : members of each group, by default all that the result keeps
+
+    Raises
+    ------
+    OptionError
+        When `top` is less than one.
+    InputError
+        When the result keeps no members.
+    """
+    if top is not None and top < 1:
+        raise OptionError(f"--top must be at least 1, not {top}")
+    modes = result.modes
+    members = result.members()
+    if modes and members.empty:
+        raise InputError(f"{result.path}: no members were kept: compare again with --top 100")
+    if top is not None:
+        members = members[members["rank"] <= top]
+    columns = {name: members[name].to_numpy() for name in ("mode", "tail", "rank", "row", "score")}
+    groups = []
+    for mode in modes:
+        for tail in TAILS:
+            here = np.flatnonzero((columns["mode"] == mode.mode) & (columns["tail"] == tail))
+            here = here[np.argsort(columns["rank"][here])]
+            if len(here):
+                rows, scores = columns["row"][here], columns["score"][here].astype(np.float64)
+                groups.append(Group(mode.mode, tail, mode.grouped_by, mode.certified, rows, scores))
+    return groups
+
+
+def source_of(result: Result, which: str) -> str:
+    """Return where an embedding of a result was read from.
+
+    Parameters
+    ----------
+    result : the result
+    which : "a" or "b"
+
+    Raises
+    ------
+    InputError
+        When it was an array.
+    """
+    source = str(result.summary["inputs"][which]["source"])
+    # The paths of files are absolute in a result, and what is left are names of arrays.
+    if not Path(source).is_absolute() and "://" not in source and not any(sign in source for sign in "*?["):
+        raise InputError(
+            f"{result.path}: {which.upper()} was an array, which is not to be found again: "
+            "`specscale ingest` it and compare the store"
+        )
+    return source

@@ -1,0 +1,165 @@
+"""A column of the samples as labels: counted over all compared rows, and looked up for a few."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from specscale.errors import ChangedError, InputError
+from specscale.insight.groups import source_of
+from specscale.result import Result
+from specscale.stores.embedding import EmbeddingStore, chunk_runs, is_store
+from specscale.stores.layout import CHUNK_ROWS, ROWS
+from specscale.stores.tables import open_parquet, parquet_rows
+
+__all__ = ["Column", "Labels", "compared_rows", "count_labels", "label_column"]
+
+_MOST_LABELS = 1_000_000
+_MOST_NAMES = 30
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of an embedding store.
+
+    Attributes
+    ----------
+    path : the table that it is in
+    name : its name
+    n : rows of the store
+    """
+
+    path: str
+    name: str
+    n: int
+
+
+@dataclass(frozen=True)
+class Labels:
+    """How often each label occurs.
+
+    Attributes
+    ----------
+    values : the labels
+    rows : (len(values),) int64, compared rows with each
+    unlabelled : compared rows without a label
+    of_members : (m,) int64, the place in `values` of the label of each row that was asked for; −1 without one
+    """
+
+    values: list[Any]
+    rows: NDArray[np.int64]
+    unlabelled: int
+    of_members: NDArray[np.int64]
+
+
+def label_column(result: Result, name: str) -> Column:
+    """Find a column of labels in A's store.
+
+    Parameters
+    ----------
+    result : the result
+    name : the column
+
+    Raises
+    ------
+    InputError
+        When A is no store that can be read, has no such column, or the column holds lists.
+    ChangedError
+        When the store is no longer the one that was compared.
+    """
+    source = source_of(result, "a")
+    if not is_store(source) and Path(source).exists():
+        raise InputError(f"{source}: labels are read from a store: `specscale ingest` it with them and compare that")
+    if not is_store(source):
+        raise InputError(f"{source}: A's store is no longer there: move it back, or compare again")
+    store = EmbeddingStore(source)
+    ids = result.summary["rows"]["ids_digest"]
+    if store.digest != result.summary["inputs"]["a"]["digest"] or (ids and store.ids and store.ids.digest != ids):
+        raise ChangedError(f"{source}: no longer the embedding that was compared: compare them anew")
+    if not store.columns:
+        raise InputError(f"{source}: the store has no columns: ingest it again with --metadata FILE, which has labels")
+    path = str(Path(source) / ROWS)
+    with open_parquet(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+    if rows != store.n:
+        raise InputError(f"{path}: {rows:,} rows, not {store.n:,}: ingest the embedding again")
+    if name not in schema.names:
+        names = ", ".join(schema.names[:_MOST_NAMES]) + (", …" if len(schema.names) > _MOST_NAMES else "")
+        raise InputError(f"{source}: there is no column {name!r}; there are {names}")
+    if pa.types.is_nested(schema.field(name).type):
+        raise InputError(
+            f"{source}: column {name!r} holds {schema.field(name).type}: labels are one value a row, as text"
+        )
+    return Column(path, name, store.n)
+
+
+def compared_rows(result: Result) -> NDArray[np.bool_] | None:
+    """Which rows of A were compared, (n,) bool, or None for all; by the scores of a result with modes."""
+    rows = result.summary["rows"]
+    if rows["compared"] == rows["total"]:
+        return None
+    kept = np.empty(rows["total"], dtype=np.bool_)
+    for start, stop in chunk_runs(len(kept)):
+        kept[start:stop] = ~np.isnan(np.asarray(result.scores[start:stop])[:, 0])
+    return kept
+
+
+def count_labels(column: Column, kept: NDArray[np.bool_] | None, members: NDArray[np.int64]) -> Labels:
+    """Count the labels of the compared rows, some thousands of rows at a time.
+
+    Parameters
+    ----------
+    column : the column
+    kept : (n,) bool, the compared rows, or None for all
+    members : (m,) rows whose labels are wanted
+
+    Raises
+    ------
+    InputError
+        When the column is empty, or tells rows apart rather than groups of rows.
+    """
+    codes: dict[Any, int] = {}
+    rows = np.zeros(0, dtype=np.int64)
+    of_members = np.full(len(members), -1, dtype=np.int64)
+    order = np.argsort(members, kind="stable")
+    start = compared = 0
+    for batch in parquet_rows(column.path, [column.name], 0, CHUNK_ROWS):
+        stop = start + batch.num_rows
+        here = _coded(batch.column(column.name), codes)
+        low, high = np.searchsorted(members, [start, stop], sorter=order)
+        of_members[order[low:high]] = here[members[order[low:high]] - start]
+        if kept is not None:
+            here = here[kept[start:stop]]
+        compared += len(here)
+        grown = np.bincount(here[here >= 0], minlength=len(codes))
+        grown[: len(rows)] += rows
+        rows = grown
+        if len(codes) > _MOST_LABELS:
+            break
+        start = stop
+    labelled, distinct = int(rows.sum()), int(np.count_nonzero(rows))
+    if labelled == 0:
+        raise InputError(f"{column.path}: column {column.name!r} is empty in all compared rows: take another")
+    if 2 * distinct > labelled or len(codes) > _MOST_LABELS:
+        raise InputError(
+            f"{column.path}: column {column.name!r} has {distinct:,} values in {labelled:,} rows, so it names rows "
+            "and not groups of rows: take another"
+        )
+    return Labels(list(codes), rows, compared - labelled, of_members)
+
+
+def _coded(values: pa.Array, codes: dict[Any, int]) -> NDArray[np.int64]:
+    """The code of each value, −1 for null and NaN; new values get new codes."""
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    if not pa.types.is_dictionary(values.type):
+        values = pc.dictionary_encode(values)
+    code_of = [codes.setdefault(one, len(codes)) for one in values.dictionary.to_pylist()]
+    places = pc.fill_null(values.indices, len(code_of)).to_numpy(zero_copy_only=False)
+    return np.asarray(np.array([*code_of, -1], dtype=np.int64)[places])
