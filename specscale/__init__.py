@@ -13,34 +13,42 @@ if TYPE_CHECKING:
     from specscale.comparison import compare, plan
     from specscale.errors import SpecscaleError
     from specscale.insight.enrichment import explain
+    from specscale.matrix import compare_many
+    from specscale.matrix_result import MatrixResult, open_matrix
     from specscale.result import Mode, Result, open_result
     from specscale.stores.embedding import EmbeddingStore, open_embedding
     from specscale.stores.ingest import ingest
 
 __all__ = [
     "EmbeddingStore",
+    "MatrixResult",
     "Mode",
     "Result",
     "SpecscaleError",
     "bandwidth",
     "compare",
+    "compare_many",
     "explain",
     "ingest",
     "open_embedding",
+    "open_matrix",
     "open_result",
     "plan",
 ]
 
 _HOMES = {
     "EmbeddingStore": "specscale.stores.embedding",
+    "MatrixResult": "specscale.matrix_result",
     "Mode": "specscale.result",
     "Result": "specscale.result",
     "SpecscaleError": "specscale.errors",
     "bandwidth": "specscale.bandwidths",
     "compare": "specscale.comparison",
+    "compare_many": "specscale.matrix",
     "explain": "specscale.insight.enrichment",
     "ingest": "specscale.stores.ingest",
     "open_embedding": "specscale.stores.embedding",
+    "open_matrix": "specscale.matrix_result",
     "open_result": "specscale.result",
     "plan": "specscale.comparison",
 }

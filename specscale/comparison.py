@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from specscale.certifying import certified
 from specscale.errors import OptionError
 from specscale.options import Options
@@ -21,13 +23,14 @@ from specscale.runtime.events import Noted, Notify
 from specscale.runtime.local import Executor
 from specscale.runtime.plan import Machine, Plan
 from specscale.runtime.workplace import Workplace
-from specscale.spectral.difference import Modes, solve_difference
+from specscale.spectral.constrained import solve_constrained
+from specscale.spectral.difference import Modes, modes_of, solve_difference
 from specscale.spectral.lanczos import GUARD, VectorModes
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.writing import ResultWriter, standard_errors
 
-__all__ = ["compare", "compare_again", "plan"]
+__all__ = ["compare", "compare_again", "compare_constrained", "plan"]
 
 
 def compare(
@@ -114,7 +117,7 @@ def compare(
     )  # fmt: skip
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
-            rows = pair_inputs(a, b, options, run.place.work)
+            rows = pair_inputs((a, b), options, run.place.work)
         planner = Planner.of(rows, options, memory, run.pool)
         most = planner.largest_size()
         with run.step("bandwidth"):
@@ -148,10 +151,42 @@ def compare_again(result: Result, eta: float, out: str | Path | None = None) -> 
         return job.result(C, result.inputs())
 
 
+def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str | Path | None = None) -> Result:
+    """Find groups that A holds together and B by no more than ε, from the covariance of a result and one more pass.
+
+    Parameters
+    ----------
+    result : a result whose embeddings can still be read
+    epsilon : largest b = uᵀ K_B u / n, in [0, 1)
+    n_groups : groups wanted
+    out : the new result directory, by default a temporary one
+
+    Raises
+    ------
+    OptionError
+        When ε or n_groups is out of range, or the result has no covariance.
+    ChangedError
+        When the embeddings are no longer those that were compared.
+    """
+    options = replace(Options.from_json(result.summary["options"]), refine=0, rotate="none")
+    if options.features == "exact":
+        raise OptionError(
+            f"{result.path}: a result of --features exact keeps no covariance to search: compare with landmarks"
+        )
+    with running(Workplace(out)) as run:
+        job = _again(run, result, options)
+        C = TiledSymmetric.from_dense(cast(Any, result.covariance))
+        with run.step("solve"):
+            found = solve_constrained(C, job.problem.d_a, epsilon, n_groups)
+            modes = modes_of(C, job.problem.d_a, found.eta, found.coefficients, run.pool.run)
+        constraint = {"epsilon": epsilon, "mixed": np.flatnonzero(found.mixed).tolist()}
+        return job.finished(job.problem.oriented(modes, run.kernels), C, result.inputs(), constraint)
+
+
 def _again(run: Run, result: Result, options: Options) -> _Job:
     """Work on the embeddings of a result, with its kernels and maps."""
     a, b = result.inputs()
-    rows = pair_inputs(a, b, options, run.place.work)
+    rows = pair_inputs((a, b), options, run.place.work)
     problem = pose_again(rows, options, result)
     planner = Planner.of(rows, options, None, run.pool)
     return _Job(run, problem, planner.plan(problem.maps), planner.machine)
@@ -200,7 +235,13 @@ class _Job:
             modes = problem.localised(modes, run.kernels)
         return problem.oriented(modes, run.kernels)
 
-    def finished(self, modes: Modes | VectorModes, C: TiledSymmetric | None, inputs: tuple[Input, Input]) -> Result:
+    def finished(
+        self,
+        modes: Modes | VectorModes,
+        C: TiledSymmetric | None,
+        inputs: tuple[Input, Input],
+        constraint: dict[str, Any] | None = None,
+    ) -> Result:
         """From the modes to the result on disk: scores, certificate, summary."""
         run, problem, rows = self.run, self.problem, self.problem.rows
         writer = ResultWriter(run.place.work / "result", rows.n, modes)
@@ -213,7 +254,7 @@ class _Job:
         se = standard_errors(modes, tails, rows.n_kept)
         checks = certified(run, problem, self.plan.spans, modes, se, writer.read_scores)
         writer.members(tails, rows)
-        writer.summary(run, problem, tails, se, checks, self.plan, self.machine)
+        writer.summary(run, problem, tails, se, checks, self.plan, self.machine, constraint)
         run.place.publish(writer.folder)
         return Result.of(run.place.out, inputs, temporary=run.place.temporary)
 
@@ -247,7 +288,7 @@ def plan(
     """
     chosen = Options(**options)
     with running(Workplace(None), threads) as run:
-        rows = pair_inputs(a, b, chosen, run.place.work)
+        rows = pair_inputs((a, b), chosen, run.place.work)
         planner = Planner.of(rows, chosen, memory, run.pool)
         problem = pose(rows, chosen, planner.largest_size(), run.kernels, run.warn, run.pool.run)
         run.place.leave()

@@ -21,9 +21,11 @@ from specscale.runtime.local import RING
 from specscale.runtime.plan import Machine, Plan, available_memory, calibrate, parse_bytes, resident_memory
 from specscale.runtime.spans import cut_spans
 from specscale.runtime.threads import Threads
-from specscale.sizing import SIZES
+from specscale.sizing import SIZES, check_size
 from specscale.spectral.difference import solve_cost
 from specscale.spectral.lanczos import BLOCKS, GUARD
+from specscale.spectral.tiles import TiledSymmetric
+from specscale.stores.duplicates import duplicates_cost
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.stores.rows import PairedRows
 
@@ -76,9 +78,10 @@ class Planner:
         PlanError
             When what was asked for does not fit in memory; the message names the option that brings it under.
         OptionError
-            When exact modes are asked of more rows than can be done.
+            When exact modes are asked of more rows than can be done, or more landmarks than there are rows.
         """
         features, size = self.options.features, self.options.size
+        check_size(self.options, self.rows.n_kept)
         if features == "exact" and self.rows.n_kept > MOST_EXACT_ROWS:
             raise OptionError(
                 f"--features exact takes time in the square of the rows, and {self.rows.n_kept:,} are more than "
@@ -128,9 +131,9 @@ class Planner:
         k = 2 * n_modes
         tails = 6 * 2 * k * min(options.top, n_kept) * 16  # of a few spans at once, while they are merged
         sample = min(SAMPLE_ROWS, n_kept)
-        buffers = feature_cost(maps, 0)
+        buffers = feature_cost(maps, 0) + 8 * TiledSymmetric.size(d) if maps else 0  # they stay from pass to pass
         block = min(2 * (n_modes + GUARD), n_kept)
-        steps = []
+        steps = [duplicates_cost(n_kept, read)]
         if options.kernel == "gaussian":
             steps.append(bandwidth_cost(dimensions, sample))
         vectors = 0
@@ -138,11 +141,12 @@ class Planner:
             solved = n_modes + (GUARD if options.refine else 0)
             solve = solve_cost(d, solved)
             steps.append(covariance_cost(maps, n_kept, read, len(spans), threads))
-            steps.append(replace(solve, memory=solve.memory + buffers))  # the buffers stay for the scores
+            steps.append(replace(solve, memory=solve.memory + buffers))
             if options.refine:
                 start = score_cost(maps, n, n_kept, read, block, CHUNK_ROWS, threads)
-                steps.append(replace(start, name="start", memory=start.memory + 8 * n_kept * block, disk=0))
-                steps.append(sweeps_cost("refine", dimensions, n_kept, block, options.refine + 1, read, threads))
+                steps.append(replace(start, name="start", memory=start.memory + buffers + 8 * n_kept * block, disk=0))
+                sweeps = sweeps_cost("refine", dimensions, n_kept, block, options.refine + 1, read, threads)
+                steps.append(replace(sweeps, memory=sweeps.memory + buffers))
                 vectors = 8 * n_kept * k
         else:
             steps.append(sweeps_cost("exact", dimensions, n_kept, block, BLOCKS, read, threads))

@@ -18,12 +18,14 @@ from specscale.errors import OptionError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
     from specscale.bandwidths import StoreBandwidths
 
-__all__ = ["check_picture", "plot_spectra"]
+__all__ = ["check_picture", "plot_matrix", "plot_spectra"]
 
 _INK, _FAINT, _MARK = "#333333", "#dddddd", "#c8501e"
+_LONGEST_NAME = 32
 _LEAST_SHARE = 1e-2  # of the eigenvalue 1/s of a row alone: smaller ones are not drawn
 
 
@@ -54,6 +56,45 @@ def plot_spectra(stores: Sequence[StoreBandwidths], path: str | Path) -> Path:
         _draw_spectra(spectra, store)
         _draw_leading(leading, store)
         _draw_groups(groups, store)
+    return _save(figure, path)
+
+
+def plot_matrix(names: Sequence[str], values: NDArray[np.float64], path: str | Path) -> Path:
+    """Draw SPEC-diff of every pair as a heat map with its numbers in the cells.
+
+    Parameters
+    ----------
+    names : the embeddings, in the order of the rows and columns
+    values : (m, m) symmetric
+    path : the PNG file
+
+    Returns
+    -------
+    Path
+        Where it was written.
+
+    Raises
+    ------
+    OptionError
+        When no such file can be written.
+    """
+    path = check_picture(path)
+    figure, panels = _figure(1, 1)
+    axes = panels[0, 0]
+    count = len(names)
+    figure.set_size_inches(3.5 + 0.65 * count, 2.5 + 0.65 * count)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    image = axes.imshow(values, cmap="viridis", vmin=0, vmax=values.max() or 1.0)
+    labels = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in names]
+    axes.set_xticks(range(count), labels, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(range(count), labels, parse_math=False)
+    axes.tick_params(length=0)
+    for (i, j), value in np.ndenumerate(values):
+        bright = value > 0.6 * image.norm.vmax
+        axes.text(j, i, f"{value:.4f}", ha="center", va="center", fontsize=7, color=_INK if bright else "white")
+    axes.set_title("SPEC-diff", loc="left")
+    figure.colorbar(image, ax=axes, shrink=0.8)
     return _save(figure, path)
 
 

@@ -24,9 +24,10 @@ from specscale.sizing import chosen_landmarks
 from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.varimax import rotation_of
+from specscale.stores.duplicates import Duplicates, find_duplicates
 from specscale.stores.embedding import Embedding, EmbeddingStore, is_store, open_embedding
 from specscale.stores.ingest import ingest
-from specscale.stores.pairing import pair
+from specscale.stores.pairing import pair_many
 from specscale.stores.rows import PairedRows
 from specscale.stores.screening import screen
 
@@ -35,6 +36,7 @@ __all__ = ["Input", "Problem", "pair_inputs", "pose", "pose_again"]
 Input = str | Path | ArrayLike | Embedding
 Scores = NDArray[np.float64]
 
+_MANY_DUPLICATES = 0.01  # of the rows: more are worth a warning
 _VARIMAX_ROWS = 32_768
 _VARIMAX_STREAM = 2  # of the seeded samples
 
@@ -53,6 +55,7 @@ class Problem:
     positions : (s,) int64, the seeded sample, as positions among the rows that take part
     sample : one array (s, p) for each embedding, the rows of the sample
     choice : what was chosen where the options left it open, for people
+    duplicates : the rows of each embedding that repeat others
     """
 
     options: Options
@@ -63,6 +66,7 @@ class Problem:
     positions: NDArray[np.int64]
     sample: tuple[NDArray[Any], ...]
     choice: str
+    duplicates: tuple[Duplicates, ...]
 
     @property
     def d_a(self) -> int:
@@ -126,18 +130,24 @@ class Problem:
         return self.scores_of(modes.coefficients, raw, kernels)
 
 
-def pair_inputs(a: Input, b: Input, options: Options, work: Path) -> PairedRows:
-    """Open two embeddings, pair their rows and leave out those that cannot be compared.
+def pair_inputs(inputs: Sequence[Input], options: Options, work: Path) -> PairedRows:
+    """Open embeddings, pair their rows and leave out those that cannot be compared.
 
     Parameters
     ----------
-    a, b : stores, arrays, embeddings, or files that ingest reads
+    inputs : two or more stores, arrays, embeddings, or files that ingest reads
     options : how rows are matched and which are dropped
     work : a folder for what has to be rewritten first
     """
-    first, second = (_opened(one, name, work) for one, name in ((a, "a"), (b, "b")))
-    rows = pair(first, second, match=options.match, work=work)
+    embeddings = [_opened(one, _letter(number), work) for number, one in enumerate(inputs)]
+    rows = pair_many(embeddings, match=options.match, work=work)
     return screen(rows, directions=options.directions, on_bad=options.on_bad, sample=options.sample, seed=options.seed)
+
+
+def _letter(number: int) -> str:
+    """What to call an array, by its place: a to z, then aa, ab and so on."""
+    rest, last = divmod(number, 26)
+    return (_letter(rest - 1) if rest else "") + chr(ord("a") + last)
 
 
 def _opened(given: Input, name: str, work: Path) -> Embedding:
@@ -181,10 +191,9 @@ def pose(
             warn(warning)
     exact = tuple(one.kernel for one in geometries)
     choice = [
-        f"σ {found.bandwidth.sigma:.4g} for {one.name} ({found.bandwidth.rule}, top eigenvalue of K/n "
-        f"{found.bandwidth.top_eigenvalue:.3g})"
+        f"σ of {one.name} {found.bandwidth.describe()}"
         for one, found in zip(rows.embeddings, geometries, strict=True)
-        if found.bandwidth and found.bandwidth.top_eigenvalue is not None
+        if found.bandwidth
     ]
     maps: tuple[FeatureMap, ...] = ()
     if options.features == "landmarks":
@@ -194,7 +203,13 @@ def pose(
     elif options.features != "exact":
         maps = chosen_maps(exact, features=options.features, size=most, seed=options.seed)
     bandwidths = tuple(one.bandwidth for one in geometries)
-    return Problem(options, rows, exact, maps, bandwidths, positions, sample, "; ".join(choice))
+    duplicates = tuple(find_duplicates(one, rows.kept) for one in rows.embeddings)
+    for one, found in zip(rows.embeddings, duplicates, strict=True):
+        if found.rows > _MANY_DUPLICATES * rows.n_kept:
+            warn(found.describe(one.name))
+        elif found.rows:
+            choice.append(found.describe(one.name))
+    return Problem(options, rows, exact, maps, bandwidths, positions, sample, "; ".join(choice), duplicates)
 
 
 def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
@@ -214,4 +229,5 @@ def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
     maps: tuple[FeatureMap, ...] = ()
     if options.features != "exact":
         maps = tuple(restored_map(one, before.map_arrays(i)) for i, one in enumerate(before.maps))
-    return Problem(options, rows, exact, maps, bandwidths, positions, sample, before.summary["choice"])
+    duplicates = tuple(Duplicates(**one) for one in before.summary["duplicates"])
+    return Problem(options, rows, exact, maps, bandwidths, positions, sample, before.summary["choice"], duplicates)

@@ -24,7 +24,7 @@ __all__ = ["SCHEMA", "Mode", "Result", "open_result"]
 SCHEMA = 2
 TAILS = ("+", "-")
 
-_KEYS = {"options", "inputs", "rows", "maps", "bandwidths", "choice", "spec_diff", "modes"}
+_KEYS = {"options", "inputs", "rows", "maps", "bandwidths", "choice", "duplicates", "spec_diff", "constraint", "modes"}
 _AGAIN = "run the comparison again"
 
 
@@ -62,6 +62,12 @@ class Mode:
     exact_b: float | None
     certified: bool | None
     _result: Result
+
+    @property
+    def mixed(self) -> bool:
+        """Whether two groups that tie under the constraint were combined to meet it; never without a constraint."""
+        constraint = self._result.summary["constraint"]
+        return constraint is not None and self.mode in constraint["mixed"]
 
     def top(self, count: int = 20, tail: str | None = None) -> pd.DataFrame:
         """Return the members with the largest scores.
@@ -244,6 +250,31 @@ class Result:
         from specscale.comparison import compare_again
 
         return compare_again(self, eta, out)
+
+    def constrained(self, epsilon: float, n_groups: int = 10, out: str | Path | None = None) -> Result:
+        """Find groups that A holds together and B by no more than ε, from the stored covariance.
+
+        Parameters
+        ----------
+        epsilon : largest b = uᵀ K_B u / n of a group, in [0, 1)
+        n_groups : groups wanted, found one after another, each orthogonal to those before
+        out : where to keep the new result; a temporary place by default
+
+        Returns
+        -------
+        Result
+            Its modes are the groups, each with its own η, strongest first; see `Mode.mixed`.
+
+        Raises
+        ------
+        OptionError
+            When ε or n_groups is out of range, or the result has no covariance.
+        ChangedError
+            When the embeddings are no longer those that were compared.
+        """
+        from specscale.comparison import compare_constrained
+
+        return compare_constrained(self, epsilon, n_groups, out)
 
     def __repr__(self) -> str:
         inputs = self.summary["inputs"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,17 @@ from specscale.passes.record import SLICE_ROWS
 from specscale.spectral.difference import LEAST_EIGENVALUE
 from specscale.stores.rows import PairedRows
 
-__all__ = ["SIZES", "TARGET", "Landmarks", "chosen_landmarks"]
+__all__ = ["SIZES", "TARGET", "Landmarks", "check_size", "chosen_landmarks"]
 
 SIZES = (500, 1000, 2000)  # that ``auto`` tries, in this order
 TARGET = 0.99  # of the leading modes, captured on a sample
 _JUDGED_ROWS = 2048
 _STREAM = 1  # of the seeded samples
+_ALL_PAIRS = 4  # embeddings up to which every pair is judged
 _GUARD = 5  # modes beyond the wanted ones: the last wanted may tie with the next
 
 Run = Callable[[Sequence[Callable[[], None]]], None]
+_Matrix = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,14 @@ class Landmarks:
         if self.captured >= TARGET:
             return f"{text} (target {TARGET:g})"
         return f"{text}, less than the target {TARGET:g}: a larger --size or --refine 1 brings them nearer"
+
+
+def check_size(options: Options, n: int) -> None:
+    """Raise OptionError when more landmarks are asked for than the n rows that are compared."""
+    if options.features == "landmarks" and options.size is not None and options.size > n:
+        raise OptionError(
+            f"--size {options.size}: more landmarks than the {n:,} rows that are compared: take --size {n} or less"
+        )
 
 
 def chosen_landmarks(
@@ -84,11 +95,8 @@ def chosen_landmarks(
         When more landmarks are asked for than there are rows.
     """
     n = rows.n_kept
+    check_size(options, n)
     if options.size is not None:
-        if options.size > n:
-            raise OptionError(
-                f"--size {options.size}: more landmarks than the {n:,} rows that are compared: take --size {n} or less"
-            )
         return Landmarks(_maps(rows, exact, options, options.size, kernels, run), None)
     sizes = [size for size in SIZES if size < min(most, n)] + ([min(most, n)] if min(most, n) <= SIZES[-1] else [])
     found = None
@@ -128,32 +136,50 @@ def _captured(
     sample: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]],
     kernels: Kernels,
 ) -> float | None:
-    """Share of the exact leading modes of sampled rows that are no landmarks which lies in the approximate ones."""
+    """Share of the exact leading modes of sampled rows that are no landmarks which lies in the approximate ones.
+
+    Of more than two embeddings it is the mean over their pairs, of many over each with the next.
+    """
     positions, raw = sample
     free = np.flatnonzero(~np.isin(positions, maps[0].rows))
     free = free[:: max(1, len(free) // _JUDGED_ROWS)][:_JUDGED_ROWS]
-    count = 2 * (options.n_modes + _GUARD)
-    if len(free) <= 2 * count:
+    if len(free) <= 4 * (options.n_modes + _GUARD):
         return None
-    truth = np.zeros((len(free), len(free)), dtype=np.float32)
-    found = np.zeros_like(truth)
-    for one, kernel, x, weight in zip(maps, exact, raw, (1.0, -options.eta), strict=True):
-        chosen = np.ascontiguousarray(x[free])
-        standardised = np.empty(chosen.shape, dtype=kernels.real)
-        kernel.standardise(kernels, chosen, standardised)
-        values = np.empty(truth.shape, dtype=kernels.real)
-        kernel.anchors(kernels, chosen).evaluate(kernels, standardised, slice(None), values)
-        truth += weight / len(free) * values
-        features = np.empty((len(free), one.dim), dtype=kernels.real)
-        for low in range(0, len(free), SLICE_ROWS):
-            one.apply(kernels, chosen[low : low + SLICE_ROWS], features[low : low + SLICE_ROWS])
-        found += weight / len(free) * (features @ features.T)
-    start = np.random.Generator(np.random.Philox(key=[0, 2])).standard_normal(len(free)).astype(np.float32)
+    numbers = range(len(maps))
+    held: dict[int, tuple[_Matrix, _Matrix]] = {}
+    shares = []
+    for i, j in combinations(numbers, 2) if len(maps) <= _ALL_PAIRS else pairwise(numbers):
+        for which in (i, j):
+            if which not in held:
+                held[which] = _kernels_of(exact[which], maps[which], raw[which][free], kernels)
+        held = {which: both for which, both in held.items() if which >= i}
+        truth, found = (1 / len(free) * a + -options.eta / len(free) * b for a, b in zip(held[i], held[j], strict=True))
+        shares.append(_share(truth, found, options.n_modes))
+    return float(np.mean(shares))
+
+
+def _kernels_of(exact: ExactKernel, one: LandmarkMap, raw: NDArray[Any], kernels: Kernels) -> tuple[_Matrix, _Matrix]:
+    """The exact and the approximate kernel matrix of some rows, (s, s) each."""
+    chosen = np.ascontiguousarray(raw)
+    standardised = np.empty(chosen.shape, dtype=kernels.real)
+    exact.standardise(kernels, chosen, standardised)
+    values = np.empty((len(chosen), len(chosen)), dtype=kernels.real)
+    exact.anchors(kernels, chosen).evaluate(kernels, standardised, slice(None), values)
+    features = np.empty((len(chosen), one.dim), dtype=kernels.real)
+    for low in range(0, len(chosen), SLICE_ROWS):
+        one.apply(kernels, chosen[low : low + SLICE_ROWS], features[low : low + SLICE_ROWS])
+    return values, features @ features.T
+
+
+def _share(truth: _Matrix, found: _Matrix, n_modes: int) -> float:
+    """Mean squared norm of the leading eigenvectors of one matrix inside the space of the other's."""
+    count = 2 * (n_modes + _GUARD)
+    start = np.random.Generator(np.random.Philox(key=[0, 2])).standard_normal(len(truth)).astype(np.float32)
     values, vectors = eigsh(truth, k=count, which="BE", v0=start, tol=1e-3)
     others, near = eigsh(found, k=count, which="BE", v0=start, tol=1e-3)
     shares = []
     for sign in (1, -1):
-        order = np.argsort(-sign * values)[: options.n_modes]
+        order = np.argsort(-sign * values)[:n_modes]
         wanted = vectors[:, order[sign * values[order] > LEAST_EIGENVALUE]]
         inside = near[:, sign * others > 0]
         if wanted.shape[1]:

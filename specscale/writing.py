@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 
-from specscale.features.maps import FeatureMap
 from specscale.passes.scores import ScoreSummary
 from specscale.problem import Problem
 from specscale.result import SCHEMA, TAILS
@@ -30,32 +29,31 @@ from specscale.stores.chunks import RowChunks
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.stores.rows import PairedRows
 
-__all__ = ["ResultWriter", "standard_errors"]
+__all__ = [
+    "ResultWriter",
+    "Writer",
+    "how_it_went",
+    "members_table",
+    "mode_records",
+    "standard_errors",
+    "what_was_compared",
+]
 
 _BAND_BYTES = 8 << 20
 
 
-class ResultWriter:
-    """Writes one result.
+class Writer:
+    """Writes what the results of all commands have in common.
 
     Parameters
     ----------
-    folder : where it is written; scores that an interrupted run left there stay
-    n : rows of A
-    modes : the modes
+    folder : where it is written; arrays that an interrupted run left there stay
     """
 
-    def __init__(self, folder: Path, n: int, modes: Modes | VectorModes) -> None:
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
-        self._modes = modes
-        k = len(modes.eigenvalues)
         self._arrays = zarr.open_group(str(folder / "spec.zarr"), mode="a")
-        self._array("eigenvalues", (k,), "float64", (max(k, 1),))[...] = modes.eigenvalues
-        if isinstance(modes, Modes):
-            d = len(modes.coefficients)
-            self._array("coefficients", (d, k), "float64", (d, max(k, 1)))[...] = modes.coefficients
-        self._scores = self._array("scores", (n, k), "float32", (CHUNK_ROWS, max(k, 1)))
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...]) -> zarr.Array[Any]:
         return self._arrays.require_array(
@@ -70,6 +68,45 @@ class ResultWriter:
             stop = min(start + height, C.d)
             array[start:stop] = C.band(start, stop)
 
+    def _coefficients(self, name: str, coefficients: NDArray[np.float64]) -> None:
+        d, k = coefficients.shape
+        self._array(name, (d, k), "float64", (d, max(k, 1)))[...] = coefficients
+
+    def _maps(self, problem: Problem, keys: Sequence[str]) -> None:
+        """Write the parameters of the maps, and their arrays with a key for each embedding."""
+        (self.folder / "maps.json").write_text(json.dumps(problem.parameters()), encoding="utf-8")
+        for key, one in zip(keys, problem.maps, strict=False):
+            for name, values in one.arrays().items():
+                chunks = (max(1, min(len(values), _BAND_BYTES // max(1, values[:1].nbytes))), *values.shape[1:])
+                self._array(f"{name}_{key}", values.shape, values.dtype.name, chunks)[...] = values
+
+    def _members(self, table: pa.Table) -> None:
+        with (self.folder / "modes.parquet").open("wb") as file:  # Arrow takes no path that is not UTF-8
+            pq.write_table(table, file)
+
+    def _summary(self, fields: dict[str, Any]) -> None:
+        (self.folder / "summary.json").write_text(json.dumps(fields, indent=1, allow_nan=False), encoding="utf-8")
+
+
+class ResultWriter(Writer):
+    """Writes the result of a comparison of two embeddings.
+
+    Parameters
+    ----------
+    folder : where it is written; scores that an interrupted run left there stay
+    n : rows of A
+    modes : the modes
+    """
+
+    def __init__(self, folder: Path, n: int, modes: Modes | VectorModes) -> None:
+        super().__init__(folder)
+        self._modes = modes
+        k = len(modes.eigenvalues)
+        self._array("eigenvalues", (k,), "float64", (max(k, 1),))[...] = modes.eigenvalues
+        if isinstance(modes, Modes):
+            self._coefficients("coefficients", modes.coefficients)
+        self._scores = self._array("scores", (n, k), "float32", (CHUNK_ROWS, max(k, 1)))
+
     def scores(self, start: int, scores: NDArray[np.float32]) -> None:
         """Write the scores of the rows from `start` on, whole chunks (rows, k)."""
         if scores.shape[1]:
@@ -79,31 +116,9 @@ class ResultWriter:
         """Read the scores of rows ``start:stop`` back, (rows, k)."""
         return RowChunks(self._scores).read(start, stop)
 
-    def _map_arrays(self, maps: Sequence[FeatureMap]) -> None:
-        for which, one in zip("ab", maps, strict=False):
-            for name, values in one.arrays().items():
-                chunks = (max(1, min(len(values), _BAND_BYTES // max(1, values[:1].nbytes))), *values.shape[1:])
-                self._array(f"{name}_{which}", values.shape, values.dtype.name, chunks)[...] = values
-
     def members(self, tails: ScoreSummary, rows: PairedRows) -> None:
         """Write modes.parquet: the top members of both tails of every mode."""
-        count, k, top = tails.rows.shape
-        mode, tail, rank = (index.ravel() for index in np.meshgrid(range(k), range(count), range(top), indexing="ij"))
-        numbers = tails.rows.transpose(1, 0, 2).ravel()
-        there = numbers >= 0
-        numbers = numbers[there]
-        table = pa.table(
-            {
-                "mode": pa.array(mode[there], pa.int32()),
-                "tail": pa.array(np.array(TAILS)[tail[there].astype(int)], pa.string()),
-                "rank": pa.array(rank[there] + 1, pa.int32()),
-                "row": pa.array(numbers, pa.int64()),
-                "id": _ids(rows, numbers.tolist()),
-                "score": pa.array(tails.scores.transpose(1, 0, 2).ravel()[there], pa.float64()),
-            }
-        )
-        with (self.folder / "modes.parquet").open("wb") as file:  # Arrow takes no path that is not UTF-8
-            pq.write_table(table, file)
+        self._members(members_table(tails, rows))
 
     def summary(
         self,
@@ -114,57 +129,97 @@ class ResultWriter:
         checks: Certificate | None,
         plan: Plan,
         machine: Machine,
+        constraint: dict[str, Any] | None = None,
     ) -> None:
         """Write the maps and summary.json."""
-        options, rows = problem.options, problem.rows
-        (self.folder / "maps.json").write_text(json.dumps(problem.parameters()), encoding="utf-8")
-        self._map_arrays(problem.maps)
-        bandwidths = [None if one is None else vars(one) for one in problem.bandwidths]
-        match = rows.match
-        summary = {
-            "schema_version": SCHEMA,
-            "options": options.to_json(),
-            "inputs": {
-                which: {
-                    "name": one.name,
-                    "source": os.path.abspath(one.source) if os.path.exists(one.source) else one.source,
-                    "rows": one.n,
-                    "dimension": one.p,
-                    "dtype": one.dtype.name,
-                    "digest": one.digest,
-                }
-                for which, one in zip("ab", rows.embeddings, strict=True)
-            },
-            "rows": {
-                "total": rows.n,
-                "compared": rows.n_kept,
-                "matched_by": match.by,
-                "matched": match.matched,
-                "only_a": match.only_a,
-                "only_b": match.only_b,
-                "dropped": match.dropped,
-                "sampled": match.sampled,
-                "ids_digest": match.ids_digest,
-            },
-            "maps": {"features": options.features, "size": problem.size, "dimension": plan.d},
-            "choice": problem.choice,
-            "bandwidths": dict(zip("ab", bandwidths, strict=True)),
-            "spec_diff": self._modes.spec_diff,
-            "modes": mode_records(self._modes, tails, se, checks),
-            "warnings": run.warnings,
-            "plan": plan.to_json(machine),
-            "measured": {
-                "seconds": run.seconds,
-                "peak_memory": peak_memory(),
-                "disk": sum(file.stat().st_size for file in run.place.work.rglob("*") if file.is_file()),
-                "threads": run.pool.count,
-            },
-            "versions": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in ("specscale", "numpy", "scipy", "numba", "zarr")},
-            },
+        self._maps(problem, "ab")
+        self._summary(
+            {
+                "schema_version": SCHEMA,
+                **what_was_compared(problem, "ab"),
+                "spec_diff": self._modes.spec_diff,
+                "constraint": constraint,
+                "modes": mode_records(self._modes, tails, se, checks),
+                **how_it_went(run, plan, machine),
+            }
+        )
+
+
+def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a summary that say what was compared, with a key for each embedding."""
+    options, rows, match = problem.options, problem.rows, problem.rows.match
+    bandwidths = [None if one is None else vars(one) for one in problem.bandwidths]
+    inputs = [
+        {
+            "name": one.name,
+            "source": os.path.abspath(one.source) if os.path.exists(one.source) else one.source,
+            "rows": one.n,
+            "dimension": one.p,
+            "dtype": one.dtype.name,
+            "digest": one.digest,
         }
-        (self.folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False), encoding="utf-8")
+        for one in rows.embeddings
+    ]
+    return {
+        "options": options.to_json(),
+        "inputs": dict(zip(keys, inputs, strict=True)),
+        "rows": {
+            "total": rows.n,
+            "compared": rows.n_kept,
+            "matched_by": match.by,
+            "matched": match.matched,
+            "only_a": match.only_a,
+            "only_b": match.only_b,
+            "dropped": match.dropped,
+            "sampled": match.sampled,
+            "ids_digest": match.ids_digest,
+        },
+        "maps": {
+            "features": options.features,
+            "size": problem.size,
+            "dimension": sum(one.dim for one in problem.maps),
+        },
+        "choice": problem.choice,
+        "bandwidths": dict(zip(keys, bandwidths, strict=True)),
+        "duplicates": [vars(one) for one in problem.duplicates],
+    }
+
+
+def how_it_went(run: Run, plan: Plan, machine: Machine) -> dict[str, Any]:
+    """Return the fields of a summary that say what was planned and what was measured."""
+    return {
+        "warnings": run.warnings,
+        "plan": plan.to_json(machine),
+        "measured": {
+            "seconds": run.seconds,
+            "peak_memory": peak_memory(),
+            "disk": sum(file.stat().st_size for file in run.place.work.rglob("*") if file.is_file()),
+            "threads": run.pool.count,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("specscale", "numpy", "scipy", "numba", "zarr")},
+        },
+    }
+
+
+def members_table(tails: ScoreSummary, rows: PairedRows) -> pa.Table:
+    """Return the top members of both tails of every mode: mode, tail, rank, row, id and score."""
+    count, k, top = tails.rows.shape
+    mode, tail, rank = (index.ravel() for index in np.meshgrid(range(k), range(count), range(top), indexing="ij"))
+    numbers = tails.rows.transpose(1, 0, 2).ravel()
+    there = numbers >= 0
+    numbers = numbers[there]
+    return pa.table(
+        {
+            "mode": pa.array(mode[there], pa.int32()),
+            "tail": pa.array(np.array(TAILS)[tail[there].astype(int)], pa.string()),
+            "rank": pa.array(rank[there] + 1, pa.int32()),
+            "row": pa.array(numbers, pa.int64()),
+            "id": _ids(rows, numbers.tolist()),
+            "score": pa.array(tails.scores.transpose(1, 0, 2).ravel()[there], pa.float64()),
+        }
+    )
 
 
 def standard_errors(modes: Modes | VectorModes, tails: ScoreSummary, n: int) -> NDArray[np.float64]:

@@ -320,7 +320,7 @@ def test_a_constant_embedding_gets_some_bandwidth_and_a_warning(rule: str, value
 def test_a_survey_finds_centre_and_bandwidth() -> None:
     x = normal(300, 6) + np.float32(50)
     found = survey(x, "X", gaussian=True, rule=parse_rule("auto"), unit=False, kernels=load_kernels("cpu"))
-    np.testing.assert_array_equal(found.centre, np.median(x, axis=0))
+    np.testing.assert_array_equal(found.kernel.centre, np.median(x, axis=0))
     assert found.bandwidth is not None
     assert top_of(x - x.mean(axis=0), found.bandwidth.sigma) == pytest.approx(0.15, rel=3e-3)
     assert found.warnings == ()
@@ -337,8 +337,8 @@ def test_maps_are_chosen_by_name() -> None:
     kernels = load_kernels("cpu")
     found = survey(normal(50, 4), "X", gaussian=True, rule=parse_rule(1), unit=True, kernels=kernels)
     for features in ("fourier", "orthogonal"):
-        (one,) = chosen_maps([found], features=features, size=9, unit=True, seed=3)
+        (one,) = chosen_maps([found.kernel], features=features, size=9, seed=3)
         assert isinstance(one, FourierMap)
         assert (one.m, one.seed, one.orthogonal, one.unit) == (9, 3, features == "orthogonal", True)
     found = survey(normal(50, 4), "X", gaussian=False, rule=parse_rule(1), unit=False, kernels=kernels)
-    assert isinstance(chosen_maps([found], features="linear", size=0, unit=False, seed=0)[0], LinearMap)
+    assert isinstance(chosen_maps([found.kernel], features="linear", size=0, seed=0)[0], LinearMap)

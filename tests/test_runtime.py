@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 import specscale.runtime.local as local_module
 import specscale.runtime.workplace as workplace_module
 from specscale.errors import ChangedError, ExistsError, OptionError, PlanError
+from specscale.features.exact import ExactKernel
+from specscale.features.landmarks import LandmarkMap
 from specscale.features.maps import FourierMap, LinearMap
 from specscale.kernels import load_kernels
 from specscale.passes.covariance import covariance
+from specscale.passes.products import products
 from specscale.passes.record import Accumulator, Pass, Task
-from specscale.passes.scores import score
+from specscale.passes.scores import MappedScores, score
 from specscale.runtime.checkpoints import Tree, load_arrays, save_arrays
 from specscale.runtime.events import Event, PassFinished, PassStarted, RowsDone
 from specscale.runtime.local import RING, LocalExecutor
@@ -488,13 +491,20 @@ def test_a_block_stays_until_it_has_been_prepared() -> None:
             np.testing.assert_array_equal(one.raw[0], x[one.start : one.stop])
 
 
+def exact_of(kernel: str) -> tuple[ExactKernel, ...]:
+    cosine = kernel == "cosine"
+    return tuple(ExactKernel(np.zeros(p), cosine, None if cosine else 3.0) for p in (70, 5))
+
+
 def maps_of(kernel: str) -> tuple[Any, Any]:
     if kernel == "cosine":
         return LinearMap(70), LinearMap(5)
+    if kernel == "landmarks":
+        return tuple(LandmarkMap.of(one, np.arange(150), normal(150, one.p, seed=9)) for one in exact_of(kernel))
     return tuple(FourierMap(p, 90, 3.0, 0, True, np.zeros(p), False) for p in (70, 5))
 
 
-@pytest.mark.parametrize("kernel", ["gaussian", "cosine"])
+@pytest.mark.parametrize("kernel", ["gaussian", "landmarks", "cosine"])
 def test_passes_give_the_same_bits_on_any_number_of_threads(tmp_path: Path, kernel: str) -> None:
     kernels = load_kernels("cpu")
     n = CHUNK + 8192 + 1111
@@ -502,6 +512,9 @@ def test_passes_give_the_same_bits_on_any_number_of_threads(tmp_path: Path, kern
     rows = rows_of(normal(n, 70), normal(n, 5, seed=1), kept=kept)
     spans = [Span(0, 0, CHUNK), Span(1, CHUNK, n)]
     answers = []
+    exact = exact_of(kernel)
+    anchors = tuple(one.anchors(kernels, normal(700, one.p, seed=7)) for one in exact)
+    vectors = normal(int(kept.sum()), 3, seed=8)
     for threads in (1, 2, 5):
         folder = tmp_path / str(threads)
         folder.mkdir()
@@ -510,17 +523,26 @@ def test_passes_give_the_same_bits_on_any_number_of_threads(tmp_path: Path, kern
         z = np.random.default_rng(2).normal(size=(C.d, 4))
         written: list[bytes] = []
         work = score(
-            maps,
+            MappedScores(maps, kernels, z, int(kept.sum())),
             kernels,
-            z,
+            np.eye(4),
             n=n,
-            n_kept=int(kept.sum()),
             top=50,
             chunk_rows=CHUNK,
             write=lambda start, chunk, written=written: written.append(chunk.tobytes()),  # type: ignore[misc]
         )
         tails, _ = run(work, rows, folder / "scores", threads, spans)
-        parts = [C.buffer, tails.squares, tails.fourths, tails.rows, tails.scores]
+        products_of = products(
+            "products",
+            exact,
+            anchors,
+            kernels,
+            lambda block: vectors[block.offset : block.offset + len(block.raw[0])],
+            3,
+            len(vectors),
+        )
+        found, _ = run(products_of, rows, folder / "products", threads, spans)
+        parts = [C.buffer, tails.squares, tails.fourths, tails.rows, tails.scores, found]
         answers.append([*(part.tobytes() for part in parts), *written])
     assert answers[0] == answers[1] == answers[2]
 

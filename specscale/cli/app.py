@@ -18,6 +18,7 @@ from specscale.cli.compare import compare, plan
 from specscale.cli.demo import demo
 from specscale.cli.explain import explain
 from specscale.cli.ingest import info, ingest
+from specscale.cli.matrix import matrix
 from specscale.cli.modes import modes
 from specscale.errors import SpecscaleError
 
@@ -35,6 +36,7 @@ app.command()(ingest)
 app.command()(info)
 app.command()(compare)
 app.command()(plan)
+app.command()(matrix)
 app.command()(modes)
 app.command()(explain)
 app.command()(bandwidth)

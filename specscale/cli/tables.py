@@ -133,10 +133,12 @@ def _heading(result: Result) -> str:
     bandwidths = [one for one in result.summary["bandwidths"].values() if one]
     sigma = f", σ {' and '.join(format(one['sigma'], '.4g') for one in bandwidths)}" if bandwidths else ""
     unit = ", rows of unit norm" if options["normalize"] == "unit" else ""
+    constraint = result.summary["constraint"]
+    of = f"groups of A with b ≤ {constraint['epsilon']:g}, " if constraint else ""
     eta = "" if options["eta"] == 1 else f"{options['eta']:g} "
     return (
         f"A = {names['A']}, B = {names['B']}: {rows['compared']:,} rows{note}, SPEC-diff {result.spec_diff:.4f}\n"
-        f"λ = a − {eta}b, {options['kernel']} kernel{sigma}{unit}, {_maps(maps)}"
+        f"{of or f'λ = a − {eta}b, '}{options['kernel']} kernel{sigma}{unit}, {_maps(maps)}"
         f"{', refined' if options['refine'] else ''}{', rotated' if options['rotate'] != 'none' else ''}\n"
         f"{result.summary['choice']}"
     )

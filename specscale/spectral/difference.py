@@ -20,6 +20,8 @@ from specscale.spectral.tiles import Run, TiledSymmetric
 
 __all__ = ["LEAST_EIGENVALUE", "Modes", "difference_signs", "leading", "modes_of", "solve_cost", "solve_difference"]
 
+Array = NDArray[np.float64]
+
 LEAST_EIGENVALUE = 1e-5  # below it no |λ| is a result
 DENSE_ORDER = 512
 
@@ -36,26 +38,26 @@ class Modes:
     a, b : (k,) the parts of λ = a − η b: uᵀ K_A u / n and uᵀ K_B u / n
     coefficients : (d, k) z, with zᵀ C z = 1
     residuals : (k,) ‖Λu − λu‖ of the approximate Λ
-    eta : η
+    eta : η, of all modes or (k,) of each
     split : (2, k, k) Uᵀ K_A U / n and Uᵀ K_B U / n, of which a and b are the diagonals
     action : (k, k) Uᵀ Λ U, diagonal where the modes are eigenvectors
     spec_diff : max |λ|, 0 where there are no modes
     """
 
-    eigenvalues: NDArray[np.float64]
-    a: NDArray[np.float64]
-    b: NDArray[np.float64]
-    coefficients: NDArray[np.float64]
-    residuals: NDArray[np.float64]
-    eta: float
-    split: NDArray[np.float64]
+    eigenvalues: Array
+    a: Array
+    b: Array
+    coefficients: Array
+    residuals: Array
+    eta: float | Array
+    split: Array
 
     @property
-    def action(self) -> NDArray[np.float64]:
+    def action(self) -> Array:
         """Uᵀ Λ U, (k, k)."""
         return np.asarray(self.split[0] - self.eta * self.split[1])
 
-    def turned(self, turn: NDArray[np.float64]) -> Modes:
+    def turned(self, turn: Array) -> Modes:
         """The modes U · turn, for an orthogonal `turn` (k, k): their quadratic forms follow, residuals do not."""
         split = turn.T @ self.split @ turn
         a, b = (np.diagonal(one).copy() for one in split)
@@ -67,7 +69,7 @@ class Modes:
         return float(np.abs(self.eigenvalues).max(initial=0.0))
 
 
-def difference_signs(d_a: int, d_b: int, eta: float) -> NDArray[np.float64]:
+def difference_signs(d_a: int, d_b: int, eta: float) -> Array:
     """Return the diagonal of D, (d_a + d_b,).
 
     Raises
@@ -111,7 +113,7 @@ def solve_difference(C: TiledSymmetric, d_a: int, eta: float, n_modes: int, run:
         values, z = _dense(C.dense(), D)
     else:
         values, z = block_krylov(C, D, n_modes, block, LEAST_EIGENVALUE, run)
-    return modes_of(C, d_a, eta, z[:, leading(values, n_modes)], run)
+    return modes_of(C, d_a, float(eta), z[:, leading(values, n_modes)], run)
 
 
 def solve_cost(d: int, n_modes: int) -> Cost:
@@ -129,7 +131,7 @@ def _is_small(d: int, block: int) -> bool:
     return d <= max(DENSE_ORDER, 6 * block)
 
 
-def leading(values: NDArray[np.float64], n_modes: int) -> NDArray[np.int64]:
+def leading(values: Array, n_modes: int) -> NDArray[np.int64]:
     """Positions of the leading values: up to n_modes positive ones, then up to n_modes negative ones."""
     order = np.argsort(values)
     positive = [i for i in order[::-1][:n_modes] if values[i] > LEAST_EIGENVALUE]
@@ -137,15 +139,15 @@ def leading(values: NDArray[np.float64], n_modes: int) -> NDArray[np.int64]:
     return np.array(positive + negative, dtype=np.int64)
 
 
-def modes_of(C: TiledSymmetric, d_a: int, eta: float, z: NDArray[np.float64], run: Run) -> Modes:
+def modes_of(C: TiledSymmetric, d_a: int, eta: float | Array, z: Array, run: Run) -> Modes:
     """Scale vectors to zᵀ C z = 1 and work out what the modes made of them are.
 
     Parameters
     ----------
-    C, d_a, eta, run : as for :func:`solve_difference`
+    C, d_a, run : as for :func:`solve_difference`
+    eta : η, of all modes or of each
     z : (d, k), those with λ > 0 first, strongest first in each direction; λ is the Rayleigh quotient
     """
-    D = difference_signs(d_a, C.d - d_a, eta)
     z = np.ascontiguousarray(z)
     w = C.matmul(z, run)
     scale = 1 / np.sqrt(np.einsum("dk,dk->k", z, w))
@@ -154,12 +156,12 @@ def modes_of(C: TiledSymmetric, d_a: int, eta: float, z: NDArray[np.float64], ru
     a = np.einsum("dk,dk->k", w[:d_a], w[:d_a])
     b = np.einsum("dk,dk->k", w[d_a:], w[d_a:])
     values = a - eta * b
-    rest = D[:, None] * w - values * z
+    rest = np.concatenate([w[:d_a], -eta * w[d_a:]]) - values * z
     squares = np.einsum("dk,dk->k", rest, C.matmul(rest, run))
-    return Modes(values, a, b, z, np.sqrt(np.maximum(squares, 0)), float(eta), split)
+    return Modes(values, a, b, z, np.sqrt(np.maximum(squares, 0)), eta, split)
 
 
-def _dense(C: NDArray[np.float64], D: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _dense(C: Array, D: Array) -> tuple[Array, Array]:
     """All eigenpairs in the range of C, by way of E^{1/2} Qᵀ D Q E^{1/2} with C = Q E Qᵀ."""
     e, q = scipy.linalg.eigh(C, driver="evd")
     keep = e > DROP * max(e[-1], 0.0)

@@ -89,15 +89,48 @@ class TiledSymmetric:
         run([lambda i=i: rows(i) for i in range(count)])  # type: ignore[misc]
         return y
 
+    def _copy(self, rows: slice, columns: slice, out: NDArray[np.float64]) -> None:
+        """Write the entries of some rows and columns of the square matrix into `out`."""
+        for down, across, tile in self.tiles():
+            for high, wide, values in ((down, across, tile), (across, down, tile.T)):
+                top, bottom = max(high.start, rows.start), min(high.stop, rows.stop)
+                left, right = max(wide.start, columns.start), min(wide.stop, columns.stop)
+                if top < bottom and left < right:
+                    out[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = values[
+                        top - high.start : bottom - high.start, left - wide.start : right - wide.start
+                    ]
+
     def band(self, start: int, stop: int) -> NDArray[np.float64]:
         """Rows ``start:stop`` of the square matrix, (stop − start, d)."""
         out = np.empty((stop - start, self.d))
-        for rows, columns, tile in self.tiles():
-            for down, across, values in ((rows, columns, tile), (columns, rows, tile.T)):
-                low, high = max(down.start, start), min(down.stop, stop)
-                if low < high:
-                    out[low - start : high - start, across] = values[low - down.start : high - down.start]
+        self._copy(slice(start, stop), slice(0, self.d), out)
         return out
+
+    def sub(self, ranges: Sequence[slice]) -> TiledSymmetric:
+        """The matrix of some rows and the same columns.
+
+        Parameters
+        ----------
+        ranges : disjoint ranges, in the order that their rows and columns will have
+        """
+        starts = np.cumsum([0, *(one.stop - one.start for one in ranges)]).tolist()
+        small = TiledSymmetric(starts[-1])
+
+        def parts(of: slice) -> Iterator[tuple[slice, slice]]:
+            """Where a range of the small matrix lies in this one, piece by piece."""
+            for one, start in zip(ranges, starts, strict=False):
+                low, high = max(of.start, start), min(of.stop, start + one.stop - one.start)
+                if low < high:
+                    yield (
+                        slice(low - of.start, high - of.start),
+                        slice(one.start + low - start, one.start + high - start),
+                    )
+
+        for rows, columns, tile in small.tiles():
+            for into_rows, from_rows in parts(rows):
+                for into_columns, from_columns in parts(columns):
+                    self._copy(from_rows, from_columns, tile[into_rows, into_columns])
+        return small
 
     def dense(self) -> NDArray[np.float64]:
         """The square matrix, (d, d)."""

@@ -7,11 +7,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from specscale.spectral.difference import Modes, modes_of
+from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
-from specscale.spectral.tiles import Run, TiledSymmetric
 
-__all__ = ["rotate_modes", "rotation_of", "varimax"]
+__all__ = ["rotation_of", "varimax"]
 
 MAX_SWEEPS = 1000
 LEAST_GAIN = 1e-12  # of the fourth moments: a sweep that gains less ends the search
@@ -81,6 +80,9 @@ def _best_angle(x: Array, y: Array, w: Array) -> tuple[float, float]:
 def rotation_of(modes: Modes | VectorModes, scores: Array) -> Array:
     """Find the varimax rotation of A's modes among themselves and of B's among themselves.
 
+    Eigenvectors of nearly equal λ mix the groups that they span. Rotated ones are orthonormal as before and span the
+    same, but are no eigenvectors: λ is the Rayleigh quotient. The sum of λ over a direction stays.
+
     Parameters
     ----------
     modes : the modes
@@ -97,26 +99,3 @@ def rotation_of(modes: Modes | VectorModes, scores: Array) -> Array:
         strength = np.abs(np.einsum("ij,ik,kj->j", turn, modes.action[np.ix_(chosen, chosen)], turn))
         rotation[np.ix_(chosen, chosen)] = turn[:, np.argsort(-strength, kind="stable")]
     return rotation
-
-
-def rotate_modes(modes: Modes, C: TiledSymmetric, d_a: int, sample_scores: Array, run: Run) -> Modes:
-    """Rotate A's modes among themselves and B's among themselves to localised groups.
-
-    Eigenvectors of nearly equal λ mix the groups that they span. The rotated ones are orthonormal as before and span
-    the same, but are no eigenvectors: λ is the Rayleigh quotient, `action` holds what couples them, and the residual
-    ‖Λu − λu‖ says how far from an eigenvector each one is. The sum of λ over a direction stays.
-
-    Parameters
-    ----------
-    modes : the leading eigenpairs
-    C : d × d covariance they were found from, A's d_a features first
-    d_a : dimension of A's features
-    sample_scores : (s, k) scores of the modes on rows drawn with equal chances
-    run : executes independent tasks, in any order
-
-    Returns
-    -------
-    Modes
-        Of each direction strongest first.
-    """
-    return modes_of(C, d_a, modes.eta, modes.coefficients @ rotation_of(modes, sample_scores), run)

@@ -31,10 +31,21 @@ class ReorderedEmbedding:
         self._row_bytes = self.p * self.dtype.itemsize
 
     @classmethod
-    def write(cls, store: EmbeddingStore, rows_in_a: NDArray[np.int64], n: int, work: Path) -> ReorderedEmbedding:
-        """Write each row of `store` to its row of A, where it has one, into a file in `work`."""
+    def write(
+        cls, store: EmbeddingStore, rows_in_a: NDArray[np.int64], n: int, work: Path, number: int = 1
+    ) -> ReorderedEmbedding:
+        """Write each row of `store` to its row of the first embedding, where it has one, into a file in `work`.
+
+        Parameters
+        ----------
+        store : the store
+        rows_in_a : (store.n,) the row of the first embedding for each row, −1 where there is none
+        n : rows of the first embedding
+        work : where the file is written
+        number : the embedding's place among those that are compared, after which the file is named
+        """
         work.mkdir(parents=True, exist_ok=True)
-        path = work / "b-in-the-order-of-a.raw"
+        path = work / f"reordered-{number}.raw"
         reordered = cls(store, path, n)
         with path.open("wb") as file:
             file.truncate(n * reordered._row_bytes)

@@ -1,0 +1,117 @@
+"""The command that compares every pair of some embeddings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from specscale.cli import options as o
+from specscale.cli.json_output import print_json
+from specscale.cli.progress import run_progress
+
+if TYPE_CHECKING:
+    from specscale.matrix_result import MatrixResult
+
+_SHOWN = 3  # modes of a direction that fit in a line
+_WIDEST = 24
+
+
+def matrix(
+    stores: Annotated[
+        list[str], typer.Argument(metavar="STORE...", help="Stores, or files that ingest reads.", show_default=False)
+    ],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="The result directory.", show_default=False)],
+    kernel: o.KernelOption = o.Kernel.gaussian,
+    sigma: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sigma",
+            metavar="RULE",
+            help="Bandwidth: auto (the default), median, 0.5*median, top=0.14 or a number. Once for all, or for each.",
+            show_default=False,
+        ),
+    ] = None,
+    eta: Annotated[float, typer.Option(help="Weight of the kernel of the later of two embeddings.")] = 1.0,
+    normalize: o.NormalizeOption = o.Normalize.none,
+    on_bad: o.OnBadOption = o.OnBad.error,
+    sample: o.Sample = None,
+    features: o.FeaturesOption = o.Features.auto,
+    size: o.Size = None,
+    modes: Annotated[int, typer.Option("--modes", help="Modes of each pair in each direction.")] = 5,
+    top: o.Top = 20,
+    seed: o.Seed = 0,
+    match: o.Match = None,
+    memory: o.Memory = None,
+    threads: o.ThreadsOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Take up an interrupted run in OUT.work.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the result if it exists.")] = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Compare every pair of some embeddings in one pass: SPEC-diff, the leading modes, and a clustered heat map.
+
+    The modes carry sampling errors but no certificate; compare a pair of interest with the command compare.
+    """
+    from specscale.matrix import compare_many as run
+
+    with run_progress(quiet or json) as progress:
+        result = run(
+            stores,
+            kernel=kernel.value,
+            sigma=sigma or "auto",
+            eta=eta,
+            normalize=normalize.value,
+            on_bad=on_bad.value,
+            sample=sample,
+            features=features.value,
+            size=size,
+            n_modes=modes,
+            top=top,
+            seed=seed,
+            match=None if match is None else match.value,
+            memory=memory,
+            threads=threads,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if json:
+        print_json(result.summary)
+    elif not quiet:
+        _print(result)
+
+
+def _print(result: MatrixResult) -> None:
+    summary = result.summary
+    rows, maps = summary["rows"], summary["maps"]
+    left_out = rows["total"] - rows["compared"]
+    note = f" ({left_out:,} left out)" if left_out else ""
+    print(f"{len(result.names)} embeddings, {rows['compared']:,} rows{note}, {summary['options']['kernel']} kernel")
+    print(f"{maps['features']} features of dimension {maps['dimension']:,}; {summary['choice']}\n\nSPEC-diff")
+    order = summary["order"]
+    names = {name: name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}…" for name in order}
+    wide = max(7, *(len(name) for name in names.values()))
+    table = result.spec_diff
+    print(" " * wide + "".join(f"  {names[name]:>{wide}}" for name in order))
+    for one in order:
+        values = "".join(
+            f"  {table.loc[one, other]:>{wide}.4f}" if other != one else f"  {'·':>{wide}}" for other in order
+        )
+        print(f"{names[one]:<{wide}}{values}")
+    for pair in result.pairs:
+        print(f"\n{pair['a']} (A) against {pair['b']} (B): SPEC-diff {pair['spec_diff']:.4f}")
+        if not pair["modes"]:
+            print("  no mode: no |λ| exceeds 0.00001")
+        for which in "AB":
+            _print_direction(which, [one for one in pair["modes"] if one["grouped_by"] == which])
+    print("\n± is the sampling of rows alone; a pair of interest, with a certificate: specscale compare A B")
+    print(f"heat map: {result.path}/matrix.png")
+
+
+def _print_direction(which: str, modes: list[dict[str, Any]]) -> None:
+    if modes:
+        values = ", ".join(f"{one['eigenvalue']:+.5f} ± {one['se']:.5f}" for one in modes[:_SHOWN])
+        more = f", and {len(modes) - _SHOWN} more" if len(modes) > _SHOWN else ""
+        print(f"  grouped by {which}: λ {values}{more}")

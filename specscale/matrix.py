@@ -1,0 +1,304 @@
+"""Many embeddings at once: pair → plan → one covariance → a solve for each pair → scores of all pairs → result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate, combinations, pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+from specscale.cost import Cost
+from specscale.errors import OptionError
+from specscale.features.bandwidth import SAMPLE_ROWS, parse_rule
+from specscale.features.maps import FeatureMap
+from specscale.matrix_result import MATRIX_SCHEMA, MatrixResult
+from specscale.options import Options
+from specscale.passes.covariance import covariance
+from specscale.passes.record import BLOCK_ROWS, FeatureBuffers
+from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
+from specscale.planning import Planner
+from specscale.plots import plot_matrix
+from specscale.problem import Input, Problem, pair_inputs, pose
+from specscale.running import Run, running
+from specscale.runtime.events import Noted, Notify
+from specscale.runtime.local import Executor
+from specscale.runtime.plan import Machine, Plan
+from specscale.runtime.workplace import Workplace
+from specscale.spectral.difference import Modes, solve_cost, solve_difference
+from specscale.spectral.tiles import TiledSymmetric
+from specscale.stores.rows import PairedRows
+from specscale.writing import Writer, how_it_went, members_table, mode_records, standard_errors, what_was_compared
+
+__all__ = ["compare_many"]
+
+
+def compare_many(
+    embeddings: Sequence[Input],
+    *,
+    kernel: str = "gaussian",
+    sigma: str | float | Sequence[str | float] = "auto",
+    eta: float = 1.0,
+    normalize: str = "none",
+    on_bad: str = "error",
+    sample: int | None = None,
+    features: str = "auto",
+    size: int | None = None,
+    n_modes: int = 5,
+    top: int = 20,
+    seed: int = 0,
+    match: str | None = None,
+    memory: str | int | None = None,
+    threads: int | None = None,
+    executor: Executor | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Notify | None = None,
+    names: Sequence[str] | None = None,
+) -> MatrixResult:
+    """Compare every pair of some embeddings of the same samples, in two passes for all of them together.
+
+    The covariance of all feature maps side by side holds that of each pair as blocks, so one pass serves every pair;
+    its modes are those of :func:`specscale.compare` of the two (with the same rows, `size` and bandwidths). There is
+    no certificate: a pair of interest is then compared by itself.
+
+    Parameters
+    ----------
+    embeddings : two or more embeddings, each as in :func:`specscale.compare`
+    sigma : the bandwidth, one rule for all or one for each
+    eta : weight of the kernel of the later embedding of a pair, ≥ 0
+    features : a feature map as in :func:`specscale.compare`, but not "exact"
+    n_modes : modes of each pair in each direction
+    top : members kept of each tail of each mode
+    names : what to call the embeddings; by default as their stores, and arrays A, B and so on
+    kernel, normalize, on_bad, sample, size, seed, match : as in :func:`specscale.compare`
+    memory, threads, executor, out, resume, overwrite, progress : as in :func:`specscale.compare`
+
+    Returns
+    -------
+    MatrixResult
+        SPEC-diff and the leading modes of every pair.
+
+    Raises
+    ------
+    SpecscaleError
+        As :func:`specscale.compare`.
+    """
+    inputs = [embeddings] if isinstance(embeddings, str | Path) else list(embeddings)
+    if len(inputs) < 2:
+        raise OptionError(f"a matrix takes at least two embeddings, not {len(inputs)}")
+    options = Options(
+        kernel, _rules(sigma, len(inputs)), eta, normalize, on_bad, sample, features, size, n_modes, top, seed, match,
+        certify=0,
+    )  # fmt: skip
+    if options.features == "exact":
+        raise OptionError(
+            "--features exact does not go with a matrix, whose pairs come from one covariance: take landmarks, or "
+            "compare a pair of interest with --features exact"
+        )
+    _check_names(names, len(inputs))
+    with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
+        with run.step("pairing"):
+            rows = pair_inputs(inputs, options, run.place.work)
+        planner = _MatrixPlanner.of(rows, options, memory, run.pool)
+        most = planner.largest_size()
+        with run.step("bandwidth"):
+            problem = pose(rows, options, most, run.kernels, run.warn, run.pool.run)
+        plan = planner.plan(problem.maps)
+        plan.check_disk(run.place.work)
+        run.notify(Noted(problem.choice))
+        called = _unique([one.name for one in rows.embeddings]) if names is None else list(names)
+        digests = {f"digest of {name}": one.digest for name, one in zip(called, rows.embeddings, strict=True)}
+        run.place.claim({**problem.configuration(), "names": called, **digests})
+        return _found(run, problem, plan, planner.machine, called)
+
+
+def _rules(sigma: str | float | Sequence[str | float], count: int) -> tuple[str | float, ...]:
+    """The bandwidth rule of each embedding."""
+    rules = (sigma,) if isinstance(sigma, str | float | int) else tuple(sigma)
+    if len(rules) not in (1, count):
+        raise OptionError(f"--sigma is one rule or one for each of the {count} embeddings, not {len(rules)}")
+    for one in rules:
+        parse_rule(one, "--sigma")
+    return rules * count if len(rules) == 1 else rules
+
+
+def _check_names(names: Sequence[str] | None, count: int) -> None:
+    if names is not None and (isinstance(names, str) or len(names) != count or len(set(names)) < count):
+        raise OptionError(f"names are {count} different ones, one for each embedding, not {names!r}")
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Number the names that occur before."""
+    out: list[str] = []
+    for name in names:
+        number, candidate = 1, name
+        while candidate in out:
+            number += 1
+            candidate = f"{name} ({number})"
+        out.append(candidate)
+    return out
+
+
+class _MatrixPlanner(Planner):
+    """Plans a matrix."""
+
+    def plan(self, maps: tuple[FeatureMap, ...]) -> Plan:
+        """The plan with some feature maps: the steps of a comparison, with one solve and the modes of each pair."""
+        plan = super().plan(maps)
+        options, d, n_kept = self.options, plan.d, self.rows.n_kept
+        steps = {step.name: step for step in plan.steps}
+        beside = steps["solve"].memory - solve_cost(d, min(options.n_modes, d)).memory  # rows, and buffers of features
+        pairs = [one.dim + other.dim for one, other in combinations(maps, 2)]
+        wanted = [min(options.n_modes, width) for width in pairs]
+        solves = [solve_cost(width, count) for width, count in zip(pairs, wanted, strict=True)]
+        k = 2 * sum(wanted)
+        sampled = min(SAMPLE_ROWS, n_kept)
+        steps["solve"] = Cost(
+            "solve",
+            memory=beside
+            + 8 * TiledSymmetric.size(d)
+            + max(one.memory + 8 * TiledSymmetric.size(width) for one, width in zip(solves, pairs, strict=True))
+            + 8 * k * (3 * d + 5 * k + 3 * sampled),
+            operations=sum(one.operations for one in solves) + 2.0 * sampled * d * k,
+            speed=min(one.speed for one in solves),
+            disk=8 * d**2 + 16 * sum(width * count for width, count in zip(pairs, wanted, strict=True)),
+        )
+        read = steps["covariance"].read
+        scores = score_cost(maps, self.rows.n, n_kept, read, k, BLOCK_ROWS, self.machine.threads)
+        tails = 6 * 2 * k * min(options.top, n_kept) * 16  # of a few spans at once, while they are merged
+        steps["scores"] = replace(scores, memory=beside + scores.memory + tails + 8 * k * (d + k), disk=0)
+        return replace(plan, steps=list(steps.values()))
+
+
+def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list[str]) -> MatrixResult:
+    """Compute the modes of all pairs and write the result."""
+    rows, maps, kernels, options = problem.rows, problem.maps, run.kernels, problem.options
+    buffers = FeatureBuffers(kernels, maps)
+    C = run.sweep(covariance(maps, kernels, buffers), rows, plan.spans)
+    pairs = list(combinations(range(len(maps)), 2))
+    with run.step("solve"):
+        blocks = [slice(*edges) for edges in pairwise(accumulate((one.dim for one in maps), initial=0))]
+        solved = []
+        for i, j in pairs:
+            block = C.sub([blocks[i], blocks[j]])
+            solved.append(solve_difference(block, maps[i].dim, options.eta, options.n_modes, run.pool.run))
+        modes = cast(Modes, problem.oriented(_together(solved, [(blocks[i], blocks[j]) for i, j in pairs]), kernels))
+    writer = _MatrixWriter(run.place.work / "result")
+    writer.covariance(C)
+    del C
+    source = MappedScores(maps, kernels, modes.coefficients, rows.n_kept, buffers)
+    top = min(options.top, rows.n_kept)
+    work = score(
+        source, kernels, modes.action, n=rows.n, top=top, chunk_rows=BLOCK_ROWS, write=lambda start, scores: None
+    )
+    tails = run.sweep(work, rows, plan.spans)
+    records = mode_records(modes, tails, standard_errors(modes, tails, rows.n_kept), None)
+    edges = list(accumulate((len(one.eigenvalues) for one in solved), initial=0))
+    columns = [slice(*ends) for ends in pairwise(edges)]
+    for (i, j), part in zip(pairs, columns, strict=True):
+        here = np.concatenate([modes.coefficients[blocks[i], part], modes.coefficients[blocks[j], part]])
+        writer.coefficients(f"coefficients_{i}_{j}", here)
+    writer.members(tails, rows, [(names[i], names[j]) for i, j in pairs], columns)
+    found = [
+        {
+            "a": names[i],
+            "b": names[j],
+            "spec_diff": float(np.abs(modes.eigenvalues[part]).max(initial=0.0)),
+            "modes": [{**record, "mode": number} for number, record in enumerate(records[part])],
+        }
+        for (i, j), part in zip(pairs, columns, strict=True)
+    ]
+    writer.summary(run, problem, names, found, plan, machine)
+    run.place.publish(writer.folder)
+    return MatrixResult.of(run.place.out, temporary=run.place.temporary)
+
+
+def _together(solved: list[Modes], blocks: list[tuple[slice, slice]]) -> Modes:
+    """The modes of all pairs side by side, as modes in the features of all embeddings.
+
+    Parameters
+    ----------
+    solved : the modes of each pair, in the features of its two embeddings
+    blocks : for each pair where these features are among those of all embeddings
+    """
+    edges = list(accumulate((len(one.eigenvalues) for one in solved), initial=0))
+    d, k = max(second.stop for _, second in blocks), edges[-1]
+    coefficients, split = np.zeros((d, k)), np.zeros((2, k, k))
+    for one, (first, second), ends in zip(solved, blocks, pairwise(edges), strict=True):
+        part = slice(*ends)
+        d_a = first.stop - first.start
+        coefficients[first, part], coefficients[second, part] = one.coefficients[:d_a], one.coefficients[d_a:]
+        split[:, part, part] = one.split
+    values, a, b, residuals = (
+        np.concatenate([getattr(one, name) for one in solved]) for name in ("eigenvalues", "a", "b", "residuals")
+    )
+    return Modes(values, a, b, coefficients, residuals, solved[0].eta, split)
+
+
+class _MatrixWriter(Writer):
+    """Writes the result of a matrix."""
+
+    def coefficients(self, name: str, coefficients: NDArray[np.float64]) -> None:
+        """Write the modes of a pair in the features of its embeddings, (d, k)."""
+        self._coefficients(name, coefficients)
+
+    def members(
+        self, tails: ScoreSummary, rows: PairedRows, pairs: list[tuple[str, str]], columns: list[slice]
+    ) -> None:
+        """Write modes.parquet: the top members of both tails of every mode of every pair."""
+        table = members_table(tails, rows)
+        number = table.column("mode").to_numpy()
+        starts = np.array([part.start for part in columns], dtype=np.int64)
+        which = np.searchsorted([part.stop for part in columns], number, side="right")
+        table = table.set_column(0, "mode", pa.array(number - starts[which], pa.int32()))
+        for position, name in enumerate("ab"):
+            of_pair = pa.array([pair[position] for pair in pairs], pa.string())
+            table = table.add_column(position, name, of_pair.take(pa.array(which, pa.int64())))
+        self._members(table)
+
+    def summary(
+        self,
+        run: Run,
+        problem: Problem,
+        names: list[str],
+        pairs: list[dict[str, Any]],
+        plan: Plan,
+        machine: Machine,
+    ) -> None:
+        """Write the maps, the picture and summary.json."""
+        self._maps(problem, [str(number) for number in range(len(names))])
+        values = np.zeros((len(names), len(names)))
+        for (i, j), one in zip(combinations(range(len(names)), 2), pairs, strict=True):
+            values[i, j] = values[j, i] = one["spec_diff"]
+        order = _clustered(values)
+        plot_matrix([names[i] for i in order], values[np.ix_(order, order)], self.folder / "matrix.png")
+        self._summary(
+            {
+                "schema_version": MATRIX_SCHEMA,
+                **what_was_compared(problem, names),
+                "order": [names[i] for i in order],
+                "pairs": pairs,
+                **how_it_went(run, plan, machine),
+            }
+        )
+
+
+def _clustered(values: NDArray[np.float64]) -> list[int]:
+    """The order in which alike embeddings are neighbours: hierarchical clustering with optimal leaf order.
+
+    Average linkage; leaves as Bar-Joseph, Gifford and Jaakkola (2001) order them.
+
+    Parameters
+    ----------
+    values : (m, m) symmetric, SPEC-diff of each pair
+    """
+    tree = linkage(squareform(values), method="average", optimal_ordering=True)
+    return [int(i) for i in leaves_list(tree)]
