@@ -223,14 +223,14 @@ class _Job:
         run, problem, options = self.run, self.problem, self.problem.options
         modes: Modes | VectorModes
         if C is None:
-            modes = found_exactly(run, problem, self.plan.spans)
+            modes = found_exactly(run, problem)
         else:
             with run.step("solve"):
                 wanted = options.n_modes + (GUARD if options.refine else 0)
                 modes = solve_difference(C, problem.d_a, options.eta, wanted, run.pool.run)
             if options.refine:
                 start = start_vectors(run, problem, self._mapped(modes), self.plan.spans)
-                modes = refined(run, problem, start, self.plan.spans)
+                modes = refined(run, problem, start)
         if options.rotate == "varimax":
             modes = problem.localised(modes, run.kernels)
         return problem.oriented(modes, run.kernels)

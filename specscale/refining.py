@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from specscale.cost import Cost
-from specscale.passes.products import products, products_cost
+from specscale.passes.products import Mirror, products, products_cost
 from specscale.passes.scores import ScoreSource, score
 from specscale.problem import Problem
 from specscale.running import Run
@@ -23,57 +25,79 @@ from specscale.stores.layout import CHUNK_ROWS
 __all__ = ["found_exactly", "refined", "start_vectors", "sweeps_cost"]
 
 STRIPE_ROWS = 8192
+SPAN_ROWS = 8 * CHUNK_ROWS
+PATIENCE = 10.0  # seconds of work that a killed run may lose, beyond the stripe it is at
 
 
 @dataclass
 class _Operator:
     """K_A / n and K_B / n, as products with blocks of vectors over the rows that take part.
 
-    A stripe of rows is held in memory as anchors while all rows pass by; its products are kept on disk, so that an
-    interrupted run goes on at the stripe it was at.
+    A stripe of rows is held in memory as anchors while the rows from its first on pass by. The kernels are symmetric:
+    each value that is computed serves the stripe's products and those of the later rows. The sums over the stripes so
+    far are kept on disk, so that an interrupted run goes on near the stripe it was at.
     """
 
     run: Run
     problem: Problem
-    spans: list[Span]
     name: str
 
     def multiply(self, V: NDArray[np.float64], number: int) -> NDArray[np.float64]:
         """Products (2, n, b) of both operators with block `number` (n, b)."""
-        rows = self.problem.rows
+        rows, notify = self.problem.rows, self.run.notify
         folder = self.run.place.work / self.name
         folder.mkdir(exist_ok=True)
-        out = np.empty((len(rows.embeddings), *V.shape))
+        path = folder / f"{number}.node"
+        total, done = self._taken_up(path, V.shape)
         stripes = [slice(low, min(low + STRIPE_ROWS, len(V))) for low in range(0, len(V), STRIPE_ROWS)]
-        finished = [folder / f"{number}-{i}.node" for i in range(len(stripes))]
+        starts = [self._row(stripe.start) for stripe in stripes]
         label = f"{self.name}, sweep {number + 1}"
-        done = sum(path.exists() for path in finished)
+        saved = time.monotonic()
         with self.run.step(label):
-            self.run.notify(PassStarted(label, rows.n * len(stripes), rows.n * done))
-            for stripe, path in zip(stripes, finished, strict=True):
-                known = load_arrays(path) if path.exists() else None
-                out[:, stripe] = self._stripe(V, stripe, path) if known is None else known["products"]
-        self.run.notify(PassFinished(label, self.run.seconds[label]))
-        return out
+            visits = [rows.n - start for start in starts]
+            notify(PassStarted(label, sum(visits), sum(visits[:done])))
+            for i in range(done, len(stripes)):
+                self._add(total, V, stripes[i], starts[i])
+                if time.monotonic() - saved >= PATIENCE:
+                    save_arrays(path, {"products": total, "stripes": np.array([i + 1])})
+                    saved = time.monotonic()
+        notify(PassFinished(label, self.run.seconds[label]))
+        return total
 
-    def _stripe(self, V: NDArray[np.float64], stripe: slice, path: Path) -> NDArray[np.float64]:
+    def _taken_up(self, path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.float64], int]:
+        """The sums an interrupted run left, and over how many stripes."""
+        known = load_arrays(path) if path.exists() else None
+        if known is None:
+            return np.zeros((len(self.problem.exact), *shape)), 0
+        return known["products"], int(known["stripes"][0])
+
+    def _add(self, total: NDArray[np.float64], V: NDArray[np.float64], stripe: slice, start: int) -> None:
+        """Add what the stripe's kernels with the rows from its first on are worth."""
         run, problem = self.run, self.problem
         raw = problem.rows.take(np.arange(stripe.start, stripe.stop))
         anchors = tuple(one.anchors(run.kernels, x) for one, x in zip(problem.exact, raw, strict=True))
+        mirror = Mirror(V[stripe], np.empty(total.shape, dtype=run.kernels.real))
         work = products(
-            path.stem,
+            "stripe",
             problem.exact,
             anchors,
             run.kernels,
             lambda block: V[block.offset : block.offset + len(block.raw[0])],
             V.shape[1],
             len(V),
+            mirror,
         )
-        folder = path.with_suffix(".parts")
-        found = run.executor.run(work, problem.rows, self.spans, folder, self._advance)
-        save_arrays(path, {"products": found})
-        shutil.rmtree(folder)
-        return found
+        ends = [*range(start - start % SPAN_ROWS + SPAN_ROWS, problem.rows.n, SPAN_ROWS), problem.rows.n]
+        spans = [Span(i, low, high) for i, (low, high) in enumerate(pairwise([start, *ends]))]
+        folder = run.place.work / self.name / "stripe"
+        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left there lacks its mirror
+        total[:, stripe] += run.executor.run(work, problem.rows, spans, folder, self._advance)
+        total[:, stripe.stop :] += mirror.products[:, stripe.stop :]
+
+    def _row(self, position: int) -> int:
+        """The number of the row at a position among the rows that take part."""
+        kept = self.problem.rows.kept
+        return position if kept is None else int(np.flatnonzero(kept)[position])
 
     def _advance(self, event: Event) -> None:
         """Of the events of a stripe, pass on the rows alone: one bar is shown for the whole sweep."""
@@ -99,7 +123,7 @@ def start_vectors(run: Run, problem: Problem, source: ScoreSource, spans: list[S
     return vectors
 
 
-def refined(run: Run, problem: Problem, start: NDArray[np.float64], spans: list[Span]) -> VectorModes:
+def refined(run: Run, problem: Problem, start: NDArray[np.float64]) -> VectorModes:
     """Take `options.refine` block Krylov steps of the exact operator from approximate modes, with Rayleigh–Ritz.
 
     Parameters
@@ -107,17 +131,16 @@ def refined(run: Run, problem: Problem, start: NDArray[np.float64], spans: list[
     run : the run
     problem : what is compared
     start : (n_kept, b) approximate modes, some more than are wanted
-    spans : the runs of rows that are checkpointed
     """
     options = problem.options
-    operator = _Operator(run, problem, spans, "refine")
+    operator = _Operator(run, problem, "refine")
     return exact_modes(operator.multiply, start, options.eta, options.n_modes, options.refine, run.pool.run)
 
 
-def found_exactly(run: Run, problem: Problem, spans: list[Span]) -> VectorModes:
+def found_exactly(run: Run, problem: Problem) -> VectorModes:
     """Find the modes of the exact operator from nothing, to convergence; parameters as in `refined`."""
     options = problem.options
-    operator = _Operator(run, problem, spans, "exact")
+    operator = _Operator(run, problem, "exact")
     start = random_start(problem.rows.n_kept, options.n_modes)
     return exact_modes(operator.multiply, start, options.eta, options.n_modes, None, run.pool.run)
 
@@ -136,15 +159,18 @@ def sweeps_cost(name: str, dimensions: list[int], n: int, block: int, sweeps: in
     threads : threads that compute
     """
     stripe = min(STRIPE_ROWS, n)
-    one = products_cost(name, dimensions, stripe, block, n, read, threads, sweeps * n / stripe)
+    one = products_cost(name, dimensions, stripe, block, n, read, threads)
+    p, m = sum(dimensions), len(dimensions)
+    visits = sweeps * n * (n + stripe) / 2
     blocks = 8 * n * block
-    held = (sweeps + 6) * blocks  # the basis, the products, and what orthogonalising takes
+    # The basis and the products, their mirror in float32, and what making a remainder orthogonal takes.
+    held = (sweeps + m + m / 2 + 4) * blocks
     return Cost(
         name,
-        memory=one.memory + held,
-        operations=one.operations + 4.0 * n * (sweeps * block) ** 2,
+        memory=one.memory + int(held),
+        operations=2.0 * visits * (p + 2 * m * block) + 4.0 * n * (sweeps * block) ** 2,
         speed=one.speed,
-        elementary=one.elementary,
-        read=one.read,
-        disk=2 * sweeps * blocks,
+        elementary=0.7 * visits * m,
+        read=int(read * visits / n / stripe),
+        disk=sweeps * m * blocks,
     )

@@ -13,14 +13,13 @@ from specscale.cost import Cost
 from specscale.features.exact import Anchors, ExactKernel
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
-from specscale.passes.record import BLOCK_ROWS, Accumulator, Pass, Task, bad_row, slices
+from specscale.passes.record import BLOCK_ROWS, Accumulator, Pass, Task, bad_row
 from specscale.stores.rows import Block
 
-__all__ = ["ANCHOR_TILE", "PRODUCT_ROWS", "Vectors", "products", "products_cost"]
+__all__ = ["Mirror", "Vectors", "products", "products_cost"]
 
-ANCHOR_TILE = 512  # anchors of one task; with PRODUCT_ROWS rows their kernel stays in a core's cache
-PRODUCT_ROWS = 512
-_LEAST_TILES = 4
+ANCHOR_TILE = 512  # anchors whose kernel with PRODUCT_ROWS rows is held at once, in a core's cache
+PRODUCT_ROWS = 1024  # rows of one task
 
 Vectors = Callable[[Block], NDArray[Any]]
 """The vectors at the kept rows of a block, (b, k)."""
@@ -28,10 +27,24 @@ Vectors = Callable[[Block], NDArray[Any]]
 
 @dataclass
 class _Room:
-    """Scratch of one block: each embedding's standardised rows, and the vectors."""
+    """Scratch of one block: the vectors, and what each run of its rows adds to the products."""
 
-    rows: tuple[NDArray[Any], ...]
     vectors: NDArray[Any]
+    partial: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The same kernels read the other way: the products of the rows with vectors over the anchors.
+
+    Attributes
+    ----------
+    vectors : (s, k) the vectors at the anchors
+    products : (m, n_kept, k) real, filled with K_e(all rows, anchors) V / n_kept
+    """
+
+    vectors: NDArray[Any]
+    products: NDArray[Any]
 
 
 def products(
@@ -42,6 +55,7 @@ def products(
     vectors: Vectors,
     k: int,
     n_kept: int,
+    mirror: Mirror | None = None,
 ) -> Pass[_Room, NDArray[np.float64]]:
     """Make the products pass.
 
@@ -54,54 +68,61 @@ def products(
     vectors : gives the vectors of a block
     k : number of vectors
     n_kept : rows that take part
+    mirror : also fills the products of the rows with vectors over the anchors; None for those of the anchors alone
 
     Returns
     -------
     Pass
         Its result is (m, s, k) float64: K_e(anchors, all rows) V / n_kept for each of the m embeddings.
     """
-    s = len(anchors[0])
-    scratch, small = Scratch(), Scratch()
-    tiles = _tiles(s)
+    m, s = len(exact), len(anchors[0])
+    tiles = [slice(low, min(low + ANCHOR_TILE, s)) for low in range(0, s, ANCHOR_TILE)]
+    standardised, values, small = Scratch(), Scratch(), Scratch()
+    own = None if mirror is None else np.ascontiguousarray(mirror.vectors, dtype=kernels.real)
 
     def room() -> _Room:
-        rows = tuple(np.empty((BLOCK_ROWS, one.p), dtype=kernels.real) for one in exact)
-        return _Room(rows, np.empty((BLOCK_ROWS, k), dtype=kernels.real))
+        runs = BLOCK_ROWS // PRODUCT_ROWS
+        return _Room(np.empty((BLOCK_ROWS, k), kernels.real), np.empty((m, runs, s, k), kernels.real))
 
     def prepare(block: Block, room: _Room) -> list[Task]:
-        def standardise(which: int, part: slice) -> None:
-            bad = exact[which].standardise(kernels, block.raw[which][part], room.rows[which][part])
-            if bad >= 0:
-                raise bad_row(block, which, len(exact), part.start + bad)
+        count = len(block.raw[0])
+        room.vectors[:count] = vectors(block)
 
-        def fetch() -> None:
-            room.vectors[: len(block.raw[0])] = vectors(block)
+        def multiply(which: int, run: int) -> None:
+            part = slice(run * PRODUCT_ROWS, min((run + 1) * PRODUCT_ROWS, count))
+            x = standardised.array((part.stop - part.start, exact[which].p), kernels.real)
+            bad = exact[which].standardise(kernels, block.raw[which][part], x)
+            if bad >= 0:
+                raise bad_row(block, which, m, part.start + bad)
+            back = np.zeros((len(x), k))
+            for tile in tiles:
+                kernel = values.array((len(x), tile.stop - tile.start), kernels.real)
+                anchors[which].evaluate(kernels, x, tile, kernel)
+                kernels.project(kernel.T, room.vectors[part], room.partial[which, run, tile])
+                if own is not None:
+                    product = small.array((len(x), k), kernels.real)
+                    kernels.project(kernel, own[tile], product)
+                    back += product
+            if mirror is not None:
+                mirror.products[which, block.offset + part.start : block.offset + part.stop] = back / n_kept
 
         return [
-            fetch,
-            *(
-                lambda which=which, part=part: standardise(which, part)
-                for which in range(len(exact))
-                for part in slices(block)
-            ),
+            lambda which=which, run=run: multiply(which, run)  # type: ignore[misc]
+            for which in range(m)
+            for run in range(-(-count // PRODUCT_ROWS))
         ]
 
     def create() -> Accumulator:
-        return {"products": np.zeros((len(exact), s, k))}
+        return {"products": np.zeros((m, s, k))}
 
     def append(total: Accumulator, block: Block, room: _Room) -> list[Task]:
-        count = len(block.raw[0])
+        runs = -(-len(block.raw[0]) // PRODUCT_ROWS)
 
-        def add(which: int, tile: slice) -> None:
-            width = tile.stop - tile.start
-            product = small.array((width, k), kernels.real)
-            for low in range(0, count, PRODUCT_ROWS):
-                part = slice(low, min(low + PRODUCT_ROWS, count))
-                values = scratch.array((part.stop - low, width), kernels.real)
-                anchors[which].evaluate(kernels, room.rows[which][part], tile, values)
-                kernels.gram_tile(values, room.vectors[part], product, total["products"][which, tile])
+        def fold(which: int, tile: slice) -> None:
+            for run in range(runs):
+                total["products"][which, tile] += room.partial[which, run, tile]
 
-        return [lambda which=which, tile=tile: add(which, tile) for which in range(len(exact)) for tile in tiles]  # type: ignore[misc]
+        return [lambda which=which, tile=tile: fold(which, tile) for which in range(m) for tile in tiles]  # type: ignore[misc]
 
     def combine(first: Accumulator, second: Accumulator) -> None:
         first["products"] += second["products"]
@@ -112,16 +133,8 @@ def products(
     return Pass(name, room, prepare, create, append, combine, finalize)
 
 
-def _tiles(s: int) -> list[slice]:
-    """Cut the anchors into runs of at most ANCHOR_TILE, and a few at least, so that threads have work."""
-    count = min(s, max(-(-s // ANCHOR_TILE), _LEAST_TILES))
-    return [slice(s * i // count, s * (i + 1) // count) for i in range(count)]
-
-
-def products_cost(
-    name: str, dimensions: list[int], s: int, k: int, n_kept: int, read: int, threads: int, sweeps: float = 1.0
-) -> Cost:
-    """State what the pass takes.
+def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int, read: int, threads: int) -> Cost:
+    """State what the pass takes, without a mirror.
 
     Parameters
     ----------
@@ -132,15 +145,15 @@ def products_cost(
     n_kept : rows that take part
     read : bytes of the embeddings
     threads : threads that compute
-    sweeps : how often it is done
     """
     p, m = sum(dimensions), len(dimensions)
-    rooms = 2 * BLOCK_ROWS * (p + k) * 4
+    rooms = 2 * (BLOCK_ROWS * k + m * (BLOCK_ROWS // PRODUCT_ROWS) * s * k) * 4
+    task = PRODUCT_ROWS * (max(dimensions) + ANCHOR_TILE + 4 * k) * 4
     return Cost(
         name,
-        memory=rooms + 3 * m * s * k * 8 + 12 * s * p + threads * (PRODUCT_ROWS * ANCHOR_TILE + ANCHOR_TILE * k) * 4,
-        operations=sweeps * 2.0 * n_kept * s * (p + m * k),
+        memory=rooms + 3 * m * s * k * 8 + 16 * s * p + threads * task,
+        operations=2.0 * n_kept * s * (p + m * k),
         speed=0.6,
-        elementary=0.7 * sweeps * n_kept * s * m,
-        read=int(sweeps * read),
+        elementary=0.7 * n_kept * s * m,
+        read=read,
     )
