@@ -21,7 +21,7 @@ from specscale.features.maps import FeatureMap
 from specscale.matrix_result import MATRIX_SCHEMA, MatrixResult
 from specscale.options import Options
 from specscale.passes.covariance import covariance
-from specscale.passes.record import BLOCK_ROWS, FeatureBuffers
+from specscale.passes.record import BLOCK_ROWS, FeatureBuffers, feature_cost
 from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
 from specscale.planning import Planner
 from specscale.plots import plot_matrix
@@ -165,7 +165,7 @@ class _MatrixPlanner(Planner):
             "solve",
             memory=beside
             + 8 * TiledSymmetric.size(d)
-            + max(one.memory + 8 * TiledSymmetric.size(width) for one, width in zip(solves, pairs, strict=True))
+            + max(one.memory for one in solves)
             + 8 * k * (3 * d + 5 * k + 3 * sampled),
             operations=sum(one.operations for one in solves) + 2.0 * sampled * d * k,
             speed=min(one.speed for one in solves),
@@ -174,7 +174,8 @@ class _MatrixPlanner(Planner):
         read = steps["covariance"].read
         scores = score_cost(maps, self.rows.n, n_kept, read, k, BLOCK_ROWS, self.machine.threads)
         tails = 6 * 2 * k * min(options.top, n_kept) * 16  # of a few spans at once, while they are merged
-        steps["scores"] = replace(scores, memory=beside + scores.memory + tails + 8 * k * (d + k), disk=0)
+        memory = beside + scores.memory - feature_cost(maps, 0) + tails + 8 * k * (d + k)  # the buffers are the same
+        steps["scores"] = replace(scores, memory=memory, disk=0)
         return replace(plan, steps=list(steps.values()))
 
 

@@ -172,5 +172,5 @@ def _shape(features: str, size: int, p: int) -> FeatureMap:
         return LinearMap(p)
     if features == "landmarks":
         nothing = np.broadcast_to(np.float64(0), (size, size))
-        return LandmarkMap(ExactKernel(np.zeros(p), False, None), np.arange(size), np.zeros((0, p)), nothing)
+        return LandmarkMap(ExactKernel(np.zeros(p), False, None), np.arange(size), np.zeros((size, p)), nothing)
     return FourierMap(p, size, 1.0, 0, False, np.zeros(p), False)

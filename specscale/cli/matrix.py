@@ -89,7 +89,8 @@ def _print(result: MatrixResult) -> None:
     left_out = rows["total"] - rows["compared"]
     note = f" ({left_out:,} left out)" if left_out else ""
     print(f"{len(result.names)} embeddings, {rows['compared']:,} rows{note}, {summary['options']['kernel']} kernel")
-    print(f"{maps['features']} features of dimension {maps['dimension']:,}; {summary['choice']}\n\nSPEC-diff")
+    print(f"{maps['features']} features of dimension {maps['dimension']:,}", *summary["choice"].split("; "), sep="\n")
+    print("\nSPEC-diff")
     order = summary["order"]
     names = {name: name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}…" for name in order}
     wide = max(7, *(len(name) for name in names.values()))

@@ -13,13 +13,16 @@ from specscale.features.exact import Anchors, ExactKernel
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
 
-__all__ = ["CUT_OFF", "LandmarkMap", "whitening"]
+__all__ = ["CUT_OFF", "KernelMap", "LandmarkMap", "whitening"]
 
+WHITENING_COLUMNS = 256  # of one product with T, which leaves out the rows that are zero in all of them
 CUT_OFF = 1e-6  # of the largest eigenvalue of k(Z, Z): directions below it would blow up the rounding of float32
 
 
 def whitening(gram: NDArray[np.float64]) -> NDArray[np.float64]:
-    """T = V E^{−1/2} of a kernel matrix V E Vᵀ, without the eigenvalues below the cut-off.
+    """T = V E^{−1/2} Q of a kernel matrix V E Vᵀ, without the eigenvalues below the cut-off.
+
+    The rotation Q, which no kernel sees, makes T lower trapezoidal: half of it is zero and need not be multiplied.
 
     Parameters
     ----------
@@ -32,7 +35,62 @@ def whitening(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     e, v = scipy.linalg.eigh(gram, driver="evd")
     keep = e > CUT_OFF * e[-1]
-    return np.asarray(v[:, keep] / np.sqrt(e[keep]))
+    return np.asarray(scipy.linalg.qr((v[:, keep] / np.sqrt(e[keep])).T, mode="r")[0].T)
+
+
+@dataclass(frozen=True)
+class KernelMap:
+    """k(Z, x) as it is, for scores: u = φᵀz = k(Z, x)ᵀ T z needs no whitening of the rows.
+
+    Parameters
+    ----------
+    kernel : the kernel
+    landmarks : (r, p) rows, as they are stored
+    """
+
+    kernel: ExactKernel
+    landmarks: NDArray[Any]
+    _made: dict[type, Anchors] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _scratch: Scratch = field(init=False, repr=False, compare=False, default_factory=Scratch)
+
+    @property
+    def p(self) -> int:
+        """Dimension of the embedding."""
+        return self.kernel.p
+
+    @property
+    def dim(self) -> int:
+        """Number of landmarks."""
+        return len(self.landmarks)
+
+    @property
+    def operations(self) -> int:
+        """Floating-point operations for one row: the product with the landmarks."""
+        return 2 * self.dim * self.p
+
+    @property
+    def elementary(self) -> float:
+        """Exponentials for one row, each as long as most of a pair of sine and cosine."""
+        return 0.7 * self.dim
+
+    @property
+    def scratch(self) -> int:
+        """Numbers of scratch for one row of a slice: the standardised row."""
+        return self.p
+
+    def prepare(self, kernels: Kernels) -> None:
+        """Bring the landmarks into the backend's floating type, once."""
+        if kernels.real not in self._made:
+            self._made[kernels.real] = self.kernel.anchors(kernels, self.landmarks)
+
+    def apply(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
+        """Write k(Z, x) of the rows `raw` (b, p) into `out` (b, r); the first bad row, or −1."""
+        self.prepare(kernels)
+        x = self._scratch.array((len(raw), self.p), kernels.real)
+        bad = self.kernel.standardise(kernels, raw, x)
+        if bad < 0:
+            self._made[kernels.real].evaluate(kernels, x, slice(None), out)
+        return bad
 
 
 @dataclass(frozen=True)
@@ -55,9 +113,12 @@ class LandmarkMap:
     rows: NDArray[np.int64]
     landmarks: NDArray[Any]
     whitening: NDArray[np.float64]
-    _made: dict[type, tuple[Anchors, NDArray[Any]]] = field(init=False, repr=False, compare=False, default_factory=dict)
-    _scratch: Scratch = field(init=False, repr=False, compare=False, default_factory=Scratch)
+    values: KernelMap = field(init=False, repr=False, compare=False)
+    _made: dict[type, list[NDArray[Any]]] = field(init=False, repr=False, compare=False, default_factory=dict)
     _products: Scratch = field(init=False, repr=False, compare=False, default_factory=Scratch)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", KernelMap(self.kernel, self.landmarks))
 
     @classmethod
     def of(cls, kernel: ExactKernel, rows: NDArray[np.int64], landmarks: NDArray[Any]) -> LandmarkMap:
@@ -77,7 +138,8 @@ class LandmarkMap:
     @property
     def operations(self) -> int:
         """Floating-point operations for one row: the products with the landmarks and with T."""
-        return 2 * len(self.rows) * (self.p + self.dim)
+        r = len(self.rows)
+        return 2 * r * self.p + sum(2 * (r - low) * (high - low) for low, high in self._columns)
 
     @property
     def elementary(self) -> float:
@@ -86,26 +148,35 @@ class LandmarkMap:
 
     @property
     def scratch(self) -> int:
-        """Numbers of scratch for one row of a slice."""
+        """Numbers of scratch for one row of a slice: the standardised row and its kernel values."""
         return self.p + len(self.rows)
+
+    @property
+    def _columns(self) -> list[tuple[int, int]]:
+        """The runs of T's columns that are multiplied at once; all above the first of a run is zero."""
+        return [(low, min(low + WHITENING_COLUMNS, self.dim)) for low in range(0, self.dim, WHITENING_COLUMNS)]
 
     def prepare(self, kernels: Kernels) -> None:
         """Bring landmarks and T into the backend's floating type, once."""
+        self.values.prepare(kernels)
         if kernels.real not in self._made:
-            anchors = self.kernel.anchors(kernels, self.landmarks)
-            self._made[kernels.real] = anchors, self.whitening.astype(kernels.real)
+            self._made[kernels.real] = [
+                np.ascontiguousarray(self.whitening[low:, low:high], dtype=kernels.real) for low, high in self._columns
+            ]
 
     def apply(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
         """Write φ of the rows `raw` (b, p) into `out` (b, dim); the first bad row, or −1."""
         self.prepare(kernels)
-        anchors, whitening = self._made[kernels.real]
-        x = self._scratch.array((len(raw), self.p), kernels.real)
-        bad = self.kernel.standardise(kernels, raw, x)
+        products = self._products.array((len(raw), len(self.rows)), kernels.real)
+        bad = self.values.apply(kernels, raw, products)
         if bad < 0:
-            products = self._products.array((len(raw), len(anchors)), kernels.real)
-            anchors.evaluate(kernels, x, slice(None), products)
-            kernels.project(products, whitening, out)
+            for (low, high), part in zip(self._columns, self._made[kernels.real], strict=True):
+                kernels.project(products[:, low:], part, out[:, low:high])
         return bad
+
+    def scoring(self, coefficients: NDArray[np.float64]) -> tuple[KernelMap, NDArray[np.float64]]:
+        """A cheaper map, and the coefficients (r, k) under which it gives the same scores as these (dim, k)."""
+        return self.values, self.whitening @ coefficients
 
     def parameters(self) -> dict[str, Any]:
         """Return everything that defines the map but its arrays, ready for JSON."""

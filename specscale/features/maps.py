@@ -16,14 +16,14 @@ from specscale.features.landmarks import LandmarkMap
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
 
-__all__ = ["MAPS", "FeatureMap", "FourierMap", "LinearMap", "legal_maps", "restored_kernel", "restored_map"]
+__all__ = ["MAPS", "FeatureMap", "FourierMap", "LinearMap", "RowMap", "legal_maps", "restored_kernel", "restored_map"]
 
 MAPS = {"gaussian": ("landmarks", "orthogonal", "fourier", "exact"), "cosine": ("linear", "landmarks", "exact")}
 """The feature maps of each kernel, and ``exact`` for none; the first is what ``auto`` picks."""
 
 
-class FeatureMap(Protocol):
-    """One embedding's φ: R^p → R^dim."""
+class RowMap(Protocol):
+    """A function of the rows of one embedding: R^p → R^dim."""
 
     @property
     def p(self) -> int:
@@ -55,7 +55,15 @@ class FeatureMap(Protocol):
         ...
 
     def apply(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
-        """Write φ of the rows `raw` (b, p) into `out` (b, dim); the first bad row, or −1."""
+        """Write the function of the rows `raw` (b, p) into `out` (b, dim); the first bad row, or −1."""
+        ...
+
+
+class FeatureMap(RowMap, Protocol):
+    """One embedding's φ."""
+
+    def scoring(self, coefficients: NDArray[np.float64]) -> tuple[RowMap, NDArray[np.float64]]:
+        """The map, or a cheaper one, and the coefficients under which it gives the same scores as these (dim, k)."""
         ...
 
     def parameters(self) -> dict[str, Any]:
@@ -144,6 +152,10 @@ class FourierMap:
             kernels.fourier(x, frequencies, out)
         return bad
 
+    def scoring(self, coefficients: NDArray[np.float64]) -> tuple[RowMap, NDArray[np.float64]]:
+        """The map itself and the coefficients as they are."""
+        return self, coefficients
+
     def parameters(self) -> dict[str, Any]:
         """Return everything that defines the map, ready for JSON."""
         return {
@@ -194,6 +206,10 @@ class LinearMap:
     def apply(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
         """Write x / ‖x‖ of the rows `raw` (b, p) into `out` (b, p); the first bad row, or −1."""
         return kernels.standardise(raw, np.zeros(self.p, dtype=kernels.real), True, out)
+
+    def scoring(self, coefficients: NDArray[np.float64]) -> tuple[RowMap, NDArray[np.float64]]:
+        """The map itself and the coefficients as they are."""
+        return self, coefficients
 
     def parameters(self) -> dict[str, Any]:
         """Return everything that defines the map, ready for JSON."""

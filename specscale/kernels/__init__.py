@@ -64,7 +64,7 @@ class Kernels(Protocol):
             rate ‖z_j‖².
         rate : float
             1 / 2σ².
-        out : (b, r) real, C-contiguous
+        out : (b, r) real
             Between 0 and 1; 0 where lengths are beyond the floating type.
         """
         ...

@@ -193,12 +193,18 @@ def fourier(x: NDArray[Any], frequencies: NDArray[Any], out: NDArray[Any]) -> No
 
 
 @compiled
-def _exponentials(x: NDArray[np.float32], halves: NDArray[np.float32], rate: float, out: NDArray[np.float32]) -> None:
+def _exponentials(
+    x: NDArray[np.float32],
+    halves: NDArray[np.float32],
+    rate: float,
+    out: NDArray[np.float32],
+    step: int,
+) -> None:
     """Replace the Gram products in `out` by the kernel."""
-    for i in range(out.shape[0]):
+    for i in range(x.shape[0]):
         half = np.float32(rate * _square_norm(x[i]))
-        row = out[i]
-        for j in range(row.shape[0]):
+        row = out[i * step : i * step + halves.shape[0]]
+        for j in range(halves.shape[0]):
             t = (row[j] - half) - halves[j]
             t = t if t < np.float32(0) else np.float32(0) * t  # a NaN stays one, and is no exponent above the least
             k = (t * _LOG2_E + _ROUND) - _ROUND
@@ -211,9 +217,10 @@ def _exponentials(x: NDArray[np.float32], halves: NDArray[np.float32], rate: flo
 
 def gaussian(x: NDArray[Any], points: NDArray[Any], halves: NDArray[Any], rate: float, out: NDArray[Any]) -> None:
     """See :meth:`specscale.kernels.Kernels.gaussian`."""
+    flat, step = _flat(out)
     with np.errstate(over="ignore", invalid="ignore"):
         np.matmul(x, points, out=out)
-    _exponentials(x, halves, rate, out)
+    _exponentials(x, halves, rate, flat, step)
 
 
 @compiled

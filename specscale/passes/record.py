@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
-from specscale.features.maps import FeatureMap
+from specscale.features.maps import FeatureMap, RowMap
 from specscale.kernels import Kernels
 from specscale.stores.rows import Block
 
@@ -74,7 +74,7 @@ def slices(block: Block) -> list[slice]:
 
 def map_slice(
     kernels: Kernels,
-    maps: tuple[FeatureMap, ...],
+    maps: tuple[RowMap, ...],
     which: int,
     block: Block,
     part: slice,
@@ -116,7 +116,7 @@ class FeatureBuffers:
     """
 
     def __init__(self, kernels: Kernels, maps: tuple[FeatureMap, ...]) -> None:
-        shape = (BLOCK_ROWS, sum(one.dim for one in maps))
+        shape = (BLOCK_ROWS, _width(maps))
         self._buffers = cycle([np.empty(shape, dtype=kernels.real) for _ in range(2)])
 
     def take(self) -> NDArray[Any]:
@@ -124,9 +124,13 @@ class FeatureBuffers:
         return next(self._buffers)
 
 
+def _width(maps: tuple[FeatureMap, ...]) -> int:
+    """Columns that the features take, or what is mapped for scores in their place."""
+    return sum(max(one.dim, one.scoring(np.empty((one.dim, 0)))[0].dim) for one in maps)
+
+
 def feature_cost(maps: tuple[FeatureMap, ...], threads: int) -> int:
     """Bytes that mapping blocks takes: two rooms, each thread's scratch, and the maps' matrices in both precisions."""
-    d = sum(one.dim for one in maps)
     scratch = threads * SLICE_ROWS * sum(one.scratch for one in maps) * 4
     matrices = sum(one.operations // 2 for one in maps) * 12
-    return 2 * BLOCK_ROWS * d * 4 + scratch + matrices
+    return 2 * BLOCK_ROWS * _width(maps) * 4 + scratch + matrices

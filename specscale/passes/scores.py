@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -79,10 +80,14 @@ class MappedScores:
         buffers: FeatureBuffers | None = None,
     ) -> None:
         self.k = coefficients.shape[1]
-        self._maps, self._kernels = maps, kernels
-        self._weights = np.ascontiguousarray(coefficients / np.sqrt(n_kept), dtype=kernels.real)
+        edges = np.cumsum([0, *(one.dim for one in maps)])
+        scoring = [one.scoring(coefficients[low:high]) for one, (low, high) in zip(maps, pairwise(edges), strict=True)]
+        self._maps = tuple(one for one, _ in scoring)
+        weights = np.concatenate([weights for _, weights in scoring]) / np.sqrt(n_kept)
+        self._kernels = kernels
+        self._weights = np.ascontiguousarray(weights, dtype=kernels.real)
         self._buffers = buffers or FeatureBuffers(kernels, maps)
-        for one in maps:
+        for one in self._maps:
             one.prepare(kernels)
 
     def room(self) -> NDArray[Any]:
@@ -93,7 +98,7 @@ class MappedScores:
         """Map the rows and project their features."""
         for which in range(len(self._maps)):
             map_slice(self._kernels, self._maps, which, block, part, room)
-        self._kernels.project(room[part], self._weights, out)
+        self._kernels.project(room[part, : len(self._weights)], self._weights, out)
 
 
 class KnownScores:
@@ -230,12 +235,13 @@ def score_cost(
     chunk_rows : rows of one chunk of scores
     threads : threads that compute
     """
-    d = sum(one.dim for one in maps)
+    scoring = [one.scoring(np.empty((one.dim, 0)))[0] for one in maps]
+    d = sum(one.dim for one in scoring)
     return Cost(
         "scores",
         memory=feature_cost(maps, threads) + 4 * BLOCK_ROWS * k * 4 + 2 * min(n, chunk_rows) * k * 4,
-        operations=n_kept * (2.0 * (d + k) * k + sum(one.operations for one in maps)),
-        elementary=n_kept * sum(one.elementary for one in maps),
+        operations=n_kept * (2.0 * (d + k) * k + sum(one.operations for one in scoring)),
+        elementary=n_kept * sum(one.elementary for one in scoring),
         read=read,
         disk=n * k * 4,
     )
