@@ -179,6 +179,7 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
         with run.step("solve"):
             found = solve_constrained(C, job.problem.d_a, epsilon, n_groups)
             modes = modes_of(C, job.problem.d_a, found.eta, found.coefficients, run.pool.run)
+            modes = replace(modes, spec_diff=result.spec_diff)
         constraint = {"epsilon": epsilon, "mixed": np.flatnonzero(found.mixed).tolist()}
         return job.finished(job.problem.oriented(modes, run.kernels), C, result.inputs(), constraint)
 

@@ -115,8 +115,8 @@ def compare_many(
         plan.check_disk(run.place.work)
         run.notify(Noted(problem.choice))
         called = _unique([one.name for one in rows.embeddings]) if names is None else list(names)
-        digests = {f"digest of {name}": one.digest for name, one in zip(called, rows.embeddings, strict=True)}
-        run.place.claim({**problem.configuration(), "names": called, **digests})
+        digests = {f"digest of embedding {name}": one.digest for name, one in zip(called, rows.embeddings, strict=True)}
+        run.place.claim({**options.to_json(), "names": called, **digests, **problem.configuration()})
         return _found(run, problem, plan, planner.machine, called)
 
 
@@ -212,10 +212,10 @@ def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list
         {
             "a": names[i],
             "b": names[j],
-            "spec_diff": float(np.abs(modes.eigenvalues[part]).max(initial=0.0)),
+            "spec_diff": one.spec_diff,
             "modes": [{**record, "mode": number} for number, record in enumerate(records[part])],
         }
-        for (i, j), part in zip(pairs, columns, strict=True)
+        for (i, j), part, one in zip(pairs, columns, solved, strict=True)
     ]
     writer.summary(run, problem, names, found, plan, machine)
     run.place.publish(writer.folder)
@@ -241,7 +241,7 @@ def _together(solved: list[Modes], blocks: list[tuple[slice, slice]]) -> Modes:
     values, a, b, residuals = (
         np.concatenate([getattr(one, name) for one in solved]) for name in ("eigenvalues", "a", "b", "residuals")
     )
-    return Modes(values, a, b, coefficients, residuals, solved[0].eta, split)
+    return Modes(values, a, b, coefficients, residuals, solved[0].eta, split, max(one.spec_diff for one in solved))
 
 
 class _MatrixWriter(Writer):

@@ -131,6 +131,7 @@ def test_rotated_modes_are_described_as_they_are(pair: Pair, options: dict[str, 
     options = {**SMALL, **options}
     plain, turned = ss.compare(*pair, **options), ss.compare(*pair, **options, rotate="varimax")
     before, after = (one.scores[:].astype(np.float64) for one in (plain, turned))
+    assert turned.spec_diff == pytest.approx(plain.spec_diff, rel=1e-12)
     for direction in (slice(0, 4), slice(4, 8)):
         np.testing.assert_allclose(np.linalg.svd(before[:, direction].T @ after[:, direction])[1], 1, atol=1e-4)
         assert (before[:, direction] ** 4).sum() <= (after[:, direction] ** 4).sum() * (1 + 1e-6)

@@ -41,7 +41,7 @@ class Modes:
     eta : η, of all modes or (k,) of each
     split : (2, k, k) Uᵀ K_A U / n and Uᵀ K_B U / n, of which a and b are the diagonals
     action : (k, k) Uᵀ Λ U, diagonal where the modes are eigenvectors
-    spec_diff : max |λ|, 0 where there are no modes
+    spec_diff : SPEC-diff ‖Λ‖₂, max |λ| of the eigenvectors; 0 where nothing exceeds the least eigenvalue
     """
 
     eigenvalues: Array
@@ -51,6 +51,7 @@ class Modes:
     residuals: Array
     eta: float | Array
     split: Array
+    spec_diff: float
 
     @property
     def action(self) -> Array:
@@ -62,11 +63,6 @@ class Modes:
         split = turn.T @ self.split @ turn
         a, b = (np.diagonal(one).copy() for one in split)
         return replace(self, eigenvalues=a - self.eta * b, a=a, b=b, coefficients=self.coefficients @ turn, split=split)
-
-    @property
-    def spec_diff(self) -> float:
-        """SPEC-diff, the spectral norm of Λ; 0 where nothing exceeds the least eigenvalue."""
-        return float(np.abs(self.eigenvalues).max(initial=0.0))
 
 
 def difference_signs(d_a: int, d_b: int, eta: float) -> Array:
@@ -158,7 +154,8 @@ def modes_of(C: TiledSymmetric, d_a: int, eta: float | Array, z: Array, run: Run
     values = a - eta * b
     rest = np.concatenate([w[:d_a], -eta * w[d_a:]]) - values * z
     squares = np.einsum("dk,dk->k", rest, C.matmul(rest, run))
-    return Modes(values, a, b, z, np.sqrt(np.maximum(squares, 0)), eta, split)
+    spec_diff = float(np.abs(values).max(initial=0.0))
+    return Modes(values, a, b, z, np.sqrt(np.maximum(squares, 0)), eta, split, spec_diff)
 
 
 def _dense(C: Array, D: Array) -> tuple[Array, Array]:
