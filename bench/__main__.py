@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("covariance", "solver", "job", "memory", "reading")
+NAMES = ("covariance", "solver", "job", "memory", "reading", "fidelity", "certificates", "wordnet", "many")
 
 if __name__ == "__main__":
     chosen = sys.argv[1:] or NAMES

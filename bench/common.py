@@ -5,22 +5,50 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import scipy.sparse.linalg
+from numpy.typing import NDArray
 
+from specscale.kernels import Kernels, load_kernels
+from specscale.options import Options
+from specscale.passes.record import Pass
+from specscale.problem import Problem, pose
+from specscale.runtime.events import silent
+from specscale.runtime.local import LocalExecutor
+from specscale.runtime.spans import cut_spans
+from specscale.runtime.threads import Threads, single_threaded_blas
 from specscale.stores.ingest import ingest
+from specscale.stores.layout import CHUNK_ROWS
+from specscale.stores.rows import PairedRows
+
+R = TypeVar("R")
 
 RESULTS = Path(__file__).parent / "results"
 WORDNET = Path(__file__).resolve().parents[2] / "shared" / "data" / "wordnet"
+
+# Of the passes alone: the maps of the earlier engine, with its bandwidths.
+ORTHOGONAL = Options(features="orthogonal", normalize="unit", on_bad="drop", sigma=(0.68, 0.67), certify=0)
+
+# What the system counts as the peak of a process begins with that of the one that started it, so a small one does.
+_LAUNCHER = """
+import os, sys, time
+began = time.perf_counter()
+pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+os.write(int(sys.argv[1]), f"{time.perf_counter() - began} {usage.ru_maxrss}".encode())
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+_BAND = 1000  # rows of the exact matrix made at once
 
 
 @contextmanager
@@ -52,6 +80,22 @@ def text_stores(folder: Path) -> tuple[Path, Path, str]:
     return folder / "a.zarr", folder / "b.zarr", what
 
 
+def text_sample(folder: Path, n: int, seed: int = 0) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64], str]:
+    """Unit rows of the pair that have a direction in both, drawn with a seed, with their numbers and what they are."""
+    a, b, what = text_arrays(folder)
+    pair = [np.load(path, mmap_mode="r") for path in (a, b)]
+    usable = np.flatnonzero(np.all([np.abs(one).max(axis=1) > 0 for one in pair], axis=0))
+    numbers = np.sort(np.random.default_rng(seed).choice(usable, n, replace=False))
+    x, y = (unit(one[numbers]) for one in pair)
+    return x, y, numbers, what
+
+
+def unit(x: NDArray[Any]) -> NDArray[np.float32]:
+    """The rows of x at unit length."""
+    wide = np.asarray(x, dtype=np.float64)
+    return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True), dtype=np.float32)
+
+
 def mixture_store(path: Path, n: int, p: int, seed: int) -> Path:
     """A store of n rows of a Gaussian mixture, made a shard at a time."""
     shards = path.with_suffix(".shards")
@@ -68,6 +112,61 @@ def mixture_store(path: Path, n: int, p: int, seed: int) -> Path:
     return path
 
 
+def exact_difference(x: NDArray[Any], y: NDArray[Any], sigmas: tuple[float, float]) -> NDArray[np.float64]:
+    """Λ = (K_A − K_B) / n of Gaussian kernels in float64, one n × n matrix, made a band at a time."""
+    n = len(x)
+    out = np.zeros((n, n))
+    for sign, rows, sigma in zip((1, -1), (x, y), sigmas, strict=True):
+        wide = np.asarray(rows, dtype=np.float64)
+        squares = np.einsum("ij,ij->i", wide, wide)
+        for low in range(0, n, _BAND):
+            band = slice(low, low + _BAND)
+            distances = np.maximum(squares[band, None] + squares - 2 * wide[band] @ wide.T, 0)
+            out[band] += sign / n * np.exp(distances / (-2 * sigma**2))
+    return out
+
+
+def leading(matrix: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The `count` outermost eigenpairs at each end of a symmetric matrix, as a comparison orders them."""
+    start = np.random.default_rng(0).standard_normal(len(matrix))
+    values, vectors = scipy.sparse.linalg.eigsh(matrix, k=2 * count, which="BE", ncv=8 * count, tol=1e-10, v0=start)
+    order = np.argsort(values)
+    order = np.r_[order[::-1][:count], order[:count]]
+    return values[order], vectors[:, order]
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What single passes are measured with: compiled kernels, a pool of threads and a folder."""
+
+    kernels: Kernels
+    pool: Threads
+    folder: Path
+
+    def pose(self, rows: PairedRows, options: Options, size: int) -> Problem:
+        """The kernels and maps of paired rows."""
+        with single_threaded_blas():
+            return pose(rows, options, size, self.kernels, print, self.pool.run)
+
+    def sweep(self, work: Pass[Any, R], problem: Problem) -> tuple[R, float]:
+        """The result of a pass and its wall seconds."""
+        rows, d = problem.rows, sum(one.dim for one in problem.maps)
+        spans = cut_spans(rows.n, d, CHUNK_ROWS)
+        place = Path(tempfile.mkdtemp(dir=self.folder))
+        with single_threaded_blas():
+            began = time.perf_counter()
+            result = LocalExecutor(self.pool).run(work, rows, spans, place, silent)
+            return result, time.perf_counter() - began
+
+
+@contextmanager
+def rig() -> Iterator[Rig]:
+    kernels = load_kernels("cpu")
+    kernels.warm_up()
+    with workspace() as folder, closing(Threads()) as pool:
+        yield Rig(kernels, pool, folder)
+
+
 def gemm_rate(size: int = 4096, rounds: int = 4) -> float:
     """Single-precision operations a second of one large product on all cores of this process."""
     left = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
@@ -80,15 +179,15 @@ def gemm_rate(size: int = 4096, rounds: int = 4) -> float:
 
 def measured(command: list[str]) -> tuple[float, int, str]:
     """Run a command: wall seconds, peak resident bytes of that process, standard output."""
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    text = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)}: exit status {process.returncode}")
-    return time.perf_counter() - began, usage.ru_maxrss * 1024, text
+    reading, writing = os.pipe()
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(writing), *command]
+    done = subprocess.run(launcher, stdout=subprocess.PIPE, text=True, pass_fds=[writing])
+    os.close(writing)
+    with open(reading, encoding="utf-8") as pipe:
+        told = pipe.read().split()
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}")
+    return float(told[0]), int(told[1]) * 1024, done.stdout
 
 
 def specscale(*arguments: str | Path) -> list[str]:
@@ -96,7 +195,10 @@ def specscale(*arguments: str | Path) -> list[str]:
 
 
 def report(name: str, rows: list[dict[str, Any]], note: str) -> None:
-    """Print a table and write it as JSON, with the machine and the command that made it."""
+    """Print a table and write it as JSON, with the machine and the command that made it.
+
+    A measurement of several tables names each after itself, ``NAME_PART``.
+    """
     columns = list(rows[0])
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     widths = [max(len(text) for text in column) for column in zip(columns, *cells, strict=True)]
@@ -105,12 +207,8 @@ def report(name: str, rows: list[dict[str, Any]], note: str) -> None:
         print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
     RESULTS.mkdir(exist_ok=True)
     machine = {"cpu": _cpu(), "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
-    content = {"command": f"python -m bench {name}", "note": note, "machine": machine, "rows": rows}
+    content = {"command": f"python -m bench {name.partition('_')[0]}", "note": note, "machine": machine, "rows": rows}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def own_peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _cell(value: Any) -> str:

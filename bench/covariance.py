@@ -3,57 +3,34 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
-import time
-from pathlib import Path
 
-from bench.common import gemm_rate, report, text_stores, workspace
-from specscale.kernels import load_kernels
-from specscale.options import Options
+from bench.common import ORTHOGONAL, gemm_rate, report, rig, text_stores
 from specscale.passes.covariance import covariance
 from specscale.passes.record import FeatureBuffers
-from specscale.problem import pair_inputs, pose
-from specscale.runtime.events import silent
-from specscale.runtime.local import LocalExecutor
-from specscale.runtime.spans import cut_spans
-from specscale.runtime.threads import Threads, single_threaded_blas
-from specscale.stores.layout import CHUNK_ROWS
+from specscale.problem import pair_inputs
 
 ROUNDS = 7
 
 
-def run() -> None:
-    kernels = load_kernels("cpu")
-    kernels.warm_up()
-    pool = Threads()
-    rows_out = []
-    with workspace() as folder:
-        a, b, what = text_stores(folder)
-        options = Options(normalize="unit", on_bad="drop", sigma=(0.68, 0.67))
-        rows = pair_inputs(a, b, options, folder)
-        for size in (500, 1000):
-            with single_threaded_blas():
-                problem = pose(rows, options, size, kernels, print)
+def run(sizes: tuple[int, ...] = (500, 1000)) -> None:
+    table = []
+    with rig() as bench:
+        *stores, what = text_stores(bench.folder)
+        rows = pair_inputs(stores, ORTHOGONAL, bench.folder)
+        for size in sizes:
+            problem = bench.pose(rows, ORTHOGONAL, size)
             d = sum(one.dim for one in problem.maps)
-            buffers = FeatureBuffers(kernels, problem.maps)
+            buffers = FeatureBuffers(bench.kernels, problem.maps)
             ratios, seconds, rates = [], [], []
             for _ in range(ROUNDS):
                 # The rate before and after each run, so that a busy neighbour weighs on both alike.
                 before = gemm_rate()
-                with single_threaded_blas():
-                    began = time.perf_counter()
-                    LocalExecutor(pool).run(
-                        covariance(problem.maps, kernels, buffers),
-                        rows,
-                        cut_spans(rows.n, d, CHUNK_ROWS),
-                        Path(tempfile.mkdtemp(dir=folder)),
-                        silent,
-                    )
-                    seconds.append(time.perf_counter() - began)
+                _, took = bench.sweep(covariance(problem.maps, bench.kernels, buffers), problem)
+                seconds.append(took)
                 rates.append((before + gemm_rate()) / 2)
-                ratios.append(rows.n_kept * d * (d + 1) / seconds[-1] / rates[-1])
+                ratios.append(rows.n_kept * d * (d + 1) / took / rates[-1])
             projected = sum(one.operations for one in problem.maps) / (d * (d + 1))
-            rows_out.append(
+            table.append(
                 {
                     "m": size,
                     "d": d,
@@ -67,7 +44,7 @@ def run() -> None:
             )
     report(
         "covariance",
-        rows_out,
+        table,
         f"{what} pair, orthogonal maps; ratio = n·d·(d+1) operations over wall time over the sgemm rate, median of "
         f"{ROUNDS}; 'with projection' also counts the products with the frequencies",
     )

@@ -9,57 +9,46 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.common import mixture_store, report, workspace
-from specscale.kernels import load_kernels
+from bench.common import mixture_store, report, rig
 from specscale.options import Options
-from specscale.passes.scores import score
-from specscale.problem import pair_inputs, pose
-from specscale.runtime.events import silent
-from specscale.runtime.local import LocalExecutor
-from specscale.runtime.spans import cut_spans
-from specscale.runtime.threads import Threads, single_threaded_blas
+from specscale.passes.scores import MappedScores, score
+from specscale.problem import pair_inputs
 from specscale.stores.layout import CHUNK_ROWS
 
-ROWS, DIMENSIONS, MODES, ROUNDS = 500_000, (768, 512), 20, 3
+DIMENSIONS, MODES, ROUNDS = (768, 512), 20, 3
 
 
-def run() -> None:
-    kernels = load_kernels("cpu")
-    kernels.warm_up()
-    pool = Threads()
+def run(n: int = 500_000) -> None:
     table = []
-    with workspace() as folder:
+    with rig() as bench:
         stores = [
-            mixture_store(folder / f"{name}.zarr", ROWS, p, seed)
+            mixture_store(bench.folder / f"{name}.zarr", n, p, seed)
             for name, p, seed in zip("ab", DIMENSIONS, (4, 5), strict=True)
         ]
         files = [file for store in stores for file in sorted((store / "features" / "c").rglob("0")) if file.is_file()]
-        options = Options(kernel="cosine")
-        rows = pair_inputs(stores[0], stores[1], options, folder)
-        problem = pose(rows, options, 0, kernels, print)
+        options = Options(kernel="cosine", certify=0)
+        problem = bench.pose(pair_inputs(stores, options, bench.folder), options, 0)
         d = sum(DIMENSIONS)
         z = np.random.default_rng(0).standard_normal((d, MODES))
-        size = ROWS * d * 2
-        kept = np.empty((ROWS, MODES), dtype=np.float32)
+        size = n * d * 2
+        kept = np.empty((n, MODES), dtype=np.float32)
 
         def write(start: int, scores: np.ndarray) -> None:
             kept[start : start + len(scores)] = scores
 
-        def sweep(turn: int) -> float:
-            work = score(problem.maps, kernels, z, n=ROWS, n_kept=ROWS, top=100, chunk_rows=CHUNK_ROWS, write=write)
-            with single_threaded_blas():
-                began = time.perf_counter()
-                spans = cut_spans(ROWS, d, CHUNK_ROWS)
-                LocalExecutor(pool).run(work, rows, spans, folder / f"scores-{turn}", silent)
-                return time.perf_counter() - began
+        def sweep() -> float:
+            source = MappedScores(problem.maps, bench.kernels, z, n)
+            action = np.eye(MODES)
+            work = score(source, bench.kernels, action, n=n, top=100, chunk_rows=CHUNK_ROWS, write=write)
+            return bench.sweep(work, problem)[1]
 
         for cache in ("warm", "cold"):
             raw, ours = [], []
-            for turn in range(ROUNDS):
+            for _ in range(ROUNDS):
                 _prepare(files, cache)
                 raw.append(_read(files))
                 _prepare(files, cache)
-                ours.append(sweep(len(table) * ROUNDS + turn))
+                ours.append(sweep())
             table.append(
                 {
                     "cache": cache,
@@ -67,13 +56,13 @@ def run() -> None:
                     "raw GB/s": size / 1e9 / statistics.median(raw),
                     "scores GB/s": size / 1e9 / statistics.median(ours),
                     "ratio": statistics.median(raw) / statistics.median(ours),
-                    "ns a number": statistics.median(ours) / (ROWS * d) * 1e9,
+                    "ns a number": statistics.median(ours) / (n * d) * 1e9,
                 }
             )
     report(
         "reading",
         table,
-        f"{ROWS:,} rows × {DIMENSIONS} float16, linear maps, {MODES} modes; raw = the same "
+        f"{n:,} rows × {DIMENSIONS} float16, linear maps, {MODES} modes; raw = the same "
         "chunk files read into one buffer",
     )
 

@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import scipy.linalg
 
-from bench.common import report, text_stores, workspace
-from specscale.kernels import load_kernels
-from specscale.options import Options
+from bench.common import ORTHOGONAL, report, rig, text_stores
 from specscale.passes.covariance import covariance
-from specscale.problem import pair_inputs, pose
-from specscale.runtime.events import silent
-from specscale.runtime.local import LocalExecutor
-from specscale.runtime.spans import cut_spans
-from specscale.runtime.threads import Threads, single_threaded_blas
+from specscale.problem import pair_inputs
+from specscale.runtime.threads import single_threaded_blas
 from specscale.spectral.difference import difference_signs, solve_difference
-from specscale.stores.layout import CHUNK_ROWS
 
 MODES = 10
 
 
-def run() -> None:
-    kernels = load_kernels("cpu")
-    kernels.warm_up()
-    pool = Threads()
+def run(sizes: tuple[int, ...] = (1000, 3000)) -> None:
     table = []
-    with workspace() as folder:
-        a, b, what = text_stores(folder)
-        options = Options(normalize="unit", on_bad="drop", sigma=(0.68, 0.67))
-        rows = pair_inputs(a, b, options, folder)
-        for size in (1000, 3000):
+    with rig() as bench:
+        *stores, what = text_stores(bench.folder)
+        rows = pair_inputs(stores, ORTHOGONAL, bench.folder)
+        for size in sizes:
+            problem = bench.pose(rows, ORTHOGONAL, size)
+            C, _ = bench.sweep(covariance(problem.maps, bench.kernels), problem)
             with single_threaded_blas():
-                problem = pose(rows, options, size, kernels, print)
-                spans = cut_spans(rows.n, 4 * size, CHUNK_ROWS)
-                place = Path(tempfile.mkdtemp(dir=folder))
-                C = LocalExecutor(pool).run(covariance(problem.maps, kernels), rows, spans, place, silent)
                 began = time.perf_counter()
-                modes = solve_difference(C, problem.d_a, 1.0, MODES, pool.run)
+                modes = solve_difference(C, problem.d_a, 1.0, MODES, bench.pool.run)
                 ours = time.perf_counter() - began
             dense = C.dense()
             D = difference_signs(problem.d_a, C.d - problem.d_a, 1.0)
