@@ -19,7 +19,7 @@ from specscale.features.choose import survey
 from specscale.features.spectrum import LARGEST_SAMPLE, Spectrum, kernel_spectrum, spectrum_bytes, square_distances
 from specscale.kernels import load_kernels
 from specscale.options import Options
-from specscale.problem import Input, _opened
+from specscale.problem import Input, opened
 from specscale.runtime.events import Notify, Stage, Warned, silent
 from specscale.runtime.plan import available_memory, format_bytes
 from specscale.runtime.threads import Threads, available_cores, single_threaded_blas
@@ -191,7 +191,7 @@ def bandwidth(
     with tempfile.TemporaryDirectory(prefix="specscale-") as work, single_threaded_blas():
         for number, one in enumerate(stores, 1):
             if isinstance(one, str | Path):
-                embedding = _opened(one, f"store{number}", Path(work))
+                embedding = opened(one, f"store{number}", Path(work))
             else:
                 embedding = open_embedding(one, "array" if len(stores) == 1 else f"array {number}")
             look = _Look(embedding, options)

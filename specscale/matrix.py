@@ -187,10 +187,10 @@ def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list
     pairs = list(combinations(range(len(maps)), 2))
     with run.step("solve"):
         blocks = [slice(*edges) for edges in pairwise(accumulate((one.dim for one in maps), initial=0))]
-        solved = []
-        for i, j in pairs:
-            block = C.sub([blocks[i], blocks[j]])
-            solved.append(solve_difference(block, maps[i].dim, options.eta, options.n_modes, run.pool.run))
+        solved = [
+            solve_difference(C.sub([blocks[i], blocks[j]]), maps[i].dim, options.eta, options.n_modes, run.pool.run)
+            for i, j in pairs
+        ]
         modes = cast(Modes, problem.oriented(_together(solved, [(blocks[i], blocks[j]) for i, j in pairs]), kernels))
     writer = _MatrixWriter(run.place.work / "result")
     writer.covariance(C)

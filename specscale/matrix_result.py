@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 
 from specscale.errors import InputError, OptionError
-from specscale.result import SCHEMA
+from specscale.result import SCHEMA, described_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,7 +153,7 @@ class MatrixResult:
         chosen &= (members["mode"] == mode) & (members["rank"] <= count)
         if tail is not None:
             chosen &= members["tail"] == tail
-        return _described(members[chosen].drop(columns=["a", "b", "mode"]), self.summary["inputs"][self.names[0]])
+        return described_by(self.summary["inputs"][self.names[0]], members[chosen].drop(columns=["a", "b", "mode"]))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one line for each pair and mode: the names of the pair, and the fields of the mode."""
@@ -168,25 +168,6 @@ class MatrixResult:
 
     def __repr__(self) -> str:
         return f"<MatrixResult {self.path}: {len(self.pairs)} pairs of {', '.join(self.names)}>"
-
-
-def _described(members: pd.DataFrame, store: dict[str, Any]) -> pd.DataFrame:
-    """Add the user's columns to some members, where the store still is where it was."""
-    from specscale.stores.embedding import EmbeddingStore
-
-    members = members.reset_index(drop=True)
-    try:
-        opened = EmbeddingStore(store["source"])
-        if opened.digest != store["digest"] or not opened.columns:
-            return members
-        wanted = [name for name in opened.columns if opened.ids is None or name != opened.ids.column]
-        table = opened.rows(members["row"].to_list(), wanted)
-    except InputError:
-        return members
-    if table is None:
-        return members
-    columns = table.to_pandas()
-    return members.join(columns.rename(columns={name: f"{name}_of_row" for name in columns if name in members}))
 
 
 def open_matrix(path: str | Path) -> MatrixResult:

@@ -131,7 +131,8 @@ class Planner:
         k = 2 * n_modes
         tails = 6 * 2 * k * min(options.top, n_kept) * 16  # of a few spans at once, while they are merged
         sample = min(SAMPLE_ROWS, n_kept)
-        buffers = feature_cost(maps, 0) + 8 * TiledSymmetric.size(d) if maps else 0  # they stay from pass to pass
+        # Both stay from pass to pass.
+        features, tiles = (feature_cost(maps, 0), 8 * TiledSymmetric.size(d)) if maps else (0, 0)
         block = min(2 * (n_modes + GUARD), n_kept)
         steps = [duplicates_cost(n_kept, read)]
         if options.kernel == "gaussian":
@@ -141,22 +142,23 @@ class Planner:
             solved = n_modes + (GUARD if options.refine else 0)
             solve = solve_cost(d, solved)
             steps.append(covariance_cost(maps, n_kept, read, len(spans), threads))
-            steps.append(replace(solve, memory=solve.memory + buffers))
+            steps.append(replace(solve, memory=solve.memory + features))
             if options.refine:
                 start = score_cost(maps, n, n_kept, read, block, CHUNK_ROWS, threads)
-                steps.append(replace(start, name="start", memory=start.memory + buffers + 8 * n_kept * block, disk=0))
+                steps.append(replace(start, name="start", memory=start.memory + tiles + 8 * n_kept * block, disk=0))
                 sweeps = sweeps_cost("refine", dimensions, n_kept, block, options.refine + 1, read, threads)
-                steps.append(replace(sweeps, memory=sweeps.memory + buffers))
+                steps.append(replace(sweeps, memory=sweeps.memory + features + tiles))
                 vectors = 8 * n_kept * k
         else:
             steps.append(sweeps_cost("exact", dimensions, n_kept, block, BLOCKS, read, threads))
             vectors = 8 * n_kept * k
         scores = score_cost(() if vectors else maps, n, n_kept, read, k, CHUNK_ROWS, threads)
-        steps.append(replace(scores, memory=scores.memory + tails + vectors + buffers))
+        beside = vectors + features if vectors else 0
+        steps.append(replace(scores, memory=scores.memory + tails + tiles + beside))
         if options.certify:
             asked = min(options.certify, n_kept)
             check = products_cost("certificate", dimensions, asked, k, n_kept, read + n * k * 4, threads)
-            steps.append(replace(check, memory=check.memory + vectors + buffers))
+            steps.append(replace(check, memory=check.memory + vectors + features + tiles))
         held = sample * row_bytes + RING * min(BLOCK_ROWS, n) * row_bytes * (1 if rows.kept is None else 2)
         steps = [replace(step, memory=step.memory + held) for step in steps]
         return Plan(n, n_kept, d, BLOCK_ROWS, spans, steps, self.base, self.allowed)

@@ -31,7 +31,7 @@ from specscale.stores.pairing import pair_many
 from specscale.stores.rows import PairedRows
 from specscale.stores.screening import screen
 
-__all__ = ["Input", "Problem", "pair_inputs", "pose", "pose_again"]
+__all__ = ["Input", "Problem", "check_inputs", "opened", "pair_inputs", "pose", "pose_again"]
 
 Input = str | Path | ArrayLike | Embedding
 Scores = NDArray[np.float64]
@@ -139,7 +139,7 @@ def pair_inputs(inputs: Sequence[Input], options: Options, work: Path) -> Paired
     options : how rows are matched and which are dropped
     work : a folder for what has to be rewritten first
     """
-    embeddings = [_opened(one, _letter(number), work) for number, one in enumerate(inputs)]
+    embeddings = [opened(one, _letter(number), work) for number, one in enumerate(inputs)]
     rows = pair_many(embeddings, match=options.match, work=work)
     return screen(rows, directions=options.directions, on_bad=options.on_bad, sample=options.sample, seed=options.seed)
 
@@ -150,7 +150,8 @@ def _letter(number: int) -> str:
     return (_letter(rest - 1) if rest else "") + chr(ord("a") + last)
 
 
-def _opened(given: Input, name: str, work: Path) -> Embedding:
+def opened(given: Input, name: str, work: Path) -> Embedding:
+    """Open what is given as an embedding; files that ingest reads become a store `name` in `work` first."""
     ingestible = isinstance(given, (str, Path)) and (Path(given).exists() or any(sign in str(given) for sign in "*?["))
     if not ingestible or is_store(cast(str, given)):
         return open_embedding(given, name.upper())
@@ -212,6 +213,13 @@ def pose(
     return Problem(options, rows, exact, maps, bandwidths, positions, sample, "; ".join(choice), duplicates)
 
 
+def check_inputs(rows: PairedRows, before: Result) -> None:
+    """Raise ChangedError when an embedding is no longer the one that an earlier result compared."""
+    for one, was in zip(rows.embeddings, before.summary["inputs"].values(), strict=True):
+        if one.digest != was["digest"]:
+            raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
+
+
 def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
     """Take the kernels and feature maps of an earlier result on the same rows.
 
@@ -220,9 +228,7 @@ def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
     ChangedError
         When an embedding is no longer the one that was compared.
     """
-    for one, was in zip(rows.embeddings, before.summary["inputs"].values(), strict=True):
-        if one.digest != was["digest"]:
-            raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
+    check_inputs(rows, before)
     bandwidths = tuple(None if one is None else Bandwidth(**one) for one in before.summary["bandwidths"].values())
     positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
     exact = tuple(restored_kernel(one) for one in before.maps)

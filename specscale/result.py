@@ -19,7 +19,7 @@ from specscale.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SCHEMA", "Mode", "Result", "open_result"]
+__all__ = ["SCHEMA", "Mode", "Result", "described_by", "open_result"]
 
 SCHEMA = 2
 TAILS = ("+", "-")
@@ -117,6 +117,10 @@ class Result:
             raise InputError(f"{path}/summary.json: damaged ({error}): {_AGAIN}") from None
         if not isinstance(self.summary, dict):
             raise InputError(f"{path}/summary.json: damaged: {_AGAIN}")
+        if str(self.summary.get("schema_version")).startswith("matrix"):
+            raise InputError(
+                f"{path}: a result of `specscale matrix`, of many pairs: open it with specscale.open_matrix"
+            )
         if self.summary.get("schema_version") != SCHEMA:
             raise InputError(
                 f"{path}: a result of schema {self.summary.get('schema_version')}, this version reads {SCHEMA}"
@@ -203,22 +207,7 @@ class Result:
 
     def described(self, members: pd.DataFrame) -> pd.DataFrame:
         """Add the user's columns to some members, where A's store still is where it was."""
-        from specscale.stores.embedding import EmbeddingStore
-
-        members = members.reset_index(drop=True)
-        store = self.summary["inputs"]["a"]
-        try:
-            opened = EmbeddingStore(store["source"])
-            if opened.digest != store["digest"] or not opened.columns:
-                return members
-            wanted = [name for name in opened.columns if opened.ids is None or name != opened.ids.column]
-            table = opened.rows(members["row"].to_list(), wanted)
-        except InputError:
-            return members
-        if table is None:
-            return members
-        columns = table.to_pandas()
-        return members.join(columns.rename(columns={name: f"{name}_of_row" for name in columns if name in members}))
+        return described_by(self.summary["inputs"]["a"], members)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one line for each mode, without its members."""
@@ -298,6 +287,31 @@ class Result:
             "<table><thead><tr><th>mode</th><th>grouped by</th><th>λ ± se</th><th>a</th><th>b</th>"
             f"<th>effective size</th></tr></thead><tbody>{rows}</tbody></table>"
         )
+
+
+def described_by(store: dict[str, Any], members: pd.DataFrame) -> pd.DataFrame:
+    """Add a store's columns to some members, where it still is where it was and as it was.
+
+    Parameters
+    ----------
+    store : the input that summary.json describes, with its `source` and `digest`
+    members : members, with their `row`
+    """
+    from specscale.stores.embedding import EmbeddingStore
+
+    members = members.reset_index(drop=True)
+    try:
+        opened = EmbeddingStore(store["source"])
+        if opened.digest != store["digest"] or not opened.columns:
+            return members
+        wanted = [name for name in opened.columns if opened.ids is None or name != opened.ids.column]
+        table = opened.rows(members["row"].to_list(), wanted)
+    except InputError:
+        return members
+    if table is None:
+        return members
+    columns = table.to_pandas()
+    return members.join(columns.rename(columns={name: f"{name}_of_row" for name in columns if name in members}))
 
 
 def open_result(path: str | Path) -> Result:

@@ -202,6 +202,127 @@ def test_fourier_writes_into_columns_of_a_larger_array(kernels: Kernels) -> None
     assert (room[:, 17:] == 77).all()
 
 
+# --- gaussian
+
+
+def gaussian_of(kernels: Kernels, x: NDArray[Any], z: NDArray[Any], rate: float) -> NDArray[Any]:
+    """The kernel of rows x (b, p) and points z (r, p), whose scaled forms are made in float64."""
+    x, z = x.astype(kernels.real), z.astype(kernels.real).astype(np.float64)
+    out = np.full((len(x), len(z)), 77, dtype=kernels.real)
+    with np.errstate(over="ignore"):
+        points = np.ascontiguousarray((2 * rate * z).T, dtype=kernels.real)
+        halves = (rate * (z**2).sum(axis=1)).astype(kernels.real)
+    kernels.gaussian(x, points, halves, rate, out)
+    return out
+
+
+def exponents(kernels: Kernels, x: NDArray[Any], z: NDArray[Any], rate: float) -> tuple[NDArray[Any], NDArray[Any]]:
+    """−rate ‖x − z‖² in float64 by differences, and what rounding of the Gram products may add to it."""
+    x, z = (one.astype(kernels.real).astype(np.float64) for one in (x, z))
+    exact = -rate * ((x[:, None] - z[None]) ** 2).sum(axis=2)
+    sizes = rate * ((x**2).sum(axis=1)[:, None] + (z**2).sum(axis=1)[None])
+    return exact, (1 + np.sqrt(x.shape[1])) * close(kernels) * sizes
+
+
+def check_gaussian(kernels: Kernels, x: NDArray[Any], z: NDArray[Any], rate: float) -> None:
+    out = gaussian_of(kernels, x, z, rate).astype(np.float64)
+    exact, rounding = exponents(kernels, x, z, rate)
+    assert (out >= 0).all()
+    assert (out <= 1).all()
+    # Below exp(−87) zero will do.
+    lower = np.where(exact - rounding < -86.9, 0.0, np.exp(exact - rounding) * (1 - 1e-6))
+    upper = np.exp(np.minimum(exact + rounding, 0.0)) * (1 + 1e-6)
+    assert (out >= lower).all()
+    assert (out <= upper).all()
+
+
+@given(
+    b=st.integers(1, 40),
+    r=st.integers(1, 40),
+    p=st.integers(1, 30),
+    scale=st.floats(-3, 3).map(lambda power: 10.0**power),
+    width=st.floats(-1, 2).map(lambda power: 10.0**power),
+    far=st.floats(0, 4).map(lambda power: 10.0**power),
+    seed=st.integers(0, 99),
+)
+def test_gaussian_is_the_kernel_to_the_rounding_of_its_exponent(
+    kernels: Kernels, b: int, r: int, p: int, scale: float, width: float, far: float, seed: int
+) -> None:
+    x, z = scale * normal(b, p, seed=seed), scale * normal(r, p, seed=seed + 100)
+    x[0] *= far
+    z[-1] *= far
+    z[0] = x[-1]
+    check_gaussian(kernels, x, z, 1 / (2 * (width * scale) ** 2))
+
+
+@pytest.mark.parametrize(("b", "p", "r"), [(0, 3, 4), (3, 4, 1), (1, 1, 9), (512, 96, 512), (1024, 5, 33)])
+def test_gaussian_takes_any_shape(kernels: Kernels, b: int, p: int, r: int) -> None:
+    check_gaussian(kernels, normal(b, p), normal(r, p, seed=1), 0.1)
+
+
+def test_every_exponent_gives_its_exponential(kernels: Kernels) -> None:
+    halves = np.concatenate([[0.0], np.geomspace(1e-30, 1, 20_000), np.linspace(0, 87, 200_000)]).astype(kernels.real)
+    out = np.empty((1, len(halves)), dtype=kernels.real)
+    kernels.gaussian(
+        np.zeros((1, 1), dtype=kernels.real), np.zeros((1, len(halves)), dtype=kernels.real), halves, 1.0, out
+    )
+    np.testing.assert_allclose(
+        out[0], np.exp(-halves.astype(np.float64)), rtol=1e-6 if kernels.real == np.float32 else 1e-15
+    )
+    assert out[0, 0] == 1
+
+
+def test_exponents_beyond_the_floating_type_give_zero(kernels: Kernels) -> None:
+    halves = np.array([87.5, 88, 103.9, 104, 200, 1e4, 1e20, 3e38, np.inf], dtype=kernels.real)
+    out = np.full((1, len(halves)), 77, dtype=kernels.real)
+    kernels.gaussian(
+        np.zeros((1, 1), dtype=kernels.real), np.zeros((1, len(halves)), dtype=kernels.real), halves, 1.0, out
+    )
+    assert (out >= 0).all()
+    assert (out <= 1e-37).all()
+    assert (out[0, -4:] == 0).all()
+
+
+@pytest.mark.parametrize("length", [1e5, 1e10, 1e18, 1e19, 1e20, 1e30])
+@pytest.mark.parametrize("p", [1, 7, 130])
+def test_rows_of_any_length_give_zero_and_never_a_nan(kernels: Kernels, length: float, p: int) -> None:
+    near, far = normal(6, p), length * normal(6, p, seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for x, z in ((near, far), (far, near), (far, -far), (far, 2 * far)):
+            np.testing.assert_array_equal(gaussian_of(kernels, x, z, 0.5), 0)
+        itself = gaussian_of(kernels, far, far, 0.5)
+    assert not np.isnan(itself).any()
+    assert (itself >= 0).all()
+    assert (itself <= 1).all()
+    assert (itself[~np.eye(6, dtype=bool)] == 0).all()
+
+
+@given(p=st.integers(1, 50), power=st.floats(-8, 8), seed=st.integers(0, 99))
+def test_equal_rows_give_one_to_the_rounding_of_their_exponents(
+    kernels: Kernels, p: int, power: float, seed: int
+) -> None:
+    scale = 10.0**power
+    x = scale * normal(9, p, seed=seed)
+    out = np.diagonal(gaussian_of(kernels, x, x, 0.5 / scale**2)).astype(np.float64)
+    assert (out <= 1).all()
+    assert (out >= 1 - exponents(kernels, x, x, 0.5 / scale**2)[1].diagonal()).all()
+
+
+def test_a_rate_of_next_to_nothing_gives_ones(kernels: Kernels) -> None:
+    np.testing.assert_array_equal(gaussian_of(kernels, normal(5, 3), normal(4, 3, seed=1), 1e-60), 1)
+
+
+def test_gaussian_takes_some_columns_of_the_points(kernels: Kernels) -> None:
+    x, z = normal(20, 6), normal(30, 6, seed=1)
+    whole = gaussian_of(kernels, x, z, 0.2)
+    points = np.ascontiguousarray((2 * 0.2 * z.astype(kernels.real).astype(np.float64)).T, dtype=kernels.real)
+    halves = (0.2 * (z.astype(kernels.real).astype(np.float64) ** 2).sum(axis=1)).astype(kernels.real)
+    out = np.empty((20, 9), dtype=kernels.real)
+    kernels.gaussian(x.astype(kernels.real), points[:, 7:16], halves[7:16], 0.2, out)
+    np.testing.assert_allclose(out, whole[:, 7:16], rtol=20 * close(kernels, 6))
+
+
 # --- gram_tile
 
 
@@ -265,20 +386,29 @@ def test_project_is_the_product(kernels: Kernels, b: int, d: int, k: int) -> Non
 
 
 @given(b=st.integers(1, 60), k=st.integers(1, 6), seed=st.integers(0, 99))
-def test_moments_are_the_sums_of_squares_and_fourth_powers(kernels: Kernels, b: int, k: int, seed: int) -> None:
-    scores = (np.round(2 * normal(b, k, seed=seed)) / 2).astype(kernels.real)  # halves, so that all sums are exact
-    sums = np.full((2, k), 77.0)
-    kernels.moments(scores, sums)
-    exact = scores.astype(np.float64)
-    np.testing.assert_array_equal(sums, [(exact**2).sum(axis=0), (exact**4).sum(axis=0)])
+def test_moments_are_the_four_sums(kernels: Kernels, b: int, k: int, seed: int) -> None:
+    # Halves, so that all sums are exact.
+    scores, acted = ((np.round(2 * normal(b, k, seed=seed + i)) / 2).astype(kernels.real) for i in (0, 100))
+    sums = np.full((4, k), 77.0)
+    kernels.moments(scores, acted, sums)
+    u, v = scores.astype(np.float64), acted.astype(np.float64)
+    expected = [(u**2).sum(axis=0), (u**4).sum(axis=0), (u**3 * v).sum(axis=0), (u**2 * v**2).sum(axis=0)]
+    np.testing.assert_array_equal(sums, expected)
 
 
 def test_moments_are_double_precision(kernels: Kernels) -> None:
-    scores = np.full((1000, 1), 0.1, dtype=kernels.real)
-    value = float(scores[0, 0])
-    sums = np.empty((2, 1))
-    kernels.moments(scores, sums)
-    np.testing.assert_allclose(sums[:, 0], [1000 * value**2, 1000 * value**4], rtol=1e-12)
+    scores, acted = (np.full((1000, 1), value, dtype=kernels.real) for value in (0.1, -0.3))
+    u, v = float(scores[0, 0]), float(acted[0, 0])
+    sums = np.empty((4, 1))
+    kernels.moments(scores, acted, sums)
+    np.testing.assert_allclose(sums[:, 0], [1000 * u**2, 1000 * u**4, 1000 * u**3 * v, 1000 * u**2 * v**2], rtol=1e-12)
+
+
+def test_moments_of_no_rows_or_no_modes_are_zero(kernels: Kernels) -> None:
+    for b, k in ((0, 3), (3, 0)):
+        sums = np.full((4, k), 77.0)
+        kernels.moments(*np.zeros((2, b, k), dtype=kernels.real), sums)
+        np.testing.assert_array_equal(sums, 0)
 
 
 # --- tails

@@ -19,7 +19,7 @@ from specscale.stores import pairing
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.ids import id_hashes
 from specscale.stores.ingest import ingest
-from specscale.stores.pairing import pair
+from specscale.stores.pairing import pair, pair_many
 
 NAMES = itertools.count()
 
@@ -62,3 +62,32 @@ def test_rows_with_one_id_meet(tmp_path: Path, a: list[int], b: list[int], weak:
     assert [a[row] for row in kept] == [i for i in a if i in common]
     left, right = (one.read(0, len(a)) for one in rows.embeddings)
     np.testing.assert_array_equal(left[kept], right[kept])
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(several=st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=12, unique=True), min_size=3, max_size=4))
+def test_rows_take_part_where_their_id_is_in_every_store(tmp_path: Path, several: list[list[int]]) -> None:
+    stores = [store(tmp_path, ids) for ids in several]
+    common = set.intersection(*map(set, several))
+    work = tmp_path / f"work{next(NAMES)}"
+    if not common:
+        with pytest.raises(PairingError, match="no id"):
+            pair_many(stores, work=work)
+        return
+    rows = pair_many(stores, work=work)
+    first = several[0]
+    kept = np.arange(len(first)) if rows.kept is None else np.flatnonzero(rows.kept)
+    assert [first[row] for row in kept] == [i for i in first if i in common]
+    for one in rows.embeddings:
+        assert one.read(0, one.n)[kept, 0].tolist() == [i for i in first if i in common]
+    assert rows.match.matched == len(common)
+    assert rows.match.only_a == len(first) - len(common)
+    assert rows.match.only_b == sum(len(ids) - len(common) for ids in several[1:])
+
+
+def test_stores_in_one_order_are_read_where_they_are(tmp_path: Path) -> None:
+    stores = [store(tmp_path, ids) for ids in ([1, 2, 3], [1, 2, 3], [3, 1, 2])]
+    rows = pair_many(stores, work=tmp_path / "work")
+    assert rows.embeddings[:2] == tuple(stores[:2])
+    assert rows.kept is None
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["reordered-2.raw"]

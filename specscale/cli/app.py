@@ -54,7 +54,7 @@ def main() -> None:
     except SystemExit as end:
         if end.code == _INTERRUPTED:
             print(
-                "specscale: interrupted: the same command goes on from here (compare with --resume added)",
+                "specscale: interrupted: the same command goes on from here (compare and matrix with --resume added)",
                 file=sys.stderr,
             )
         raise

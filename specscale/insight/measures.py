@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from specscale.errors import ChangedError
 from specscale.insight.groups import Group, groups_of, opened, source_of
 from specscale.options import Options
-from specscale.problem import pair_inputs
+from specscale.problem import check_inputs, pair_inputs
 from specscale.result import Result
 from specscale.runtime.workplace import Workplace
 from specscale.stores.embedding import is_store
-from specscale.stores.rows import PairedRows
 
 __all__ = ["Agreement", "measures"]
 
@@ -167,7 +165,7 @@ def _vectors(result: Result, numbers: NDArray[np.int64], options: Options) -> tu
     place = Workplace(None)
     try:
         rows = pair_inputs(inputs, options, place.work)
-        _check_digests(result, rows)
+        check_inputs(rows, result)
         positions = numbers if rows.kept is None else np.searchsorted(np.flatnonzero(rows.kept), numbers)
         vectors = tuple(raw.astype(np.float64) for raw in rows.take(positions))
     finally:
@@ -175,9 +173,3 @@ def _vectors(result: Result, numbers: NDArray[np.int64], options: Options) -> tu
     if options.directions:
         vectors = tuple(raw / np.linalg.norm(raw, axis=1, keepdims=True) for raw in vectors)
     return vectors
-
-
-def _check_digests(result: Result, rows: PairedRows) -> None:
-    for one, was in zip(rows.embeddings, result.summary["inputs"].values(), strict=True):
-        if one.digest != was["digest"]:
-            raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")

@@ -24,7 +24,7 @@ class Match:
     Attributes
     ----------
     by : "id" or "position"
-    matched, only_a, only_b : rows in both, in A alone, in B alone
+    matched, only_a, only_b : rows in both (in all), in A alone, in B alone (in others, but not in all)
     dropped : matched rows left out because one of the embeddings has no usable vector there
     sampled : whether only a sample of the matched rows is compared
     ids_digest : digest of A's ids, or None

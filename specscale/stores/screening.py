@@ -48,7 +48,7 @@ def screen(rows: PairedRows, *, directions: bool, on_bad: str, sample: int | Non
                 what = "has a NaN or an infinity"
             raise InputError(
                 f"{one.source}: row {where[0]} {what}, {len(where):,} such row{'s' * (len(where) > 1)} in all: "
-                "leave them out of both embeddings with --on-bad drop"
+                "leave them out, of every embedding, with --on-bad drop"
             )
     kept, match = rows.kept, rows.match
     if bad:
