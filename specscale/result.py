@@ -119,7 +119,7 @@ class Result:
             raise InputError(f"{path}/summary.json: damaged: {_AGAIN}")
         if str(self.summary.get("schema_version")).startswith("matrix"):
             raise InputError(
-                f"{path}: a result of `specscale matrix`, of many pairs: open it with specscale.open_matrix"
+                f"{path}: a result of `specscale matrix`: open it with specscale.open_matrix"
             )
         if self.summary.get("schema_version") != SCHEMA:
             raise InputError(

@@ -306,14 +306,20 @@ def moved_group(seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32], ND
     return x.astype(np.float32), y.astype(np.float32), (group == 0) | (group == 1), int((group == 0).sum())
 
 
-@pytest.mark.parametrize("features", ["landmarks", "orthogonal", "exact"])
-def test_certified_modes_are_those_of_the_group_that_moved(features: str) -> None:
-    size = {"landmarks": 300, "orthogonal": 1000, "exact": None}[features]
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"features": "landmarks", "size": 300},
+        {"features": "orthogonal", "size": 200, "refine": 1},
+        {"features": "exact", "size": None},
+    ],
+    ids=["landmarks", "refined", "exact"],
+)
+def test_certified_modes_are_those_of_the_group_that_moved(options: dict[str, Any]) -> None:
     for seed in range(2):
         x, y, concerned, count = moved_group(seed)
         assert 60 < count < 200
-        options: dict[str, Any] = {"features": features, "size": size, "sigma": (2.0, 2.0), "certify": 256}
-        result = compare(x, y, seed=seed, n_modes=10, **options)
+        result = compare(x, y, seed=seed, n_modes=10, **{**options, "certify": 256})
         mass = (result.scores[:].astype(np.float64)[concerned] ** 2).sum(axis=0)
         verdicts = np.array([mode.certified for mode in result.modes])
         assert verdicts.any()

@@ -101,7 +101,7 @@ def test_a_sample_is_compared_alone(pair: Pair) -> None:
     Truth.of_matrix(dense(result, *(x[kept] for x in pair))).check(result.eigenvalues, result.scores[:][kept], 4)
 
 
-@pytest.mark.parametrize("n", [2, 3, 9, 18, 19, 40])
+@pytest.mark.parametrize("n", [2, 3, 18, 19])
 def test_there_may_be_fewer_rows_than_vectors_in_a_block(make_pair: MakePair, n: int) -> None:
     pair = make_pair(n)
     for options in ({}, {"kernel": "cosine"}):
@@ -236,9 +236,14 @@ def test_turned_modes_keep_their_span_and_change_their_forms() -> None:
 
 
 @pytest.mark.parametrize(
-    ("features", "kernel"), [("landmarks", "gaussian"), ("fourier", "gaussian"), ("landmarks", "cosine")]
+    ("features", "kernel", "steps"),
+    [
+        ("landmarks", "gaussian", 1),
+        ("landmarks", "gaussian", 2),
+        ("fourier", "gaussian", 1),
+        ("landmarks", "cosine", 1),
+    ],
 )
-@pytest.mark.parametrize("steps", [1, 2])
 def test_refined_modes_are_rayleigh_ritz_on_the_approximate_ones(
     pair: Pair, features: str, kernel: str, steps: int
 ) -> None:
@@ -301,7 +306,7 @@ def test_modes_of_many_stripes_are_those_of_one(
     pair: Pair, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = run(*pair)
-    for rows in (64, 333, 699):
+    for rows in (64, 333):
         monkeypatch.setattr(refining, "STRIPE_ROWS", rows)
         many = run(*pair)
         np.testing.assert_allclose(many.eigenvalues, one.eigenvalues, rtol=1e-5, atol=1e-8)
@@ -312,8 +317,8 @@ def test_modes_of_many_stripes_are_those_of_one(
 def test_the_number_of_threads_does_not_change_a_bit(
     make_pair: MakePair, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refining, "STRIPE_ROWS", 2000)
-    pair = make_pair(3100, 60, 20)
+    monkeypatch.setattr(refining, "STRIPE_ROWS", 1500)
+    pair = make_pair(2300, 60, 20)
     one, two = (run(*pair, threads=threads, certify=64) for threads in (1, 2))
     assert files_of(one) == files_of(two)
     assert one.summary["modes"] == two.summary["modes"]
@@ -343,7 +348,7 @@ class Interruption(Exception):
 
 def stopped(run: Callable[..., Result], pair: Pair, out: Path, **options: Any) -> Iterator[int]:
     """Interrupt a comparison at some of its events, as long as there is one."""
-    for events in range(7, 1000, 5):
+    for events in range(7, 1000, 6):
         shutil.rmtree(out.with_name(out.name + ".work"), ignore_errors=True)
         left = iter(range(events))
 

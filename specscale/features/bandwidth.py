@@ -181,7 +181,7 @@ def degenerate_warning(sigma: float, top_eigenvalue: float, rows: int, name: str
     }[state]
     return (
         f"{name}: at σ = {sigma:.4g} the kernel of {rows:,} sampled rows is all but {what} (top eigenvalue "
-        f"{top_eigenvalue:.3g}): take a {remedy} σ (--sigma…), or leave it to auto"
+        f"{top_eigenvalue:.3g}): take a {remedy} --sigma for it, or leave it to auto"
     )
 
 
