@@ -64,6 +64,11 @@ class Mode:
     _result: Result
 
     @property
+    def verdict(self) -> str:
+        """What the certificate says: "certified", "noise", or nothing without one."""
+        return {True: "certified", False: "noise", None: ""}[self.certified]
+
+    @property
     def mixed(self) -> bool:
         """Whether two groups that tie under the constraint were combined to meet it; never without a constraint."""
         constraint = self._result.summary["constraint"]
@@ -118,9 +123,7 @@ class Result:
         if not isinstance(self.summary, dict):
             raise InputError(f"{path}/summary.json: damaged: {_AGAIN}")
         if str(self.summary.get("schema_version")).startswith("matrix"):
-            raise InputError(
-                f"{path}: a result of `specscale matrix`: open it with specscale.open_matrix"
-            )
+            raise InputError(f"{path}: a result of `specscale matrix`: open it with specscale.open_matrix")
         if self.summary.get("schema_version") != SCHEMA:
             raise InputError(
                 f"{path}: a result of schema {self.summary.get('schema_version')}, this version reads {SCHEMA}"
@@ -278,14 +281,14 @@ class Result:
         rows = "".join(
             f"<tr><td>{m.mode}</td><td>{html.escape(names[m.grouped_by])}</td>"
             f"<td>{m.eigenvalue:+.5f} ± {m.se:.5f}</td><td>{m.a:.5f}</td><td>{m.b:.5f}</td>"
-            f"<td>{m.effective_size:,.0f}</td></tr>"
+            f"<td>{m.effective_size:,.0f}</td><td>{m.verdict}</td></tr>"
             for m in self.modes
         )
         return (
             f"<p><b>{html.escape(names['A'])}</b> against <b>{html.escape(names['B'])}</b>: "
             f"{self.summary['rows']['compared']:,} rows, SPEC-diff {self.spec_diff:.4g}</p>"
             "<table><thead><tr><th>mode</th><th>grouped by</th><th>λ ± se</th><th>a</th><th>b</th>"
-            f"<th>effective size</th></tr></thead><tbody>{rows}</tbody></table>"
+            f"<th>effective size</th><th>verdict</th></tr></thead><tbody>{rows}</tbody></table>"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import ArpackError, eigsh
 
 from specscale.errors import OptionError
 from specscale.features.exact import ExactKernel
@@ -173,10 +173,8 @@ def _kernels_of(exact: ExactKernel, one: LandmarkMap, raw: NDArray[Any], kernels
 
 def _share(truth: _Matrix, found: _Matrix, n_modes: int) -> float:
     """Mean squared norm of the leading eigenvectors of one matrix inside the space of the other's."""
-    count = 2 * (n_modes + _GUARD)
-    start = np.random.Generator(np.random.Philox(key=[0, 2])).standard_normal(len(truth)).astype(np.float32)
-    values, vectors = eigsh(truth, k=count, which="BE", v0=start, tol=1e-3)
-    others, near = eigsh(found, k=count, which="BE", v0=start, tol=1e-3)
+    values, vectors = _ends(truth, n_modes + _GUARD)
+    others, near = _ends(found, n_modes + _GUARD)
     shares = []
     for sign in (1, -1):
         order = np.argsort(-sign * values)[:n_modes]
@@ -185,3 +183,15 @@ def _share(truth: _Matrix, found: _Matrix, n_modes: int) -> float:
         if wanted.shape[1]:
             shares.append(float((np.linalg.norm(inside.T @ wanted, axis=0) ** 2).mean()))
     return float(np.mean(shares)) if shares else 1.0
+
+
+def _ends(matrix: _Matrix, count: int) -> tuple[_Matrix, _Matrix]:
+    """The `count` smallest and the `count` largest eigenvalues of a symmetric matrix, and their vectors."""
+    start = np.random.Generator(np.random.Philox(key=[0, 2])).standard_normal(len(matrix)).astype(np.float32)
+    try:
+        values, vectors = eigsh(matrix, k=2 * count, which="BE", v0=start, tol=1e-3)
+    except ArpackError:  # a matrix of zeros, as kernels that are both constant leave, or of eigenvalues all but equal
+        values, vectors = np.linalg.eigh(matrix)
+        both = np.r_[:count, len(values) - count : len(values)]
+        values, vectors = values[both], vectors[:, both]
+    return values, vectors

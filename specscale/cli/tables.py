@@ -52,18 +52,13 @@ def print_overview(result: Result) -> None:
     for mode in result.modes:
         more = ""
         if checked:
-            more = f"  {mode.rayleigh:>+10.5f} ± {mode.rayleigh_se:.5f}  {mode.residual:>8.5f}  {verdict(mode)}"
+            more = f"  {mode.rayleigh:>+10.5f} ± {mode.rayleigh_se:.5f}  {mode.residual:>8.5f}  {mode.verdict}"
         print(
             f"{mode.mode:>4}  {mode.grouped_by:<10}  {mode.eigenvalue:>+9.5f} ± {mode.se:<8.5f}  {mode.a:>8.5f}  "
             f"{mode.b:>8.5f}  {mode.effective_size:>14,.0f}{more}"
         )
     print("\n" + _legend(result, checked))
     print(f"\nthe groups: specscale modes {result.path}")
-
-
-def verdict(mode: Mode) -> str:
-    """What the certificate says of a mode; nothing without one."""
-    return {True: "certified", False: "noise", None: ""}[mode.certified]
 
 
 def _legend(result: Result, checked: bool) -> str:
@@ -102,7 +97,7 @@ def _certificate(mode: Mode) -> str:
     if mode.certified is None:
         return ""
     return (
-        f"\n  {verdict(mode)}: under the exact kernels λ {mode.rayleigh:+.5f} ± {mode.rayleigh_se:.5f}, "
+        f"\n  {mode.verdict}: under the exact kernels λ {mode.rayleigh:+.5f} ± {mode.rayleigh_se:.5f}, "
         f"residual {mode.residual:.5f}"
     )
 

@@ -39,6 +39,7 @@ _LN2_1, _LN2_2 = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _E1, _E2, _E3 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
 _E4, _E5, _E6 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
 _VANISHING = np.float32(-87.0)  # exponents below it give zero, and the others normal numbers
+_EQUAL = np.float32(2.0**-20)  # of the squared lengths: what rounding leaves of the distance of equal rows
 
 _HALF_SCALE = np.float32(2.0**112)  # moves the exponent bias of float16 (15) to that of float32 (127)
 
@@ -203,10 +204,13 @@ def _exponentials(
     """Replace the Gram products in `out` by the kernel."""
     for i in range(x.shape[0]):
         half = np.float32(rate * _square_norm(x[i]))
+        least = _EQUAL * half
         row = out[i * step : i * step + halves.shape[0]]
         for j in range(halves.shape[0]):
             t = (row[j] - half) - halves[j]
-            t = t if t < np.float32(0) else np.float32(0) * t  # a NaN stays one, and is no exponent above the least
+            # A bandwidth that is small against the rows would make much of the rounding. A NaN stays one, and is no
+            # exponent above the least.
+            t = t if t < -(least + _EQUAL * halves[j]) else np.float32(0) * t
             k = (t * _LOG2_E + _ROUND) - _ROUND
             r = (t - k * _LN2_1) - k * _LN2_2
             e = ((((_E1 * r + _E2) * r + _E3) * r + _E4) * r + _E5) * r + _E6

@@ -14,6 +14,8 @@ __all__ = ["fourier", "gaussian", "gram_tile", "keep_tails", "moments", "project
 
 real = np.float64
 
+_EQUAL = 2.0**-49  # of the squared lengths: what rounding leaves of the distance of equal rows
+
 
 def warm_up() -> None:
     """Do nothing: NumPy is compiled."""
@@ -46,8 +48,10 @@ def gaussian(x: NDArray[Any], points: NDArray[Any], halves: NDArray[Any], rate: 
     """See :meth:`specscale.kernels.Kernels.gaussian`."""
     with np.errstate(over="ignore", invalid="ignore"):
         np.matmul(x, points, out=out)
-        out -= rate * np.einsum("ij,ij->i", x, x)[:, None]
-        out -= halves
+        for row, half in zip(out, rate * np.einsum("ij,ij->i", x, x), strict=True):
+            row -= half
+            row -= halves
+            row[row > -_EQUAL * (half + halves)] = 0
     out[np.isnan(out)] = -np.inf  # of rows that are too far away for their squares
     np.exp(np.minimum(out, 0), out=out)
 
