@@ -23,10 +23,12 @@ from specscale.kernels import Kernels, load_kernels
 from specscale.options import Options
 from specscale.passes.record import Pass
 from specscale.problem import Problem, pose
+from specscale.running import running
 from specscale.runtime.events import silent
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.spans import cut_spans
 from specscale.runtime.threads import Threads, single_threaded_blas
+from specscale.runtime.workplace import Workplace
 from specscale.stores.ingest import ingest
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.stores.rows import PairedRows
@@ -145,8 +147,10 @@ class Rig:
 
     def pose(self, rows: PairedRows, options: Options, size: int) -> Problem:
         """The kernels and maps of paired rows."""
-        with single_threaded_blas():
-            return pose(rows, options, size, self.kernels, print, self.pool.run)
+        with running(Workplace(None)) as run:
+            problem = pose(rows, options, size, run)
+            run.place.leave()
+            return problem
 
     def sweep(self, work: Pass[Any, R], problem: Problem) -> tuple[R, float]:
         """The result of a pass and its wall seconds."""

@@ -120,8 +120,7 @@ def compare(
             rows = pair_inputs((a, b), options, run.place.work)
         planner = Planner.of(rows, options, memory, run.pool)
         most = planner.largest_size()
-        with run.step("bandwidth"):
-            problem = pose(rows, options, most, run.kernels, run.warn, run.pool.run)
+        problem = pose(rows, options, most, run)
         plan = planner.plan(problem.maps)
         plan.check_disk(run.place.work)
         run.notify(Noted(problem.choice))
@@ -291,6 +290,6 @@ def plan(
     with running(Workplace(None), threads) as run:
         rows = pair_inputs((a, b), chosen, run.place.work)
         planner = Planner.of(rows, chosen, memory, run.pool)
-        problem = pose(rows, chosen, planner.largest_size(), run.kernels, run.warn, run.pool.run)
+        problem = pose(rows, chosen, planner.largest_size(), run)
         run.place.leave()
         return planner.plan(problem.maps), planner.machine

@@ -109,8 +109,7 @@ def compare_many(
             rows = pair_inputs(inputs, options, run.place.work)
         planner = _MatrixPlanner.of(rows, options, memory, run.pool)
         most = planner.largest_size()
-        with run.step("bandwidth"):
-            problem = pose(rows, options, most, run.kernels, run.warn, run.pool.run)
+        problem = pose(rows, options, most, run)
         plan = planner.plan(problem.maps)
         plan.check_disk(run.place.work)
         run.notify(Noted(problem.choice))

@@ -9,7 +9,7 @@ import numpy as np
 from specscale.errors import OptionError, PlanError
 from specscale.features.bandwidth import SAMPLE_ROWS, bandwidth_cost
 from specscale.features.exact import ExactKernel
-from specscale.features.landmarks import LandmarkMap
+from specscale.features.landmarks import LandmarkMap, landmarks_cost
 from specscale.features.maps import FeatureMap, FourierMap, LinearMap
 from specscale.options import Options
 from specscale.passes.covariance import covariance_cost
@@ -23,7 +23,7 @@ from specscale.runtime.spans import cut_spans
 from specscale.runtime.threads import Threads
 from specscale.sizing import SIZES, check_size
 from specscale.spectral.difference import solve_cost
-from specscale.spectral.lanczos import BLOCKS, GUARD
+from specscale.spectral.lanczos import BLOCKS, GUARD, MAX_BLOCKS
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.duplicates import duplicates_cost
 from specscale.stores.layout import CHUNK_ROWS
@@ -132,11 +132,14 @@ class Planner:
         tails = 6 * 2 * k * min(options.top, n_kept) * 16  # of a few spans at once, while they are merged
         sample = min(SAMPLE_ROWS, n_kept)
         # Both stay from pass to pass.
-        features, tiles = (feature_cost(maps, 0), 8 * TiledSymmetric.size(d)) if maps else (0, 0)
+        features, tiles = (feature_cost(maps, threads), 8 * TiledSymmetric.size(d)) if maps else (0, 0)
         block = min(2 * (n_modes + GUARD), n_kept)
         steps = [duplicates_cost(n_kept, read)]
         if options.kernel == "gaussian":
             steps.append(bandwidth_cost(dimensions, sample))
+        if options.features == "landmarks":
+            size = max(one.landmarks.shape[0] for one in maps if isinstance(one, LandmarkMap))
+            steps.append(landmarks_cost(size, len(maps), threads))
         vectors = 0
         if maps:
             solved = n_modes + (GUARD if options.refine else 0)
@@ -150,7 +153,9 @@ class Planner:
                 steps.append(replace(sweeps, memory=sweeps.memory + features + tiles))
                 vectors = 8 * n_kept * k
         else:
-            steps.append(sweeps_cost("exact", dimensions, n_kept, block, BLOCKS, read, threads))
+            sweeps = sweeps_cost("exact", dimensions, n_kept, block, BLOCKS, read, threads)
+            # Convergence may take more blocks than it mostly does.
+            steps.append(replace(sweeps, memory=sweeps.memory + 8 * n_kept * block * (MAX_BLOCKS - BLOCKS)))
             vectors = 8 * n_kept * k
         scores = score_cost(() if vectors else maps, n, n_kept, read, k, CHUNK_ROWS, threads)
         beside = vectors + features if vectors else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ from specscale.kernels import Kernels
 from specscale.options import Options
 from specscale.passes.record import SLICE_ROWS
 from specscale.result import Result
+from specscale.running import Run
 from specscale.sizing import chosen_landmarks
 from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
@@ -162,14 +163,7 @@ def opened(given: Input, name: str, work: Path) -> Embedding:
     return opened
 
 
-def pose(
-    rows: PairedRows,
-    options: Options,
-    most: int,
-    kernels: Kernels,
-    warn: Callable[[str], None],
-    run: Callable[[Sequence[Callable[[], None]]], None],
-) -> Problem:
+def pose(rows: PairedRows, options: Options, most: int, run: Run) -> Problem:
     """Look at a seeded sample of the rows, choose bandwidths and make the feature maps.
 
     Parameters
@@ -177,39 +171,38 @@ def pose(
     rows : the paired rows
     options : kernel, bandwidth rules, normalisation, maps and seed
     most : the size of the maps, or the largest one where the size is still to be chosen
-    kernels : the backend
-    warn : takes what the user should know
-    run : executes independent tasks
+    run : the run, whose steps these are
     """
-    unit = options.normalize == "unit"
-    positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
-    geometries = tuple(
-        survey(raw, one.name, gaussian=options.kernel == "gaussian", rule=rule, unit=unit, kernels=kernels)
-        for raw, one, rule in zip(sample, rows.embeddings, options.rules, strict=True)
-    )
-    for geometry in geometries:
+    with run.step("duplicates"):
+        duplicates = tuple(find_duplicates(one, rows.kept) for one in rows.embeddings)
+    with run.step("bandwidth"):
+        unit = options.normalize == "unit"
+        positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
+        geometries = tuple(
+            survey(raw, one.name, gaussian=options.kernel == "gaussian", rule=rule, unit=unit, kernels=run.kernels)
+            for raw, one, rule in zip(sample, rows.embeddings, options.rules, strict=True)
+        )
+    choice = []
+    for one, geometry in zip(rows.embeddings, geometries, strict=True):
         for warning in geometry.warnings:
-            warn(warning)
+            run.warn(warning)
+        if geometry.bandwidth:
+            choice.append(f"σ of {one.name} {geometry.bandwidth.describe()}")
     exact = tuple(one.kernel for one in geometries)
-    choice = [
-        f"σ of {one.name} {found.bandwidth.describe()}"
-        for one, found in zip(rows.embeddings, geometries, strict=True)
-        if found.bandwidth
-    ]
     maps: tuple[FeatureMap, ...] = ()
     if options.features == "landmarks":
-        landmarks = chosen_landmarks(rows, exact, options, most, (positions, sample), kernels, run)
+        with run.step("landmarks"):
+            landmarks = chosen_landmarks(rows, exact, options, most, (positions, sample), run.kernels, run.pool.run)
         maps = landmarks.maps
         choice.append(str(landmarks))
     elif options.features != "exact":
         maps = chosen_maps(exact, features=options.features, size=most, seed=options.seed)
-    bandwidths = tuple(one.bandwidth for one in geometries)
-    duplicates = tuple(find_duplicates(one, rows.kept) for one in rows.embeddings)
     for one, found in zip(rows.embeddings, duplicates, strict=True):
         if found.rows > _MANY_DUPLICATES * rows.n_kept:
-            warn(found.describe(one.name))
+            run.warn(found.describe(one.name))
         elif found.rows:
             choice.append(found.describe(one.name))
+    bandwidths = tuple(one.bandwidth for one in geometries)
     return Problem(options, rows, exact, maps, bandwidths, positions, sample, "; ".join(choice), duplicates)
 
 

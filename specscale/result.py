@@ -194,8 +194,12 @@ class Result:
         return float(self.summary["spec_diff"])
 
     def _array(self, name: str) -> zarr.Array[Any]:
-        array = self._arrays[name]
-        assert isinstance(array, zarr.Array)
+        array = self._arrays.get(name)
+        if not isinstance(array, zarr.Array):
+            raise InputError(
+                f"{self.path}/spec.zarr: no {name} (refined modes have no coefficients, exact ones no covariance "
+                f"either); if it should be there, {_AGAIN}"
+            )
         return array
 
     def members(self) -> pd.DataFrame:
@@ -230,7 +234,7 @@ class Result:
         Returns
         -------
         Result
-            The same, bit for bit, as a fresh comparison with that η.
+            The same, bit for bit, as a fresh comparison with that η and the same `size`.
 
         Raises
         ------

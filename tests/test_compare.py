@@ -295,7 +295,8 @@ def test_events_tell_of_every_row_of_every_pass(make_pair: MakePair) -> None:
         assert PassStarted(name, 9000, 0) in events
         assert sum(event.rows for event in events if isinstance(event, RowsDone) and event.name == name) == 9000
         assert any(isinstance(event, PassFinished) and event.name == name for event in events)
-    assert [event.name for event in events if isinstance(event, Stage)][:2] == ["pairing", "bandwidth"]
+    stages = [event.name for event in events if isinstance(event, Stage)]
+    assert stages[:4] == ["pairing", "duplicates", "bandwidth", "landmarks"]
 
 
 def test_warnings_are_events_and_part_of_the_result(pair: Pair) -> None:

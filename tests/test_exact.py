@@ -435,7 +435,7 @@ def test_events_tell_of_every_row_that_passes_by(pair: Pair, monkeypatch: pytest
     ids=["landmarks", "fourier", "exact"],
 )
 def test_no_step_takes_more_memory_than_the_plan_says(make_pair: MakePair, options: dict[str, Any]) -> None:
-    pair = make_pair(2000, 8, 6)
+    pair = make_pair(6000, 8, 6)
     refine(*make_pair(50), size=20)  # what is loaded and compiled once is no part of a step
     peaks: dict[str, int] = {}
     stage = ["nothing"]

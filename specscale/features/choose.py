@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from specscale.features.bandwidth import Bandwidth, Rule, choose_bandwidth
+from specscale.errors import OptionError
+from specscale.features.bandwidth import LEAST_SIGMA, Bandwidth, Rule, choose_bandwidth
 from specscale.features.exact import ExactKernel
 from specscale.features.maps import FeatureMap, FourierMap, LinearMap
 from specscale.kernels import Kernels
@@ -17,6 +18,8 @@ from specscale.kernels import Kernels
 __all__ = ["Geometry", "chosen_maps", "survey"]
 
 _VARYING = 2.0  # ratio of the 95th to the 5th percentile of the norms above which lengths may lead
+_FAR = 100.0  # bandwidths: rows further out leave float32 no digits for the distances that such a kernel tells apart
+_LOST = 2.0**-9.5  # of that length, the distance of two rows below which rounding takes them for equal
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ def survey(raw: NDArray[Any], name: str, *, gaussian: bool, rule: Rule, unit: bo
     rule : how the bandwidth is found
     unit : whether rows are normalised
     kernels : the backend
+
+    Raises
+    ------
+    OptionError
+        When the bandwidth is too small for float32.
     """
     if not gaussian:
         return Geometry(ExactKernel(np.zeros(raw.shape[1]), True, None), None, ())
@@ -62,8 +70,19 @@ def survey(raw: NDArray[Any], name: str, *, gaussian: bool, rule: Rule, unit: bo
             )
     x -= centre.astype(np.float32)
     bandwidth = choose_bandwidth(rule, x, name)
+    if bandwidth.sigma < LEAST_SIGMA:
+        raise OptionError(
+            f"{name}: the bandwidth σ must be at least {LEAST_SIGMA:g}, not {bandwidth.sigma:g}: bring the vectors to "
+            "another scale"
+        )
+    far = float(np.percentile(np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64)), 95))
     if bandwidth.warning:
         warnings.append(bandwidth.warning)
+    elif far > _FAR * bandwidth.sigma:
+        warnings.append(
+            f"{name}: σ = {bandwidth.sigma:.4g} is small against the rows, up to {far:.3g} from their middle: "
+            f"in float32 two rows nearer than {_LOST * far:.2g} count as equal: take a larger --sigma for it"
+        )
     return Geometry(ExactKernel(centre, unit, bandwidth.sigma), bandwidth, tuple(warnings))
 
 

@@ -12,6 +12,8 @@ from specscale.kernels import Kernels, load_kernels
 
 __all__ = ["Anchors", "ExactKernel"]
 
+_ROUNDING = 2.0**-21  # of squared lengths: a rough bound of what float32 products of some hundred numbers lose
+
 
 @dataclass(frozen=True)
 class Anchors:
@@ -69,8 +71,17 @@ class ExactKernel:
         self.standardise(kernels, raw, z)
         wide = z.astype(np.float64)
         rate = 0.0 if self.sigma is None else 1 / (2 * self.sigma**2)
-        points = np.ascontiguousarray((wide * (2 * rate or 1.0)).T, dtype=kernels.real)
-        return Anchors(points, (rate * np.einsum("ij,ij->i", wide, wide)).astype(kernels.real), rate)
+        with np.errstate(over="ignore"):  # where σ is that small the kernel of two rows is zero
+            points = np.ascontiguousarray((wide * (2 * rate or 1.0)).T, dtype=kernels.real)
+            halves = (rate * np.einsum("ij,ij->i", wide, wide)).astype(kernels.real)
+        return Anchors(points, halves, rate)
+
+    def rounding(self, raw: NDArray[Any]) -> float:
+        """What float32 leaves uncertain in kernel values of the rows `raw` (r, p), which grows with (‖x‖ / σ)²."""
+        reference = load_kernels("reference")
+        z = np.empty(raw.shape)
+        self.standardise(reference, raw, z)
+        return 0.0 if self.sigma is None else float(_ROUNDING * np.median(np.einsum("ij,ij->i", z, z)) / self.sigma**2)
 
     def matrix(self, raw: NDArray[Any]) -> NDArray[np.float64]:
         """The kernel matrix of the rows `raw` (r, p) in float64, (r, r), symmetric with a diagonal of ones."""

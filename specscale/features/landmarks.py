@@ -9,17 +9,23 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from specscale.cost import Cost
 from specscale.features.exact import Anchors, ExactKernel
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
 
-__all__ = ["CUT_OFF", "KernelMap", "LandmarkMap", "whitening"]
+__all__ = ["CUT_OFF", "KernelMap", "LandmarkMap", "landmarks_cost", "whitening"]
 
 WHITENING_COLUMNS = 256  # of one product with T, which leaves out the rows that are zero in all of them
 CUT_OFF = 1e-6  # of the largest eigenvalue of k(Z, Z): directions below it would blow up the rounding of float32
 
 
-def whitening(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+def landmarks_cost(size: int, count: int, threads: int) -> Cost:
+    """State what making `count` maps of `size` landmarks takes, several at once; its products are in float64."""
+    return Cost("landmarks", memory=7 * 8 * size**2 * min(count, threads), operations=14.0 * count * size**3, speed=0.3)
+
+
+def whitening(gram: NDArray[np.float64], rounding: float = 0.0) -> NDArray[np.float64]:
     """T = V E^{−1/2} Q of a kernel matrix V E Vᵀ, without the eigenvalues below the cut-off.
 
     The rotation Q, which no kernel sees, makes T lower trapezoidal: half of it is zero and need not be multiplied.
@@ -27,6 +33,7 @@ def whitening(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     Parameters
     ----------
     gram : (r, r) kernel matrix of the landmarks
+    rounding : of the kernel values that T will multiply; r of them bring √r times as much into every direction
 
     Returns
     -------
@@ -34,7 +41,8 @@ def whitening(gram: NDArray[np.float64]) -> NDArray[np.float64]:
         With Tᵀ gram T the identity; dim < r where landmarks repeat or all but repeat one another.
     """
     e, v = scipy.linalg.eigh(gram, driver="evd")
-    keep = e > CUT_OFF * e[-1]
+    keep = e > max(CUT_OFF * e[-1], min(rounding, 1.0) * np.sqrt(len(e)))
+    keep[-1] = True
     return np.asarray(scipy.linalg.qr((v[:, keep] / np.sqrt(e[keep])).T, mode="r")[0].T)
 
 
@@ -123,7 +131,7 @@ class LandmarkMap:
     @classmethod
     def of(cls, kernel: ExactKernel, rows: NDArray[np.int64], landmarks: NDArray[Any]) -> LandmarkMap:
         """Make the map of some rows."""
-        return cls(kernel, rows, landmarks, whitening(kernel.matrix(landmarks)))
+        return cls(kernel, rows, landmarks, whitening(kernel.matrix(landmarks), kernel.rounding(landmarks)))
 
     @property
     def p(self) -> int:

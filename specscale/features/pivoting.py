@@ -51,7 +51,8 @@ def pivoted_rows(
     pivots = np.empty(0, dtype=np.int64)
     while len(pivots) < min(size, s) and left.sum() > _DEPENDENT * s:
         done = len(pivots)
-        count = min(_BLOCK, size - done, int(np.count_nonzero(left)))
+        # Pivots drawn at once do not see one another: few at first, while nothing is known.
+        count = min(_BLOCK, done // 4 + 1, size - done, int(np.count_nonzero(left)))
         new = generator.choice(s, size=count, replace=False, p=left / left.sum())
         columns = np.zeros((s, count), dtype=kernels.real)
         for one, x, rows in zip(exact, raw, standardised, strict=True):

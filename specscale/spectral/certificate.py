@@ -72,6 +72,8 @@ def certificate(
     draws = counts.sum()
     weights = np.ones(len(u)) if p is None else counts / (draws * p)
     squares = (weights[:, None] * u**2).sum(axis=0)
+    seen = squares > 0  # of a mode of a few rows none may have been drawn
+    squares = np.where(seen, squares, 1.0)
     a, b = ((weights[:, None] * u * one).sum(axis=0) / squares for one in products)
     acted = products[0] - eta * products[1]
     rayleigh = a - eta * b
@@ -83,7 +85,8 @@ def certificate(
     residual = np.sqrt((weights[:, None] * (acted - u @ action) ** 2).sum(axis=0))
     size = np.abs(eigenvalues)
     certified = (
-        (eigenvalues * rayleigh > 0)
+        seen
+        & (eigenvalues * rayleigh > 0)
         & (np.abs(rayleigh) - _SURE * rayleigh_se >= _SHARE * size)
         & (residual <= _SHARE * size)
         & (size >= _SURE * se)

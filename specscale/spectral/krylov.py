@@ -100,14 +100,26 @@ def _norm(small: Array) -> float:
     return float(np.linalg.norm(small, 2))
 
 
-def furthest(values: Array, residuals: Array, n_modes: int, least: float, tolerance: float = TOLERANCE) -> float:
-    """The largest residual among the wanted modes of both ends, as a multiple of what is allowed."""
-    tight = max(tolerance * np.abs(values).max(initial=0.0), 1e-13)
+def furthest(
+    values: Array, residuals: Array, n_modes: int, least: float, tolerance: float = TOLERANCE, noise: float = TOLERANCE
+) -> float:
+    """The largest residual among the wanted modes of both ends, as a multiple of what is allowed.
+
+    Parameters
+    ----------
+    values, residuals : (m,) Ritz values, and how far their vectors are from eigenvectors
+    n_modes : modes wanted at each end
+    least : an eigenvalue below this is no result, and only needs to be known to be below it
+    tolerance : share of the strongest value of an end that its residuals may have
+    noise : share of the largest |value| that residuals always have
+    """
+    floor = max(noise * np.abs(values).max(initial=0.0), 1e-13)
     worst = 0.0
     for outward in (values, -values):
         end = np.argsort(outward)[-n_modes:]
+        tight = max(tolerance * outward[end].max(initial=0.0), floor)
         # What is no result at this end, as all that lies on the other side of zero, only needs to be known for that.
-        enough = 0.1 * np.maximum(least, -outward[end])
+        enough = np.maximum(0.1 * np.maximum(least, -outward[end]), floor)
         allowed = np.where(outward[end] > least, tight, enough)
         worst = max(worst, float((residuals[end] / allowed).max(initial=0.0)))
     return worst

@@ -17,9 +17,10 @@ from specscale.spectral.difference import LEAST_EIGENVALUE, leading
 from specscale.spectral.krylov import Columns, furthest
 from specscale.spectral.tiles import Run
 
-__all__ = ["BLOCKS", "GUARD", "VectorModes", "exact_modes", "random_start"]
+__all__ = ["BLOCKS", "GUARD", "MAX_BLOCKS", "VectorModes", "exact_modes", "random_start"]
 
-TOLERANCE = 1e-5  # of the largest |λ|, for residuals; products in float32 give no more
+TOLERANCE = 1e-5  # of the strongest |λ| of a direction, for its residuals
+NOISE = 1e-6  # of the largest |λ|: what the residuals of products in float32 always have
 BLOCKS = 12  # blocks of the basis that convergence from a random start mostly takes
 MAX_BLOCKS = 60
 GUARD = 5  # vectors beyond the wanted ones in each direction, since the last wanted may tie with the next
@@ -76,7 +77,7 @@ def exact_modes(multiply: Multiply, start: Array, eta: float, n_modes: int, step
     eta : weight of B's kernel, ≥ 0
     n_modes : modes in each direction
     steps : Krylov steps to take, one more than which products are made; None to go on until every residual is below
-        1e-5 of the largest |λ|
+        1e-5 of the strongest |λ| of its direction
     run : executes independent tasks, in any order
 
     Returns
@@ -107,7 +108,7 @@ def exact_modes(multiply: Multiply, start: Array, eta: float, n_modes: int, step
             R = _outside(R, basis, columns)
         rest = columns.inner(R, R)
         residuals = _residuals(rest, y)
-        if steps is None and count and furthest(values, residuals, n_modes, LEAST_EIGENVALUE, TOLERANCE) <= 1:
+        if steps is None and count and furthest(values, residuals, n_modes, LEAST_EIGENVALUE, TOLERANCE, NOISE) <= 1:
             break
         if steps is not None and count == steps:
             break
