@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import index
 from pathlib import Path
 from typing import Any, cast
 
@@ -146,7 +147,7 @@ def compare_again(result: Result, eta: float, out: str | Path | None = None) -> 
     options = replace(Options.from_json(result.summary["options"]), eta=eta)
     with running(Workplace(out)) as run:
         job = _again(run, result, options)
-        C = TiledSymmetric.from_dense(cast(Any, result.covariance)) if job.problem.maps else None
+        C = _covariance(result) if job.problem.maps else None
         return job.result(C, result.inputs())
 
 
@@ -167,6 +168,10 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
     ChangedError
         When the embeddings are no longer those that were compared.
     """
+    try:
+        epsilon, n_groups = float(epsilon), index(n_groups)
+    except (TypeError, ValueError):
+        raise OptionError(f"epsilon and n_groups are numbers, not {epsilon!r} and {n_groups!r}") from None
     options = replace(Options.from_json(result.summary["options"]), refine=0, rotate="none")
     if options.features == "exact":
         raise OptionError(
@@ -174,13 +179,24 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
         )
     with running(Workplace(out)) as run:
         job = _again(run, result, options)
-        C = TiledSymmetric.from_dense(cast(Any, result.covariance))
+        C = _covariance(result)
         with run.step("solve"):
             found = solve_constrained(C, job.problem.d_a, epsilon, n_groups)
             modes = modes_of(C, job.problem.d_a, found.eta, found.coefficients, run.pool.run)
             modes = replace(modes, spec_diff=result.spec_diff)
         constraint = {"epsilon": epsilon, "mixed": np.flatnonzero(found.mixed).tolist()}
         return job.finished(job.problem.oriented(modes, run.kernels), C, result.inputs(), constraint)
+
+
+def _covariance(result: Result) -> TiledSymmetric:
+    """The covariance that a result keeps."""
+    try:
+        C = TiledSymmetric.from_dense(cast(Any, result.covariance))
+    except (OSError, ValueError):
+        raise result.damaged("the covariance is") from None
+    if not np.isfinite(C.buffer.sum()):  # a chunk that is gone reads as NaN
+        raise result.damaged("the covariance is")
+    return C
 
 
 def _again(run: Run, result: Result, options: Options) -> _Job:

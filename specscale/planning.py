@@ -98,7 +98,7 @@ class Planner:
         fitting = self._largest_fitting(wanted)
         if size is None and fitting:
             return fitting
-        least = min(_LEAST_SIZE, wanted)
+        least = min(_LEAST_SIZE, wanted) if size is None else size
         plan.check_memory(
             f"--size {fitting} brings it under"
             if fitting
@@ -170,7 +170,9 @@ class Planner:
 
 
 def _megabytes(count: int) -> str:
-    return f"{-(-count // (1 << 20))}M"
+    """A size that is enough in the next run too, whose process may hold a little more before it begins."""
+    step = 16 << 20
+    return f"{16 * (1 + -(-count // step))}M"
 
 
 def _shape(features: str, size: int, p: int) -> FeatureMap:

@@ -220,13 +220,21 @@ def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
     ------
     ChangedError
         When an embedding is no longer the one that was compared.
+    InputError
+        When the maps of the result are damaged.
     """
     check_inputs(rows, before)
     bandwidths = tuple(None if one is None else Bandwidth(**one) for one in before.summary["bandwidths"].values())
     positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
-    exact = tuple(restored_kernel(one) for one in before.maps)
     maps: tuple[FeatureMap, ...] = ()
-    if options.features != "exact":
-        maps = tuple(restored_map(one, before.map_arrays(i)) for i, one in enumerate(before.maps))
+    try:
+        exact = tuple(restored_kernel(one) for one in before.maps)
+        if options.features != "exact":
+            arrays = [before.map_arrays(i) for i in range(len(before.maps))]
+            if not all(np.isfinite(one).all() for arrays_of_map in arrays for one in arrays_of_map.values()):
+                raise ValueError  # a chunk that is gone reads as NaN
+            maps = tuple(restored_map(*both) for both in zip(before.maps, arrays, strict=True))
+    except (KeyError, TypeError, ValueError):
+        raise before.damaged("the feature maps are") from None
     duplicates = tuple(Duplicates(**one) for one in before.summary["duplicates"])
     return Problem(options, rows, exact, maps, bandwidths, positions, sample, before.summary["choice"], duplicates)

@@ -150,18 +150,45 @@ class Result:
         """Return what was compared: the inputs of this process, or the paths of an earlier one."""
         if self._inputs is not None:
             return self._inputs
-        return tuple(self.summary["inputs"][which]["source"] for which in "ab")
+        return self.source("a"), self.source("b")
+
+    def source(self, which: str) -> str:
+        """Return the path that embedding "a" or "b" was read from.
+
+        Raises
+        ------
+        InputError
+            When it was an array.
+        """
+        source = str(self.summary["inputs"][which]["source"])
+        # The paths of files are absolute in a result, and what is left are names of arrays.
+        if not Path(source).is_absolute() and "://" not in source and not any(sign in source for sign in "*?["):
+            raise InputError(
+                f"{self.path}: {which.upper()} was an array, which is not to be found again: "
+                "`specscale ingest` it and compare the store"
+            )
+        return source
 
     @property
     def maps(self) -> list[dict[str, Any]]:
         """The parameters of A's and of B's feature map."""
-        parameters: list[dict[str, Any]] = json.loads((self.path / "maps.json").read_text(encoding="utf-8"))
+        path = self.path / "maps.json"
+        try:
+            parameters: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: missing or damaged ({error}): {_AGAIN}") from None
+        if not isinstance(parameters, list) or len(parameters) != len(self.summary["inputs"]):
+            raise InputError(f"{path}: damaged: {_AGAIN}")
         return parameters
 
     def map_arrays(self, which: int) -> dict[str, NDArray[Any]]:
         """The arrays of A's (0) or B's (1) feature map, by name."""
         end = f"_{'ab'[which]}"
         return {name.removesuffix(end): self._array(name)[:] for name in self._arrays if name.endswith(end)}  # type: ignore[misc]
+
+    def damaged(self, what: str) -> InputError:
+        """Return the error that something the result keeps for later cannot be read."""
+        return InputError(f"{self.path}: {what} damaged or gone: {_AGAIN}")
 
     @property
     def eigenvalues(self) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +34,7 @@ def whitening(gram: NDArray[np.float64], rounding: float = 0.0) -> NDArray[np.fl
     Parameters
     ----------
     gram : (r, r) kernel matrix of the landmarks
-    rounding : of the kernel values that T will multiply; r of them bring √r times as much into every direction
+    rounding : relative, of the kernel values of different rows that T will multiply
 
     Returns
     -------
@@ -41,8 +42,10 @@ def whitening(gram: NDArray[np.float64], rounding: float = 0.0) -> NDArray[np.fl
         With Tᵀ gram T the identity; dim < r where landmarks repeat or all but repeat one another.
     """
     e, v = scipy.linalg.eigh(gram, driver="evd")
-    keep = e > max(CUT_OFF * e[-1], min(rounding, 1.0) * np.sqrt(len(e)))
-    keep[-1] = True
+    # Independent errors of a row of the kernel add up, by the root of their squares, in every direction.
+    others = float(np.linalg.norm(gram)) ** 2 - float(np.linalg.norm(np.diagonal(gram))) ** 2
+    errors = min(rounding, 1.0) * math.sqrt(max(others, 0.0) / len(gram))
+    keep = e > min(max(CUT_OFF * e[-1], errors), 0.5 * e[-1])
     return np.asarray(scipy.linalg.qr((v[:, keep] / np.sqrt(e[keep])).T, mode="r")[0].T)
 
 

@@ -99,11 +99,4 @@ def source_of(result: Result, which: str) -> str:
     InputError
         When it was an array.
     """
-    source = str(result.summary["inputs"][which]["source"])
-    # The paths of files are absolute in a result, and what is left are names of arrays.
-    if not Path(source).is_absolute() and "://" not in source and not any(sign in source for sign in "*?["):
-        raise InputError(
-            f"{result.path}: {which.upper()} was an array, which is not to be found again: "
-            "`specscale ingest` it and compare the store"
-        )
-    return source
+    return result.source(which)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Generic, TypeVar
@@ -116,11 +116,14 @@ class FeatureBuffers:
     """
 
     def __init__(self, kernels: Kernels, maps: tuple[FeatureMap, ...]) -> None:
-        shape = (BLOCK_ROWS, _width(maps))
-        self._buffers = cycle([np.empty(shape, dtype=kernels.real) for _ in range(2)])
+        self._shape = (BLOCK_ROWS, _width(maps))
+        self._real = kernels.real
+        self._buffers: Iterator[NDArray[Any]] | None = None
 
     def take(self) -> NDArray[Any]:
         """Return one of the buffers, (BLOCK_ROWS, d), and at the next call the other."""
+        if self._buffers is None:
+            self._buffers = cycle([np.empty(self._shape, dtype=self._real) for _ in range(2)])
         return next(self._buffers)
 
 

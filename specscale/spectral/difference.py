@@ -149,8 +149,7 @@ def modes_of(C: TiledSymmetric, d_a: int, eta: float | Array, z: Array, run: Run
     scale = 1 / np.sqrt(np.einsum("dk,dk->k", z, w))
     z, w = z * scale, w * scale
     split = np.stack([w[:d_a].T @ w[:d_a], w[d_a:].T @ w[d_a:]])
-    a = np.einsum("dk,dk->k", w[:d_a], w[:d_a])
-    b = np.einsum("dk,dk->k", w[d_a:], w[d_a:])
+    a, b = (np.diagonal(one).copy() for one in split)
     values = a - eta * b
     rest = np.concatenate([w[:d_a], -eta * w[d_a:]]) - values * z
     squares = np.einsum("dk,dk->k", rest, C.matmul(rest, run))
