@@ -284,7 +284,7 @@ def test_directions_of_tiny_variance(route: str, smallest: float) -> None:
     q = np.linalg.qr(generator.normal(size=(200, 200)))[0]
     e = np.geomspace(0.3, smallest, 200)
     C = (q * e) @ q.T
-    # Directions below 1e-8 of the largest are dropped by the dense route.
+    # Directions below 1e-7 of the largest are dropped by the dense route.
     check((C + C.T) / 2, 90, 1.0, 5, solve((C + C.T) / 2, 90, 1.0, 5), residual_bound=2e-4)
 
 

@@ -16,7 +16,7 @@ __all__ = ["Columns", "block_krylov", "furthest"]
 TOLERANCE = 1e-8  # of the largest |λ|, for the residual ‖Λu − λu‖ of every wanted mode
 BASIS_BLOCKS = 16  # blocks in the basis before it is restarted from its best Ritz vectors
 MAX_BLOCKS = 200
-DROP = 1e-8  # directions whose variance is below this share of the largest eigenvalue of C are rounding
+DROP = 1e-7  # of the largest eigenvalue of C: smaller variances are what float32 left, up to 5e-8
 DEPENDENT = 1e-10  # of a block's largest length: directions below it are already in the basis
 BAND = 1024
 
