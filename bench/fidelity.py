@@ -20,7 +20,7 @@ from bench.common import WORDNET, exact_difference, leading, report, text_sample
 WANTED, FOUND = 10, 15  # the tenth may tie with the eleventh
 SEEDS = (0, 1, 2)
 PEER = "fourier 3000"
-BEFORE = ("pairing", "bandwidth")  # the steps before the first pass; maps are made in the second
+BEFORE = ("pairing", "duplicates", "bandwidth", "landmarks")
 DIMENSIONS = 128  # of the embeddings of the harder pair
 
 Array = NDArray[np.float64]

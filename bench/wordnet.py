@@ -10,7 +10,7 @@ from typing import Any
 from bench.common import measured, report, specscale, text_stores, workspace
 
 ROUNDS = 3
-STEPS = ("pairing", "bandwidth", "covariance", "solve", "scores", "certificate")
+STEPS = ("pairing", "duplicates", "bandwidth", "landmarks", "covariance", "solve", "scores", "certificate")
 
 
 def run(sample: int | None = None, sizes: tuple[int, int] = (1000, 3000), rounds: int = ROUNDS) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 
-from specscale.errors import InputError, OptionError
-from specscale.result import SCHEMA, described_by
+from specscale.errors import OptionError
+from specscale.result_directory import ResultDirectory, described_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,11 +18,8 @@ __all__ = ["MATRIX_SCHEMA", "MatrixResult", "open_matrix"]
 
 MATRIX_SCHEMA = "matrix 1"
 
-_KEYS = {"options", "inputs", "rows", "maps", "bandwidths", "choice", "order", "pairs"}
-_AGAIN = "run specscale matrix again"
 
-
-class MatrixResult:
+class MatrixResult(ResultDirectory):
     """The result of :func:`specscale.compare_many`, read from its directory as it is needed.
 
     Parameters
@@ -43,33 +37,17 @@ class MatrixResult:
         When there is no such result at `path`.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        try:
-            self.summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            raise InputError(f"{path}: no result of `specscale matrix` here") from None
-        except (ValueError, IsADirectoryError) as error:
-            raise InputError(f"{path}/summary.json: damaged ({error}): {_AGAIN}") from None
-        schema = self.summary.get("schema_version") if isinstance(self.summary, dict) else None
-        if schema == SCHEMA:
-            raise InputError(f"{path}: a result of `specscale compare`, not of matrix: open it with open_result")
-        if schema != MATRIX_SCHEMA:
-            raise InputError(f"{path}: a result of schema {schema}, this version reads {MATRIX_SCHEMA}")
-        if lost := sorted(_KEYS - self.summary.keys()):
-            raise InputError(f"{path}/summary.json: damaged, {', '.join(lost)} is not there: {_AGAIN}")
-        try:
-            self._arrays = zarr.open_group(str(self.path / "spec.zarr"), mode="r")
-        except (OSError, ValueError, zarr.errors.BaseZarrError) as error:
-            raise InputError(f"{path}/spec.zarr: missing or damaged ({error}): {_AGAIN}") from None
+    schema = MATRIX_SCHEMA
+    keys = frozenset({"options", "inputs", "rows", "maps", "bandwidths", "choice", "order", "pairs"})
+    command = "matrix"
+    again = "run specscale matrix again"
 
     @classmethod
     def of(cls, path: Path, *, temporary: bool) -> MatrixResult:
         """Open a result just computed, which owns its place where that is temporary."""
         result = cls(path)
         if temporary:
-            # The arrays outlive the result object: as long as one is held, its files stay.
-            weakref.finalize(result._arrays.store, shutil.rmtree, path.parent, ignore_errors=True)
+            result.own_place()
         return result
 
     @property
@@ -103,26 +81,11 @@ class MatrixResult:
         pair = self._pair(a, b)
         return self._array(f"coefficients_{self.names.index(pair['a'])}_{self.names.index(pair['b'])}")
 
-    def _array(self, name: str) -> zarr.Array[Any]:
-        array = self._arrays[name]
-        assert isinstance(array, zarr.Array)
-        return array
-
     def _pair(self, a: str, b: str) -> dict[str, Any]:
         for pair in self.pairs:
             if {pair["a"], pair["b"]} == {a, b}:
                 return pair
         raise OptionError(f"{self.path}: {a!r} and {b!r} are no pair of {', '.join(self.names)}")
-
-    def members(self) -> pd.DataFrame:
-        """Return the top members of all modes: a, b (the names of the pair), mode, tail, rank, row, id, score."""
-        import pandas as pd
-
-        path = self.path / "modes.parquet"
-        try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: missing or damaged ({error}): {_AGAIN}") from None
 
     def top(self, a: str, b: str, mode: int, count: int = 20, tail: str | None = None) -> pd.DataFrame:
         """Return the members of a mode with the largest scores.

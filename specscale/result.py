@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import shutil
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,17 +13,15 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
+from specscale.result_directory import ResultDirectory, described_by
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SCHEMA", "Mode", "Result", "described_by", "open_result"]
+__all__ = ["SCHEMA", "Mode", "Result", "open_result"]
 
 SCHEMA = 2
 TAILS = ("+", "-")
-
-_KEYS = {"options", "inputs", "rows", "maps", "bandwidths", "choice", "duplicates", "spec_diff", "constraint", "modes"}
-_AGAIN = "run the comparison again"
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ class Mode:
         return self._result.described(members[chosen])
 
 
-class Result:
+class Result(ResultDirectory):
     """The result of :func:`specscale.compare`, read from its directory as it is needed.
 
     Parameters
@@ -112,28 +108,26 @@ class Result:
         When there is no result at `path`.
     """
 
+    schema = SCHEMA
+    keys = frozenset(
+        {
+            "options",
+            "inputs",
+            "rows",
+            "maps",
+            "bandwidths",
+            "choice",
+            "duplicates",
+            "spec_diff",
+            "constraint",
+            "modes",
+        }
+    )
+    command = "compare"
+    again = "run the comparison again"
+
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        try:
-            self.summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            raise InputError(f"{path}: no result of `specscale compare` here") from None
-        except (ValueError, IsADirectoryError) as error:
-            raise InputError(f"{path}/summary.json: damaged ({error}): {_AGAIN}") from None
-        if not isinstance(self.summary, dict):
-            raise InputError(f"{path}/summary.json: damaged: {_AGAIN}")
-        if str(self.summary.get("schema_version")).startswith("matrix"):
-            raise InputError(f"{path}: a result of `specscale matrix`: open it with specscale.open_matrix")
-        if self.summary.get("schema_version") != SCHEMA:
-            raise InputError(
-                f"{path}: a result of schema {self.summary.get('schema_version')}, this version reads {SCHEMA}"
-            )
-        if lost := sorted(_KEYS - self.summary.keys()):
-            raise InputError(f"{path}/summary.json: damaged, {', '.join(lost)} is not there: {_AGAIN}")
-        try:
-            self._arrays = zarr.open_group(str(self.path / "spec.zarr"), mode="r")
-        except (OSError, ValueError, zarr.errors.BaseZarrError) as error:
-            raise InputError(f"{path}/spec.zarr: missing or damaged ({error}): {_AGAIN}") from None
+        super().__init__(path)
         self._inputs: tuple[Any, Any] | None = None
 
     @classmethod
@@ -142,8 +136,7 @@ class Result:
         result = cls(path)
         result._inputs = inputs
         if temporary:
-            # The arrays outlive the result object: as long as one is held, its files stay.
-            weakref.finalize(result._arrays.store, shutil.rmtree, path.parent, ignore_errors=True)
+            result.own_place()
         return result
 
     def inputs(self) -> tuple[Any, Any]:
@@ -176,19 +169,15 @@ class Result:
         try:
             parameters: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(f"{path}: missing or damaged ({error}): {_AGAIN}") from None
+            raise InputError(f"{path}: missing or damaged ({error}): {self.again}") from None
         if not isinstance(parameters, list) or len(parameters) != len(self.summary["inputs"]):
-            raise InputError(f"{path}: damaged: {_AGAIN}")
+            raise InputError(f"{path}: damaged: {self.again}")
         return parameters
 
     def map_arrays(self, which: int) -> dict[str, NDArray[Any]]:
         """The arrays of A's (0) or B's (1) feature map, by name."""
         end = f"_{'ab'[which]}"
         return {name.removesuffix(end): self._array(name)[:] for name in self._arrays if name.endswith(end)}  # type: ignore[misc]
-
-    def damaged(self, what: str) -> InputError:
-        """Return the error that something the result keeps for later cannot be read."""
-        return InputError(f"{self.path}: {what} damaged or gone: {_AGAIN}")
 
     @property
     def eigenvalues(self) -> NDArray[np.float64]:
@@ -219,25 +208,6 @@ class Result:
     def spec_diff(self) -> float:
         """SPEC-diff, max |λ|."""
         return float(self.summary["spec_diff"])
-
-    def _array(self, name: str) -> zarr.Array[Any]:
-        array = self._arrays.get(name)
-        if not isinstance(array, zarr.Array):
-            raise InputError(
-                f"{self.path}/spec.zarr: no {name} (refined modes have no coefficients, exact ones no covariance "
-                f"either); if it should be there, {_AGAIN}"
-            )
-        return array
-
-    def members(self) -> pd.DataFrame:
-        """Return the top members of all modes: mode, tail, rank, row, id, score."""
-        import pandas as pd
-
-        path = self.path / "modes.parquet"
-        try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: missing or damaged ({error}): {_AGAIN}") from None
 
     def described(self, members: pd.DataFrame) -> pd.DataFrame:
         """Add the user's columns to some members, where A's store still is where it was."""
@@ -321,31 +291,6 @@ class Result:
             "<table><thead><tr><th>mode</th><th>grouped by</th><th>λ ± se</th><th>a</th><th>b</th>"
             f"<th>effective size</th><th>verdict</th></tr></thead><tbody>{rows}</tbody></table>"
         )
-
-
-def described_by(store: dict[str, Any], members: pd.DataFrame) -> pd.DataFrame:
-    """Add a store's columns to some members, where it still is where it was and as it was.
-
-    Parameters
-    ----------
-    store : the input that summary.json describes, with its `source` and `digest`
-    members : members, with their `row`
-    """
-    from specscale.stores.embedding import EmbeddingStore
-
-    members = members.reset_index(drop=True)
-    try:
-        opened = EmbeddingStore(store["source"])
-        if opened.digest != store["digest"] or not opened.columns:
-            return members
-        wanted = [name for name in opened.columns if opened.ids is None or name != opened.ids.column]
-        table = opened.rows(members["row"].to_list(), wanted)
-    except InputError:
-        return members
-    if table is None:
-        return members
-    columns = table.to_pandas()
-    return members.join(columns.rename(columns={name: f"{name}_of_row" for name in columns if name in members}))
 
 
 def open_result(path: str | Path) -> Result:

@@ -1,0 +1,117 @@
+"""What every result directory has in common: summary.json, modes.parquet and spec.zarr."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import zarr
+
+from specscale.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ResultDirectory", "described_by"]
+
+
+class ResultDirectory:
+    """A result, read from its directory as it is needed.
+
+    Parameters
+    ----------
+    path : the result directory
+
+    Attributes
+    ----------
+    path : the result directory
+    summary : what summary.json holds
+
+    Raises
+    ------
+    InputError
+        When there is no such result at `path`.
+    """
+
+    schema: ClassVar[int | str]
+    keys: ClassVar[frozenset[str]]
+    command: ClassVar[str]
+    again: ClassVar[str]
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self.summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(f"{path}: no result of `specscale {self.command}` here") from None
+        except (ValueError, IsADirectoryError) as error:
+            raise InputError(f"{path}/summary.json: damaged ({error}): {self.again}") from None
+        if not isinstance(self.summary, dict):
+            raise InputError(f"{path}/summary.json: damaged: {self.again}")
+        schema = self.summary.get("schema_version")
+        if isinstance(schema, str) != isinstance(self.schema, str):
+            other, reader = ("matrix", "open_matrix") if isinstance(schema, str) else ("compare", "open_result")
+            raise InputError(f"{path}: a result of `specscale {other}`: open it with specscale.{reader}")
+        if schema != self.schema:
+            raise InputError(f"{path}: a result of schema {schema}, this version reads {self.schema}")
+        if lost := sorted(self.keys - self.summary.keys()):
+            raise InputError(f"{path}/summary.json: damaged, {', '.join(lost)} is not there: {self.again}")
+        try:
+            self._arrays = zarr.open_group(str(self.path / "spec.zarr"), mode="r")
+        except (OSError, ValueError, zarr.errors.BaseZarrError) as error:
+            raise InputError(f"{path}/spec.zarr: missing or damaged ({error}): {self.again}") from None
+
+    def own_place(self) -> None:
+        """Remove the directory above when the arrays are no longer held: they outlive the result object."""
+        weakref.finalize(self._arrays.store, shutil.rmtree, self.path.parent, ignore_errors=True)
+
+    def damaged(self, what: str) -> InputError:
+        """Return the error that something the result keeps for later cannot be read."""
+        return InputError(f"{self.path}: {what} damaged or gone: {self.again}")
+
+    def members(self) -> pd.DataFrame:
+        """Return the top members of all modes, as modes.parquet holds them."""
+        import pandas as pd
+
+        path = self.path / "modes.parquet"
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: missing or damaged ({error}): {self.again}") from None
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        array = self._arrays.get(name)
+        if not isinstance(array, zarr.Array):
+            raise InputError(
+                f"{self.path}/spec.zarr: no {name} (refined modes have no coefficients, exact ones no covariance "
+                f"either); if it should be there, {self.again}"
+            )
+        return array
+
+
+def described_by(store: dict[str, Any], members: pd.DataFrame) -> pd.DataFrame:
+    """Add a store's columns to some members, where it still is where it was and as it was.
+
+    Parameters
+    ----------
+    store : the input that summary.json describes, with its `source` and `digest`
+    members : members, with their `row`
+    """
+    from specscale.stores.embedding import EmbeddingStore
+
+    members = members.reset_index(drop=True)
+    try:
+        opened = EmbeddingStore(store["source"])
+        if opened.digest != store["digest"] or not opened.columns:
+            return members
+        wanted = [name for name in opened.columns if opened.ids is None or name != opened.ids.column]
+        table = opened.rows(members["row"].to_list(), wanted)
+    except InputError:
+        return members
+    if table is None:
+        return members
+    columns = table.to_pandas()
+    return members.join(columns.rename(columns={name: f"{name}_of_row" for name in columns if name in members}))
