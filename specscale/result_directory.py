@@ -54,7 +54,9 @@ class ResultDirectory:
         schema = self.summary.get("schema_version")
         if isinstance(schema, str) != isinstance(self.schema, str):
             other, reader = ("matrix", "open_matrix") if isinstance(schema, str) else ("compare", "open_result")
-            raise InputError(f"{path}: a result of `specscale {other}`: open it with specscale.{reader}")
+            raise InputError(
+                f"{path}: a result of `specscale {other}`, not of {self.command}: open it with specscale.{reader}"
+            )
         if schema != self.schema:
             raise InputError(f"{path}: a result of schema {schema}, this version reads {self.schema}")
         if lost := sorted(self.keys - self.summary.keys()):

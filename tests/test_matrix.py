@@ -288,7 +288,7 @@ def test_damaged_results_are_named(make_pair: MakePair, tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "m" / "summary.json").read_text())
     for damaged, message in (
         ("[", "damaged"),
-        ("[]", "schema None"),
+        ("[]", "summary.json: damaged: run"),
         (json.dumps({**summary, "schema_version": "matrix 9"}), "matrix 9"),
     ):
         (tmp_path / "m" / "summary.json").write_text(damaged)
