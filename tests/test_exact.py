@@ -455,4 +455,6 @@ def test_no_step_takes_more_memory_than_the_plan_says(make_pair: MakePair, optio
     planned = {step["name"]: step["memory"] for step in result.summary["plan"]["steps"]}
     assert {"refine", "exact"} & peaks.keys()
     over = {name: peaks[name] - planned[name] for name in planned.keys() & peaks.keys()}
-    assert max(over.values()) < SLACK / 4, {name: f"{value:,}" for name, value in over.items()}  # most of the slack is the allocator's
+    assert max(over.values()) < SLACK / 4, {
+        name: f"{value:,}" for name, value in over.items()
+    }  # most of the slack is the allocator's
