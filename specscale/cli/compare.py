@@ -87,7 +87,7 @@ def plan(
     threads: o.ThreadsOption = None,
     json: o.Json = False,
 ) -> None:
-    """Print what a comparison would take: spans, memory, disk, operations and time. Nothing is run."""
+    """Print what a comparison would take: spans, memory, disk, operations and time. No pass is made."""
     answer = _answer(locals())
     from specscale.comparison import plan as make
 

@@ -41,8 +41,10 @@ def print_plan(plan: Plan, machine: Machine) -> None:
 
 
 def print_overview(result: Result) -> None:
-    """Print a result's modes, a line each."""
+    """Print what was chosen, and a result's modes, a line each."""
     print(_heading(result))
+    for choice in result.summary["choice"].split("; "):
+        print(choice)
     if not result.modes:
         print("no mode: no |λ| exceeds 0.00001, the two embeddings hold the same groups together")
         return
@@ -134,8 +136,7 @@ def _heading(result: Result) -> str:
     return (
         f"A = {names['A']}, B = {names['B']}: {rows['compared']:,} rows{note}, SPEC-diff {result.spec_diff:.4f}\n"
         f"{of or f'λ = a − {eta}b, '}{options['kernel']} kernel{sigma}{unit}, {_maps(maps)}"
-        f"{', refined' if options['refine'] else ''}{', rotated' if options['rotate'] != 'none' else ''}\n"
-        f"{result.summary['choice']}"
+        f"{', refined' if options['refine'] else ''}{', rotated' if options['rotate'] != 'none' else ''}"
     )
 
 
