@@ -49,7 +49,7 @@ def matrix(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Compare every pair of some embeddings from one covariance: SPEC-diff, the leading modes, and a clustered heat map.
+    """Compare every pair of some embeddings from one covariance: SPEC-diff, leading modes, and a clustered heat map.
 
     The modes carry sampling errors but no certificate; compare a pair of interest with the command compare.
     """
