@@ -64,7 +64,7 @@ def compare(
 ) -> Result:
     """Find the groups of samples that one embedding holds together and the other does not.
 
-    The modes are the leading eigenvectors of Λη = (K_A − η K_B) / n (SPEC: Jalali, Bahar Dibaei Nia and Farnia, ICML
+    The modes are the leading eigenvectors of Λη = (K_A − η K_B) / n (SPEC: Jalali, Dibaei Nia and Farnia, ICML
     2025), computed from the covariance of feature maps of the two kernels in two streaming passes; a third says with
     the exact kernels how far each mode can be believed.
 

@@ -56,7 +56,7 @@ class Agreement:
 def measures(result: Result | str | Path, top: int | None = None) -> list[Agreement]:
     """Measure how each embedding agrees with A's groups and with B's, as the paper evaluates its clusters.
 
-    K-means NMI in both embeddings is the evaluation of SPEC (Jalali, Bahar Dibaei Nia and Farnia, ICML 2025); AMI,
+    K-means NMI in both embeddings is the evaluation of SPEC (Jalali, Dibaei Nia and Farnia, ICML 2025); AMI,
     silhouette and distances go with it. Rows are normalised as they were compared.
 
     Parameters

@@ -1,7 +1,7 @@
 """The eigenpairs of the difference of two kernel matrices, from a d × d covariance.
 
 With D = diag(I, −η I), the nonzero eigenpairs of Λη = (1/n) Φᵀ D Φ are those of D C z = λ z, normalised by zᵀ C z = 1,
-with u = Φᵀz / √n (Jalali, Bahar Dibaei Nia and Farnia 2025). D C is self-adjoint in the inner product ⟨v, w⟩ = vᵀ C w,
+with u = Φᵀz / √n (Jalali, Dibaei Nia and Farnia 2025). D C is self-adjoint in the inner product ⟨v, w⟩ = vᵀ C w,
 so a rank-deficient C needs no factor and no jitter: its null space never enters.
 """
 
