@@ -22,19 +22,8 @@ MATRIX_SCHEMA = "matrix 1"
 class MatrixResult(ResultDirectory):
     """The result of :func:`specscale.compare_many`, read from its directory as it is needed.
 
-    Parameters
-    ----------
-    path : the result directory
-
-    Attributes
-    ----------
-    path : the result directory
-    summary : what summary.json holds
-
-    Raises
-    ------
-    InputError
-        When there is no such result at `path`.
+    `path` and `summary`, and what is raised where there is no such result, are those of
+    :class:`specscale.result_directory.ResultDirectory`.
     """
 
     schema = MATRIX_SCHEMA

@@ -93,19 +93,8 @@ class Mode:
 class Result(ResultDirectory):
     """The result of :func:`specscale.compare`, read from its directory as it is needed.
 
-    Parameters
-    ----------
-    path : the result directory
-
-    Attributes
-    ----------
-    path : the result directory
-    summary : what summary.json holds
-
-    Raises
-    ------
-    InputError
-        When there is no result at `path`.
+    `path` and `summary`, and what is raised where there is no such result, are those of
+    :class:`specscale.result_directory.ResultDirectory`.
     """
 
     schema = SCHEMA
