@@ -16,7 +16,7 @@ from specscale.passes.covariance import covariance
 from specscale.passes.record import FeatureBuffers
 from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, score
 from specscale.planning import Planner
-from specscale.problem import Input, Problem, pair_inputs, pose, pose_again
+from specscale.problem import Input, Problem, pair_inputs, pose, pose_again, repeated_rows
 from specscale.refining import found_exactly, refined, start_vectors
 from specscale.result import Result
 from specscale.running import Run, running
@@ -121,7 +121,7 @@ def compare(
             rows = pair_inputs((a, b), options, run.place.work)
         planner = Planner.of(rows, options, memory, run.pool)
         most = planner.largest_size()
-        problem = pose(rows, options, most, run)
+        problem = pose(rows, options, most, run, repeated_rows(rows, run))
         plan = planner.plan(problem.maps)
         plan.check_disk(run.place.work)
         run.notify(Noted(problem.choice))

@@ -25,7 +25,7 @@ from specscale.passes.record import BLOCK_ROWS, FeatureBuffers, feature_cost
 from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
 from specscale.planning import Planner
 from specscale.plots import plot_matrix
-from specscale.problem import Input, Problem, pair_inputs, pose
+from specscale.problem import Input, Problem, pair_inputs, pose, repeated_rows
 from specscale.running import Run, running
 from specscale.runtime.events import Noted, Notify
 from specscale.runtime.local import Executor
@@ -109,7 +109,7 @@ def compare_many(
             rows = pair_inputs(inputs, options, run.place.work)
         planner = _MatrixPlanner.of(rows, options, memory, run.pool)
         most = planner.largest_size()
-        problem = pose(rows, options, most, run)
+        problem = pose(rows, options, most, run, repeated_rows(rows, run))
         plan = planner.plan(problem.maps)
         plan.check_disk(run.place.work)
         run.notify(Noted(problem.choice))

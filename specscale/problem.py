@@ -32,7 +32,7 @@ from specscale.stores.pairing import pair_many
 from specscale.stores.rows import PairedRows
 from specscale.stores.screening import screen
 
-__all__ = ["Input", "Problem", "check_inputs", "opened", "pair_inputs", "pose", "pose_again"]
+__all__ = ["Input", "Problem", "check_inputs", "opened", "pair_inputs", "pose", "pose_again", "repeated_rows"]
 
 Input = str | Path | ArrayLike | Embedding
 Scores = NDArray[np.float64]
@@ -163,7 +163,13 @@ def opened(given: Input, name: str, work: Path) -> Embedding:
     return opened
 
 
-def pose(rows: PairedRows, options: Options, most: int, run: Run) -> Problem:
+def repeated_rows(rows: PairedRows, run: Run) -> tuple[Duplicates, ...]:
+    """Find the rows of each embedding that repeat others; all rows are read once."""
+    with run.step("duplicates"):
+        return tuple(find_duplicates(one, rows.kept) for one in rows.embeddings)
+
+
+def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tuple[Duplicates, ...] = ()) -> Problem:
     """Look at a seeded sample of the rows, choose bandwidths and make the feature maps.
 
     Parameters
@@ -172,9 +178,8 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run) -> Problem:
     options : kernel, bandwidth rules, normalisation, maps and seed
     most : the size of the maps, or the largest one where the size is still to be chosen
     run : the run, whose steps these are
+    duplicates : the rows of each embedding that repeat others; none where nobody looked, as for a plan
     """
-    with run.step("duplicates"):
-        duplicates = tuple(find_duplicates(one, rows.kept) for one in rows.embeddings)
     with run.step("bandwidth"):
         unit = options.normalize == "unit"
         positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
@@ -197,7 +202,7 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run) -> Problem:
         choice.append(str(landmarks))
     elif options.features != "exact":
         maps = chosen_maps(exact, features=options.features, size=most, seed=options.seed)
-    for one, found in zip(rows.embeddings, duplicates, strict=True):
+    for one, found in zip(rows.embeddings, duplicates, strict=bool(duplicates)):
         if found.rows > _MANY_DUPLICATES * rows.n_kept:
             run.warn(found.describe(one.name))
         elif found.rows:

@@ -50,7 +50,8 @@ class _Operator:
         path = folder / f"{number}.node"
         total, done = self._taken_up(path, V.shape)
         stripes = [slice(low, min(low + STRIPE_ROWS, len(V))) for low in range(0, len(V), STRIPE_ROWS)]
-        starts = [self._row(stripe.start) for stripe in stripes]
+        numbers = None if rows.kept is None else np.flatnonzero(rows.kept)
+        starts = [stripe.start if numbers is None else int(numbers[stripe.start]) for stripe in stripes]
         label = f"{self.name}, sweep {number + 1}"
         saved = time.monotonic()
         with self.run.step(label):
@@ -93,11 +94,6 @@ class _Operator:
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left there lacks its mirror
         total[:, stripe] += run.executor.run(work, problem.rows, spans, folder, self._advance)
         total[:, stripe.stop :] += mirror.products[:, stripe.stop :]
-
-    def _row(self, position: int) -> int:
-        """The number of the row at a position among the rows that take part."""
-        kept = self.problem.rows.kept
-        return position if kept is None else int(np.flatnonzero(kept)[position])
 
     def _advance(self, event: Event) -> None:
         """Of the events of a stripe, pass on the rows alone: one bar is shown for the whole sweep."""
