@@ -14,18 +14,19 @@ import specscale
 
 PACKAGE = Path(specscale.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = ["numpy", "scipy", "pandas", "zarr", "numba", "pyarrow", "torch", "sklearn", "dask"]
+HEAVY = ["numpy", "scipy", "pandas", "zarr", "numba", "pyarrow", "torch", "sklearn", "dask", "distributed", "fsspec"]
 
 # What the modules of each layer may import of the package, by prefix.
 LAYERS = {
     "errors": [],
     "cost": [],
+    "files": ["errors"],
     "kernels": ["errors", "kernels"],
-    "stores": ["errors", "cost", "stores"],
+    "stores": ["errors", "cost", "files", "stores"],
     "features": ["errors", "cost", "kernels", "features"],
     "spectral": ["errors", "cost", "spectral"],
     "passes": ["errors", "cost", "kernels", "stores", "features", "spectral.tiles", "passes"],
-    "runtime": ["errors", "cost", "stores", "passes.record", "runtime"],
+    "runtime": ["errors", "cost", "files", "stores", "passes.record", "runtime"],
 }
 TOP = ["cli", "demo", "comparison", "insight"]
 

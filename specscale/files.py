@@ -1,0 +1,237 @@
+"""Files on any file system: local paths, and URLs that fsspec knows, such as ``s3://bucket/folder``.
+
+Local places are ``pathlib.Path`` and everything else is a ``UPath`` of the same methods; the functions here are what the
+two do not share: writing a file whole, moving and removing trees, reading runs of bytes, opening Zarr groups.
+Credentials come from the environment alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from upath import UPath
+
+from specscale.errors import InputError
+
+__all__ = [
+    "Location",
+    "exists",
+    "free_space",
+    "is_local",
+    "located",
+    "move",
+    "reaching",
+    "read_into",
+    "remove_tree",
+    "size_of_tree",
+    "write_whole",
+    "zarr_store",
+]
+
+Location = Path | UPath
+
+PIECE = 4 << 20  # bytes of one request; an object store is asked for many at once
+_OPTIONS = {"use_listings_cache": False}  # what other processes wrote must be seen
+_LIBRARIES = ("botocore", "aiobotocore", "aiohttp", "s3fs", "gcsfs", "adlfs")
+
+
+def located(place: str | os.PathLike[str] | UPath) -> Location:
+    """Return a place as a location.
+
+    Parameters
+    ----------
+    place : a path, or a URL that fsspec knows
+
+    Raises
+    ------
+    InputError
+        When the library for such URLs is not installed, or there is no such kind of URL.
+    """
+    if isinstance(place, UPath) and not isinstance(place, Path):
+        return place
+    text = os.fspath(place)
+    if "://" not in text:
+        return Path(text)
+    if text.startswith("file://"):
+        return Path(text.removeprefix("file://"))
+    with reaching(text):
+        found = UPath(text.rstrip("/"), **_OPTIONS)
+        _ = found.fs
+    return found
+
+
+@contextmanager
+def reaching(place: object) -> Iterator[None]:
+    """Turn what the libraries of object stores raise into one line that names the place and the remedy."""
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(f"{place}: {_line(error)}: install it with pip install 'specscale[cloud]'") from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in _LIBRARIES:
+            raise InputError(
+                f"{place}: cannot be reached ({_line(error)}): check the address, the network and the credentials in "
+                "the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)"
+            ) from None
+        if str(error).startswith(("Protocol not known", "Unsupported filesystem")):
+            raise InputError(f"{place}: there is no file system of this kind: give a path or a URL as s3://…") from None
+        raise
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def is_local(place: Location) -> bool:
+    """Whether a place is a path of this machine's file system."""
+    return isinstance(place, Path)
+
+
+def exists(place: Location) -> bool:
+    """Whether anything is there, a dangling link included."""
+    if isinstance(place, Path):
+        return os.path.lexists(place)
+    with reaching(place):
+        return bool(place.exists())
+
+
+def write_whole(place: Location, *parts: Any) -> None:
+    """Write a file whole or not at all; what is there stays until then.
+
+    Parameters
+    ----------
+    place : the file; its folder exists where folders do
+    *parts : bytes or buffers of bytes, in order
+    """
+    if isinstance(place, Path):
+        draft = place.with_name(f"{place.name}.{uuid.uuid4().hex[:8]}.new")
+        try:
+            with draft.open("wb") as file:
+                for part in parts:
+                    file.write(part)
+            os.replace(draft, place)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        return
+    with reaching(place):
+        if sum(memoryview(part).nbytes for part in parts) <= PIECE:
+            place.fs.pipe_file(place.path, b"".join(bytes(part) for part in parts))
+            return
+        file = place.fs.open(place.path, "wb", block_size=8 * PIECE)
+        try:
+            for part in parts:
+                for piece in _pieces(part):
+                    file.write(piece)
+        except BaseException:
+            file.discard()
+            file.closed = True
+            raise
+        file.close()
+
+
+def _pieces(part: Any) -> Iterator[memoryview]:
+    view = memoryview(part).cast("B")
+    for low in range(0, len(view), PIECE):
+        yield view[low : low + PIECE]
+
+
+def read_into(place: Location, offset: int, out: memoryview) -> int:
+    """Read bytes from `offset` on into `out`; the number read, which is less at the end of the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    """
+    if isinstance(place, Path):
+        with place.open("rb", buffering=0) as file:
+            file.seek(offset)
+            done = 0
+            while done < len(out):
+                count = file.readinto(out[done:])
+                if not count:
+                    break
+                done += count
+            return done
+    starts = list(range(offset, offset + len(out), PIECE))
+    ends = [min(start + PIECE, offset + len(out)) for start in starts]
+    with reaching(place):
+        pieces = place.fs.cat_ranges([place.path] * len(starts), starts, ends, on_error="return")
+        done = 0
+        for piece in pieces:
+            if isinstance(piece, Exception):
+                if done and not isinstance(piece, FileNotFoundError) and "range" in str(piece).lower():
+                    break  # it begins behind the end of the file
+                raise piece
+            out[done : done + len(piece)] = piece
+            done += len(piece)
+    return done
+
+
+def move(source: Location, target: Location, last: Iterable[str] = ()) -> None:
+    """Give a file or folder another name on the same file system; nothing is at the target.
+
+    Where nothing can be renamed, as in object stores, files are copied there, those named in `last` at the end in that
+    order, and then removed: who looks for these sees nothing or all.
+    """
+    if isinstance(source, Path) and isinstance(target, Path):
+        os.replace(source, target)
+        return
+    assert isinstance(source, UPath) and isinstance(target, UPath)
+    with reaching(target):
+        paths = source.fs.find(source.path)
+        final = [path for name in last for path in paths if path == f"{source.path.rstrip('/')}/{name}"]
+        early = [path for path in paths if path not in set(final)]
+        for group in (early, *([path] for path in final)):
+            if group:
+                there = [target.path.rstrip("/") + path[len(source.path.rstrip("/")) :] for path in group]
+                source.fs.copy(group, there)
+        remove_tree(source)
+
+
+def remove_tree(place: Location) -> None:
+    """Remove a file or a folder with all that is in it, if it is there."""
+    if isinstance(place, Path):
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
+        return
+    with reaching(place):
+        paths = place.fs.find(place.path)
+        if paths:
+            place.fs.rm(paths)
+
+
+def size_of_tree(place: Location) -> int:
+    """Bytes of all files in a folder."""
+    if isinstance(place, Path):
+        return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+    with reaching(place):
+        return int(sum(place.fs.find(place.path, detail=True)[path]["size"] for path in place.fs.find(place.path)))
+
+
+def free_space(place: Location) -> int | None:
+    """Bytes free on the disk that a place is on; None where there is no such limit."""
+    if not isinstance(place, Path):
+        return None
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def zarr_store(place: Location, *, read_only: bool = False) -> Any:
+    """Return what ``zarr.open_group`` takes for a place."""
+    if isinstance(place, Path):
+        return str(place)
+    from zarr.storage import FsspecStore
+
+    with reaching(place):
+        return FsspecStore.from_url(str(place), storage_options=dict(_OPTIONS), read_only=read_only)
