@@ -1,7 +1,7 @@
 """Files on any file system: local paths, and URLs that fsspec knows, such as ``s3://bucket/folder``.
 
-Local places are ``pathlib.Path`` and everything else is a ``UPath`` of the same methods; the functions here are what the
-two do not share: writing a file whole, moving and removing trees, reading runs of bytes, opening Zarr groups.
+Local places are ``pathlib.Path`` and everything else is a ``UPath`` of the same methods; the functions here are what
+the two do not share: writing a file whole, moving and removing trees, reading runs of bytes, opening Zarr groups.
 Credentials come from the environment alone.
 """
 
@@ -61,7 +61,7 @@ def located(place: str | os.PathLike[str] | UPath) -> Location:
     if text.startswith("file://"):
         return Path(text.removeprefix("file://"))
     with reaching(text):
-        found = UPath(text.rstrip("/"), **_OPTIONS)
+        found: UPath = UPath(text.rstrip("/"), protocol=None, **_OPTIONS)
         _ = found.fs
     return found
 
@@ -184,7 +184,8 @@ def move(source: Location, target: Location, last: Iterable[str] = ()) -> None:
     if isinstance(source, Path) and isinstance(target, Path):
         os.replace(source, target)
         return
-    assert isinstance(source, UPath) and isinstance(target, UPath)
+    assert isinstance(source, UPath)
+    assert isinstance(target, UPath)
     with reaching(target):
         paths = source.fs.find(source.path)
         final = [path for name in last for path in paths if path == f"{source.path.rstrip('/')}/{name}"]
