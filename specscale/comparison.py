@@ -118,12 +118,12 @@ def compare(
     )  # fmt: skip
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
-            rows = pair_inputs((a, b), options, run.place.work)
+            rows = pair_inputs((a, b), options, run.place.folder)
         planner = Planner.of(rows, options, memory, run.pool)
         most = planner.largest_size()
         problem = pose(rows, options, most, run, repeated_rows(rows, run))
         plan = planner.plan(problem.maps)
-        plan.check_disk(run.place.work)
+        plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))
         run.place.claim(problem.configuration())
         job = _Job(run, problem, plan, planner.machine)
@@ -202,7 +202,7 @@ def _covariance(result: Result) -> TiledSymmetric:
 def _again(run: Run, result: Result, options: Options) -> _Job:
     """Work on the embeddings of a result, with its kernels and maps."""
     a, b = result.inputs()
-    rows = pair_inputs((a, b), options, run.place.work)
+    rows = pair_inputs((a, b), options, run.place.folder)
     problem = pose_again(rows, options, result)
     planner = Planner.of(rows, options, None, run.pool)
     return _Job(run, problem, planner.plan(problem.maps), planner.machine)
@@ -260,7 +260,7 @@ class _Job:
     ) -> Result:
         """From the modes to the result on disk: scores, certificate, summary."""
         run, problem, rows = self.run, self.problem, self.problem.rows
-        writer = ResultWriter(run.place.work / "result", rows.n, modes)
+        writer = ResultWriter(run.place.folder / "result", rows.n, modes)
         if C is not None:
             writer.covariance(C)
         source: ScoreSource = KnownScores(modes.vectors) if isinstance(modes, VectorModes) else self._mapped(modes)
@@ -304,7 +304,7 @@ def plan(
     """
     chosen = Options(**options)
     with running(Workplace(None), threads) as run:
-        rows = pair_inputs((a, b), chosen, run.place.work)
+        rows = pair_inputs((a, b), chosen, run.place.folder)
         planner = Planner.of(rows, chosen, memory, run.pool)
         problem = pose(rows, chosen, planner.largest_size(), run)
         run.place.leave()

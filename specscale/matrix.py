@@ -106,12 +106,12 @@ def compare_many(
     _check_names(names, len(inputs))
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
-            rows = pair_inputs(inputs, options, run.place.work)
+            rows = pair_inputs(inputs, options, run.place.folder)
         planner = _MatrixPlanner.of(rows, options, memory, run.pool)
         most = planner.largest_size()
         problem = pose(rows, options, most, run, repeated_rows(rows, run))
         plan = planner.plan(problem.maps)
-        plan.check_disk(run.place.work)
+        plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))
         called = _unique([one.name for one in rows.embeddings]) if names is None else list(names)
         digests = {f"digest of embedding {name}": one.digest for name, one in zip(called, rows.embeddings, strict=True)}
@@ -191,7 +191,7 @@ def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list
             for i, j in pairs
         ]
         modes = cast(Modes, problem.oriented(_together(solved, [(blocks[i], blocks[j]) for i, j in pairs]), kernels))
-    writer = _MatrixWriter(run.place.work / "result")
+    writer = _MatrixWriter(run.place.folder / "result")
     writer.covariance(C)
     del C
     source = MappedScores(maps, kernels, modes.coefficients, rows.n_kept, buffers)

@@ -45,7 +45,7 @@ class _Operator:
     def multiply(self, V: NDArray[np.float64], number: int) -> NDArray[np.float64]:
         """Products (2, n, b) of both operators with block `number` (n, b)."""
         rows, notify = self.problem.rows, self.run.notify
-        folder = self.run.place.work / self.name
+        folder = self.run.place.folder / self.name
         folder.mkdir(exist_ok=True)
         path = folder / f"{number}.node"
         total, done = self._taken_up(path, V.shape)
@@ -90,7 +90,7 @@ class _Operator:
         )
         ends = [*range(start - start % SPAN_ROWS + SPAN_ROWS, problem.rows.n, SPAN_ROWS), problem.rows.n]
         spans = [Span(i, low, high) for i, (low, high) in enumerate(pairwise([start, *ends]))]
-        folder = run.place.work / self.name / "stripe"
+        folder = run.place.folder / self.name / "stripe"
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left there lacks its mirror
         total[:, stripe] += run.executor.run(work, problem.rows, spans, folder, self._advance)
         total[:, stripe.stop :] += mirror.products[:, stripe.stop :]
@@ -112,7 +112,7 @@ def start_vectors(run: Run, problem: Problem, source: ScoreSource, spans: list[S
         compared = scores if rows.kept is None else scores[rows.kept[part]]
         vectors[low : low + len(compared)] = compared
 
-    shutil.rmtree(run.place.work / "start", ignore_errors=True)
+    shutil.rmtree(run.place.folder / "start", ignore_errors=True)
     action = np.eye(source.k)
     work = score(source, run.kernels, action, n=rows.n, top=0, chunk_rows=CHUNK_ROWS, write=keep)
     run.sweep(replace(work, name="start"), rows, spans)

@@ -58,7 +58,7 @@ class Run:
     def sweep(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span]) -> R:
         """Run a pass over the rows."""
         with self.step(work.name):
-            return self.executor.run(work, rows, spans, self.place.work / work.name, self.notify)
+            return self.executor.run(work, rows, spans, self.place.folder / work.name, self.notify)
 
     def warn(self, message: str) -> None:
         """Tell the user something, now and in the result."""

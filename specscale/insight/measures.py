@@ -164,7 +164,7 @@ def _vectors(result: Result, numbers: NDArray[np.int64], options: Options) -> tu
             source_of(result, which)
     place = Workplace(None)
     try:
-        rows = pair_inputs(inputs, options, place.work)
+        rows = pair_inputs(inputs, options, place.folder)
         check_inputs(rows, result)
         positions = numbers if rows.kept is None else np.searchsorted(np.flatnonzero(rows.kept), numbers)
         vectors = tuple(raw.astype(np.float64) for raw in rows.take(positions))

@@ -58,6 +58,11 @@ class Workplace:
                 os.replace(self.work / "replaced", self.out)  # that run was killed between its two renames
             self._clear()
 
+    @property
+    def folder(self) -> Path:
+        """Where everything in progress is."""
+        return self.work
+
     def _check_target(self) -> None:
         if os.path.lexists(self.out):
             if not self._overwrite:

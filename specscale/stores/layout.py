@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from specscale.files import Location
 
 FORMAT = 1
 CHUNK_ROWS = 32_768  # in every store, so that the chunks of any two stores align
@@ -112,7 +113,7 @@ def _length_prefixed(texts: pa.LargeStringArray) -> memoryview:
     return out.data
 
 
-def store_attributes(path: Path) -> dict[str, Any] | None:
+def store_attributes(path: Location) -> dict[str, Any] | None:
     """
     Describe the store at a path.
 
