@@ -19,10 +19,12 @@ from specscale.planning import Planner
 from specscale.problem import Input, Problem, pair_inputs, pose, pose_again, repeated_rows
 from specscale.refining import found_exactly, refined, start_vectors
 from specscale.result import Result
-from specscale.running import Run, running
+from specscale.running import Cluster, Run, running
+from specscale.runtime.checkpoints import Parts
 from specscale.runtime.events import Noted, Notify
 from specscale.runtime.local import Executor
 from specscale.runtime.plan import Machine, Plan
+from specscale.runtime.spans import full_spans
 from specscale.runtime.workplace import Workplace
 from specscale.spectral.constrained import solve_constrained
 from specscale.spectral.difference import Modes, modes_of, solve_difference
@@ -56,7 +58,7 @@ def compare(
     landmarks: str = "uniform",
     memory: str | int | None = None,
     threads: int | None = None,
-    executor: Executor | None = None,
+    executor: Executor | Cluster | Any = None,
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -93,7 +95,7 @@ def compare(
     landmarks : how landmark rows are drawn, "uniform" or "pivoted" (randomly pivoted Cholesky)
     memory : what the process may hold, as "8G"; by default four fifths of what is free
     threads : threads that compute, all cores by default; the answer does not depend on it
-    executor : what runs the passes, this process by default
+    executor : what runs the passes: a ``distributed.Client`` of a Dask cluster, or this process by default
     out : the result directory; by default a temporary one, removed with the result object
     resume : take up an interrupted run in ``OUT.work``
     overwrite : replace an existing result
@@ -119,6 +121,7 @@ def compare(
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
             rows = pair_inputs((a, b), options, run.place.folder)
+            rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         planner = Planner.of(rows, options, memory, run.pool)
         most = planner.largest_size()
         problem = pose(rows, options, most, run, repeated_rows(rows, run))
@@ -228,7 +231,9 @@ class _Job:
         maps, kernels = self.problem.maps, self.run.kernels
         if not maps:
             return None
-        return self.run.sweep(covariance(maps, kernels, self._buffers), self.problem.rows, self.plan.spans)
+        full = full_spans(self.problem.rows.n, self.plan.d, CHUNK_ROWS)
+        parts = Parts(self.run.place.folder / "result" / "parts", full)
+        return self.run.sweep(covariance(maps, kernels, self._buffers), self.problem.rows, self.plan.spans, parts)
 
     def result(self, C: TiledSymmetric | None, inputs: tuple[Input, Input]) -> Result:
         """From the covariance to the result on disk."""

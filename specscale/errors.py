@@ -37,3 +37,7 @@ class ExistsError(SpecscaleError):
 
 class ConvergenceError(SpecscaleError):
     """The eigensolver did not reach its tolerance."""
+
+
+class ClusterError(SpecscaleError):
+    """A cluster cannot be reached, has no worker that can do the work, or lost it."""

@@ -107,6 +107,7 @@ def compare_many(
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
             rows = pair_inputs(inputs, options, run.place.folder)
+            rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         planner = _MatrixPlanner.of(rows, options, memory, run.pool)
         most = planner.largest_size()
         problem = pose(rows, options, most, run, repeated_rows(rows, run))

@@ -17,9 +17,9 @@ from specscale.passes.products import products_cost
 from specscale.passes.record import BLOCK_ROWS, feature_cost
 from specscale.passes.scores import score_cost
 from specscale.refining import sweeps_cost
-from specscale.runtime.local import RING
 from specscale.runtime.plan import Machine, Plan, available_memory, calibrate, parse_bytes, resident_memory
 from specscale.runtime.spans import cut_spans
+from specscale.runtime.sweep import RING
 from specscale.runtime.threads import Threads
 from specscale.sizing import SIZES, check_size
 from specscale.spectral.difference import solve_cost

@@ -114,7 +114,7 @@ def start_vectors(run: Run, problem: Problem, source: ScoreSource, spans: list[S
 
     shutil.rmtree(run.place.folder / "start", ignore_errors=True)
     action = np.eye(source.k)
-    work = score(source, run.kernels, action, n=rows.n, top=0, chunk_rows=CHUNK_ROWS, write=keep)
+    work = score(source, run.kernels, action, n=rows.n, top=0, chunk_rows=CHUNK_ROWS, write=keep, local=True)
     run.sweep(replace(work, name="start"), rows, spans)
     return vectors
 

@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from specscale.kernels import Kernels, load_kernels
 from specscale.passes.record import Pass
-from specscale.runtime.events import Notify, Stage, Warned, silent
+from specscale.runtime.checkpoints import Parts
+from specscale.runtime.events import Event, Moved, Notify, Stage, Warned, silent
 from specscale.runtime.local import Executor, LocalExecutor
 from specscale.runtime.plan import return_memory
 from specscale.runtime.spans import Span
@@ -18,9 +19,23 @@ from specscale.runtime.threads import Threads, single_threaded_blas
 from specscale.runtime.workplace import Workplace
 from specscale.stores.rows import PairedRows
 
-__all__ = ["Run", "running"]
+__all__ = ["Cluster", "Run", "running"]
 
 R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Dask cluster that runs the passes.
+
+    Attributes
+    ----------
+    client : a client of it
+    threads : threads that compute in each worker; by default those the worker has for tasks
+    """
+
+    client: Any
+    threads: int | None = None
 
 
 @dataclass
@@ -36,6 +51,7 @@ class Run:
     notify : takes the events
     warnings : what the user was told
     seconds : how long the steps took
+    moved : bytes of partial results that the passes moved between workers and the work directory
     """
 
     place: Workplace
@@ -45,6 +61,7 @@ class Run:
     notify: Notify
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    moved: dict[str, int] = field(default_factory=dict)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -55,10 +72,15 @@ class Run:
         self.seconds[name] = time.perf_counter() - began
         return_memory()
 
-    def sweep(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span]) -> R:
-        """Run a pass over the rows."""
+    def sweep(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span], parts: Parts | None = None) -> R:
+        """Run a pass over the rows; `parts` keeps those partial results that outlast the run."""
         with self.step(work.name):
-            return self.executor.run(work, rows, spans, self.place.folder / work.name, self.notify)
+            return self.executor.run(work, rows, spans, self.place.folder / work.name, self._listen, parts)
+
+    def _listen(self, event: Event) -> None:
+        if isinstance(event, Moved):
+            self.moved[event.name] = self.moved.get(event.name, 0) + event.written + event.read
+        self.notify(event)
 
     def warn(self, message: str) -> None:
         """Tell the user something, now and in the result."""
@@ -68,14 +90,31 @@ class Run:
 
 @contextmanager
 def running(
-    place: Workplace, threads: int | None = None, executor: Executor | None = None, notify: Notify | None = None
+    place: Workplace,
+    threads: int | None = None,
+    executor: Executor | Cluster | None = None,
+    notify: Notify | None = None,
 ) -> Iterator[Run]:
     """Set up a run; one that fails before there is anything to resume leaves nothing behind."""
     try:
         with single_threaded_blas(), closing(Threads(threads)) as pool:
             kernels = load_kernels("cpu")
             kernels.warm_up()
-            yield Run(place, pool, kernels, executor or LocalExecutor(pool), notify or silent)
+            yield Run(place, pool, kernels, _executor(executor, pool, kernels), notify or silent)
     except BaseException:
         place.leave()
         raise
+
+
+def _executor(given: Any, pool: Threads, kernels: Kernels) -> Executor:
+    """What runs the passes: an executor, or that of a cluster, or this process."""
+    local = LocalExecutor(pool)
+    if given is None:
+        return local
+    if hasattr(given, "scheduler_info"):  # a client; looked for by what it can do, so as not to load its library
+        given = Cluster(given)
+    if not isinstance(given, Cluster):
+        return cast(Executor, given)
+    from specscale.runtime.dask_executor import DaskExecutor
+
+    return DaskExecutor(given.client, local, kernels.warm_up, given.threads)

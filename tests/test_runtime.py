@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import specscale.runtime.local as local_module
+import specscale.runtime.sweep as sweep_module
 import specscale.runtime.workplace as workplace_module
 from specscale.errors import ChangedError, ExistsError, OptionError, PlanError
 from specscale.features.exact import ExactKernel
@@ -29,9 +29,10 @@ from specscale.passes.record import Accumulator, Pass, Task
 from specscale.passes.scores import MappedScores, score
 from specscale.runtime.checkpoints import Tree, load_arrays, save_arrays
 from specscale.runtime.events import Event, PassFinished, PassStarted, RowsDone
-from specscale.runtime.local import RING, LocalExecutor
+from specscale.runtime.local import LocalExecutor
 from specscale.runtime.plan import Plan, format_bytes, parse_bytes
 from specscale.runtime.spans import Span, cut_spans
+from specscale.runtime.sweep import RING
 from specscale.runtime.threads import Threads
 from specscale.runtime.workplace import Workplace
 from specscale.stores.embedding import ArrayEmbedding
@@ -463,7 +464,7 @@ def test_a_block_is_prepared_while_the_one_before_is_appended(tmp_path: Path) ->
 
 
 def test_a_slow_reader_or_a_slow_pass_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_module, "BLOCK_ROWS", 64)
+    monkeypatch.setattr(sweep_module, "BLOCK_ROWS", 64)
     x = np.random.default_rng(0).integers(-9, 9, size=(64 * 30 + 7, 3)).astype(np.float32)
 
     class Slow(ArrayEmbedding):

@@ -64,6 +64,9 @@ class KernelMap:
     _made: dict[type, Anchors] = field(init=False, repr=False, compare=False, default_factory=dict)
     _scratch: Scratch = field(init=False, repr=False, compare=False, default_factory=Scratch)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_made": {}}
+
     @property
     def p(self) -> int:
         """Dimension of the embedding."""
@@ -130,6 +133,9 @@ class LandmarkMap:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", KernelMap(self.kernel, self.landmarks))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_made": {}}
 
     @classmethod
     def of(cls, kernel: ExactKernel, rows: NDArray[np.int64], landmarks: NDArray[Any]) -> LandmarkMap:

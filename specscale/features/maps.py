@@ -109,6 +109,9 @@ class FourierMap:
                 "bring the vectors to another scale"
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_made": {}}
+
     @property
     def dim(self) -> int:
         """Dimension of the feature space, 2m."""

@@ -12,10 +12,13 @@ __all__ = ["Scratch"]
 
 
 class Scratch(threading.local):
-    """One array for each thread, grown as needed."""
+    """One array for each thread, grown as needed; it travels to other processes empty."""
 
     def __init__(self) -> None:
         self._buffer = np.empty(0, dtype=np.uint8)
+
+    def __reduce__(self) -> tuple[type[Scratch], tuple[()]]:
+        return Scratch, ()
 
     def array(self, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
         """Return this thread's array in some shape; its contents are undefined, and it is the same at each call."""

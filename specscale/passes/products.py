@@ -130,7 +130,7 @@ def products(
     def finalize(total: Accumulator) -> NDArray[np.float64]:
         return np.asarray(total["products"] / n_kept)
 
-    return Pass(name, room, prepare, create, append, combine, finalize)
+    return Pass(name, room, prepare, create, append, combine, finalize, local=mirror is not None, shares=True)
 
 
 def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int, read: int, threads: int) -> Cost:

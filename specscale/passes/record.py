@@ -43,7 +43,8 @@ class Pass(Generic[S, R]):
     """One sweep over the rows.
 
     The tasks of one list touch disjoint memory and may run at once on any threads. Blocks are appended in row order, so
-    an accumulator does not depend on how many threads there are.
+    an accumulator does not depend on how many threads there are. Unless it is `local`, a pass can be sent to other
+    processes by cloudpickle, and so its functions hold no large arrays but those they need.
 
     Attributes
     ----------
@@ -55,6 +56,8 @@ class Pass(Generic[S, R]):
     append : tasks that add a prepared block to an accumulator
     combine : add the second accumulator, of later rows, to the first, in place
     finalize : what the pass is for, out of the accumulator of all rows
+    local : whether its functions use memory of this process that another process would not see
+    shares : whether its functions read or write files of the result in progress
     """
 
     name: str
@@ -64,6 +67,8 @@ class Pass(Generic[S, R]):
     append: Callable[[Accumulator, Block, S], list[Task]]
     combine: Callable[[Accumulator, Accumulator], None]
     finalize: Callable[[Accumulator], R]
+    local: bool = False
+    shares: bool = False
 
 
 def slices(block: Block) -> list[slice]:
@@ -119,6 +124,9 @@ class FeatureBuffers:
         self._shape = (BLOCK_ROWS, _width(maps))
         self._real = kernels.real
         self._buffers: Iterator[NDArray[Any]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_buffers": None}
 
     def take(self) -> NDArray[Any]:
         """Return one of the buffers, (BLOCK_ROWS, d), and at the next call the other."""

@@ -116,6 +116,23 @@ class KnownScores:
         out[...] = self._vectors[block.offset + part.start : block.offset + part.stop]
 
 
+class _Chunk:
+    """A chunk of scores that is being filled; it travels to other processes empty."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._shape = shape
+        self._array: NDArray[np.float32] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_array": None}
+
+    @property
+    def array(self) -> NDArray[np.float32]:
+        if self._array is None:
+            self._array = np.empty(self._shape, dtype=np.float32)
+        return self._array
+
+
 @dataclass
 class _Room:
     """Scratch of one block: its source's, its scores, Λ times them, and the sums of each of its slices."""
@@ -135,6 +152,7 @@ def score(
     top: int,
     chunk_rows: int,
     write: WriteScores,
+    local: bool = False,
 ) -> Pass[_Room, ScoreSummary]:
     """Make the scores pass.
 
@@ -147,6 +165,7 @@ def score(
     top : how many members of each tail to keep
     chunk_rows : rows of one chunk of scores; a span holds whole chunks
     write : stores a finished chunk of scores; the same chunk may be written twice with the same bytes
+    local : whether `write` stores it in the memory of this process
 
     Returns
     -------
@@ -155,7 +174,7 @@ def score(
     """
     k = source.k
     action = np.ascontiguousarray(action, dtype=kernels.real)
-    chunk = np.empty((min(chunk_rows, n), k), dtype=np.float32)
+    chunk = _Chunk((min(chunk_rows, n), k))
 
     def room() -> _Room:
         scores, acted = (np.empty((BLOCK_ROWS, k), dtype=kernels.real) for _ in range(2))
@@ -195,14 +214,14 @@ def score(
 
     def store(block: Block, scores: NDArray[Any]) -> None:
         begin = block.start - block.start % chunk_rows
-        out = chunk[block.start - begin : block.stop - begin]
+        out = chunk.array[block.start - begin : block.stop - begin]
         if block.kept is None:
             out[...] = scores
         else:
             out[...] = np.nan
             out[block.kept] = scores
         if block.stop % chunk_rows == 0 or block.stop == n:
-            write(begin, chunk[: block.stop - begin])
+            write(begin, chunk.array[: block.stop - begin])
 
     def combine(first: Accumulator, second: Accumulator) -> None:
         first["moments"] += second["moments"]
@@ -218,7 +237,7 @@ def score(
         squares, fourths, skewed, mixed = total["moments"]
         return ScoreSummary(squares, fourths, skewed, mixed, total["rows"], signs * total["strengths"])
 
-    return Pass("scores", room, prepare, create, append, combine, finalize)
+    return Pass("scores", room, prepare, create, append, combine, finalize, local, shares=True)
 
 
 def score_cost(

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale.files import Location, read_into, write_whole
 from specscale.passes.record import Accumulator
 
-__all__ = ["Tree", "load_arrays", "save_arrays"]
+__all__ = ["Node", "NodeFolder", "Parts", "Tree", "children", "is_covered", "load_arrays", "root_of", "save_arrays"]
 
 Node = tuple[int, int]
+"""Level and index: the node stands for spans index · 2^level up to (index + 1) · 2^level."""
 Combine = Callable[[Accumulator, Accumulator], None]
 
+_HEADER = 1 << 16  # more than the first line of any file
 
-def save_arrays(path: Path, arrays: Accumulator) -> None:
-    """Write named arrays to one file, whole or not at all.
+
+def save_arrays(path: Location, arrays: Accumulator) -> int:
+    """Write named arrays to one file, whole or not at all; the bytes written.
 
     The file is a line with a CRC-32C and JSON (names, dtypes, shapes, CRC-32C of the bytes) and then the arrays' bytes.
     """
@@ -32,30 +34,35 @@ def save_arrays(path: Path, arrays: Accumulator) -> None:
         checksum = _extend(checksum, part)
     layout = [[name, part.dtype.str, list(part.shape)] for name, part in parts.items()]
     header = json.dumps({"arrays": layout, "crc32c": checksum}).encode()
-    temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
-        file.write(b"%08x %s\n" % (google_crc32c.value(header), header))
-        for part in parts.values():
-            file.write(part.reshape(-1).view(np.uint8).data)
-    os.replace(temporary, path)
+    line = b"%08x %s\n" % (google_crc32c.value(header), header)
+    write_whole(path, line, *(part.reshape(-1).view(np.uint8).data for part in parts.values()))
+    return len(line) + sum(part.nbytes for part in parts.values())
 
 
-def load_arrays(path: Path) -> Accumulator | None:
-    """Read what `save_arrays` wrote, or None where the file is truncated or a checksum is wrong."""
-    with path.open("rb") as file:
-        line = file.readline()
-        if line[:9] != b"%08x " % google_crc32c.value(line[9:-1]) or line[-1:] != b"\n":
+def load_arrays(path: Location) -> Accumulator | None:
+    """Read what `save_arrays` wrote, or None where the file is truncated or a checksum is wrong.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    """
+    start = bytearray(_HEADER)
+    line = bytes(start[: read_into(path, 0, memoryview(start))]).partition(b"\n")[0]
+    if line[:9] != b"%08x " % google_crc32c.value(line[9:]):
+        return None
+    header = json.loads(line[9:])
+    arrays: Accumulator = {}
+    checksum = 0
+    offset = len(line) + 1
+    for name, dtype, shape in header["arrays"]:
+        array = np.empty(shape, dtype=dtype)
+        if read_into(path, offset, array.reshape(-1).view(np.uint8).data) != array.nbytes:
             return None
-        header = json.loads(line[9:])
-        arrays: Accumulator = {}
-        checksum = 0
-        for name, dtype, shape in header["arrays"]:
-            array = np.empty(shape, dtype=dtype)
-            if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
-                return None
-            checksum = _extend(checksum, array)
-            arrays[name] = array
-        return arrays if checksum == header["crc32c"] else None
+        checksum = _extend(checksum, array)
+        offset += array.nbytes
+        arrays[name] = array
+    return arrays if checksum == header["crc32c"] else None
 
 
 def _extend(checksum: int, array: NDArray[Any]) -> int:
@@ -64,12 +71,111 @@ def _extend(checksum: int, array: NDArray[Any]) -> int:
     return int(google_crc32c.extend(checksum, flat))
 
 
-class Tree:
-    """The partial results of one pass.
+def is_covered(node: Node, there: set[Node]) -> bool:
+    """Whether a node, or one that it is part of, is among some others."""
+    level, index = node
+    return any((up, index >> (up - level)) in there for up in range(level, 64))
 
-    The node (level, index) is the result of spans index · 2^level up to (index + 1) · 2^level. Two siblings become
-    their parent as soon as both exist, so the disk holds O(log spans) nodes, and what is added to what depends on the
-    span numbers alone.
+
+def children(node: Node, spans: int) -> tuple[Node, Node]:
+    """The two nodes that a node of a tree over some spans is the sum of, the earlier first."""
+    level, index = node[0] - 1, 2 * node[1]
+    return (level, index), _present((level, index + 1), spans)
+
+
+def root_of(spans: int) -> Node:
+    """The node that stands for all spans."""
+    return _present(((spans - 1).bit_length(), 0), spans)
+
+
+def _present(node: Node, spans: int) -> Node:
+    """A node, or the one below it that is the same where the spans end before its second half begins."""
+    level, index = node
+    while level and (2 * index + 1) << (level - 1) >= spans:
+        level, index = level - 1, 2 * index
+    return level, index
+
+
+class NodeFolder:
+    """The nodes that are in a folder, one checksummed file each.
+
+    Parameters
+    ----------
+    folder : where the nodes are; made if it does not exist
+
+    Attributes
+    ----------
+    written, read : bytes so far
+    """
+
+    def __init__(self, folder: Location) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.written = self.read = 0
+
+    def nodes(self) -> set[Node]:
+        """The nodes that are there."""
+        found = (path.stem.split("-") for path in self.folder.iterdir() if path.suffix == ".node")
+        return {(int(level), int(index)) for level, index in found}
+
+    def save(self, node: Node, arrays: Accumulator) -> None:
+        """Write a node, whole or not at all."""
+        self.written += save_arrays(self.path(node), arrays)
+
+    def load(self, node: Node) -> Accumulator | None:
+        """Read a node; None where it is not there or damaged, and then it is removed."""
+        try:
+            arrays = load_arrays(self.path(node))
+        except FileNotFoundError:
+            return None
+        if arrays is None:
+            self.remove(node)
+        else:
+            self.read += sum(array.nbytes for array in arrays.values())
+        return arrays
+
+    def remove(self, node: Node) -> None:
+        """Remove a node, if it is there."""
+        self.path(node).unlink(missing_ok=True)
+
+    def path(self, node: Node) -> Location:
+        """The file of a node."""
+        return self.folder / f"{node[0]}-{node[1]}.node"
+
+
+class Parts:
+    """The nodes that outlast a run, because later rows do not change them.
+
+    Parameters
+    ----------
+    folder : where they are kept
+    full : number of spans that no later row can join
+    """
+
+    def __init__(self, folder: Location, full: int) -> None:
+        self._folder = folder
+        self.nodes = {(level, (full >> level) - 1) for level in range(full.bit_length()) if full >> level & 1}
+
+    def keep(self, node: Node, arrays: Accumulator) -> None:
+        """Write a node if it is one of those that last."""
+        if node in self.nodes:
+            NodeFolder(self._folder).save(node, arrays)
+
+    def take_over(self, files: NodeFolder) -> None:
+        """Write the nodes that are not written yet and that another folder has."""
+        if not self.nodes:
+            return
+        for node in self.nodes & files.nodes() - NodeFolder(self._folder).nodes():
+            arrays = files.load(node)
+            if arrays is not None:
+                self.keep(node, arrays)
+
+
+class Tree:
+    """The partial results of one pass, of one process.
+
+    Two siblings become their parent as soon as both exist, so the disk holds O(log spans) nodes, and what is added to
+    what depends on the span numbers alone.
 
     Parameters
     ----------
@@ -77,40 +183,44 @@ class Tree:
     spans : number of spans of the pass
     combine : adds the second accumulator, of later rows, to the first
     patience : seconds of work that may be lost; a younger node stays in memory, and short passes write nothing
+    parts : keeps the nodes that outlast the run
     """
 
-    def __init__(self, folder: Path, spans: int, combine: Combine, patience: float = 0.0) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+    def __init__(
+        self, folder: Location, spans: int, combine: Combine, patience: float = 0.0, parts: Parts | None = None
+    ) -> None:
+        self._files = NodeFolder(folder)
         self._spans = spans
         self._combine = combine
         self._patience = patience
+        self._parts = parts
         # The newest node stays in memory: it is mostly the next sibling, and in the end the root.
         self._held: tuple[Node, Accumulator] | None = None
         self._held_is_saved = True
         self._saved_at = time.monotonic()
         self._absorbed: list[Node] = []  # in a parent that is not saved yet
-        self._nodes: set[Node] = set()
-        for path in folder.glob("*-*.node"):
-            numbers = path.stem.split("-")
-            self._nodes.add((int(numbers[0]), int(numbers[1])))
+        self._nodes = self._files.nodes()
         for level, index in sorted(self._nodes):
-            if any((up, index >> (up - level)) in self._nodes for up in range(level + 1, 64)):
+            if is_covered((level + 1, index >> 1), self._nodes):
                 self._remove((level, index))
+        if parts:
+            parts.take_over(self._files)
+            self._nodes &= self._files.nodes()  # but those that were found damaged
 
     def has(self, span: int) -> bool:
         """Whether a node holds the result of this span."""
-        return any(span >> level == index for level, index in self._nodes)
+        return is_covered((0, span), self._nodes)
 
     def push(self, span: int, result: Accumulator) -> None:
         """Take the result of one span and merge it with finished siblings."""
         node = (0, span)
+        self._keep(node, result)
         if self._held is not None and self._held[0] != _sibling(node):
             self.flush()
         while (sibling := _sibling(node)) in self._nodes:
             other = self._load(sibling)
             if other is None:
-                self._remove(sibling)
+                self._nodes.discard(sibling)
                 break
             earlier, later = (other, result) if sibling < node else (result, other)
             self._combine(earlier, later)
@@ -118,6 +228,7 @@ class Tree:
             self._nodes.discard(sibling)
             self._absorbed.append(sibling)
             node = (node[0] + 1, node[1] >> 1)
+            self._keep(node, result)
         self._nodes.add(node)
         self._held, self._held_is_saved = (node, result), False
         if time.monotonic() - self._saved_at >= self._patience:
@@ -127,11 +238,11 @@ class Tree:
         """Write the node that is in memory alone, and remove those it was made of."""
         if self._held is None or self._held_is_saved:
             return
-        save_arrays(self._path(self._held[0]), self._held[1])
+        self._files.save(*self._held)
         self._held_is_saved = True
         self._saved_at = time.monotonic()
         for node in self._absorbed:
-            self._path(node).unlink(missing_ok=True)
+            self._files.remove(node)
         self._absorbed.clear()
 
     def root(self) -> Accumulator | None:
@@ -144,23 +255,24 @@ class Tree:
         for node in sorted(self._nodes, key=lambda node: node[1] << node[0], reverse=True):
             part = self._load(node)
             if part is None:
-                self._remove(node)
+                self._nodes.discard(node)
                 return None
             if total is not None:
                 self._combine(part, total)
             total = part
         return total
 
+    def _keep(self, node: Node, result: Accumulator) -> None:
+        if self._parts:
+            self._parts.keep(node, result)
+
     def _load(self, node: Node) -> Accumulator | None:
         """Take a node out of memory or read it; the caller may change it."""
         held, self._held = self._held, None
-        return held[1] if held is not None and held[0] == node else load_arrays(self._path(node))
-
-    def _path(self, node: Node) -> Path:
-        return self._folder / f"{node[0]}-{node[1]}.node"
+        return held[1] if held is not None and held[0] == node else self._files.load(node)
 
     def _remove(self, node: Node) -> None:
-        self._path(node).unlink(missing_ok=True)
+        self._files.remove(node)
         self._nodes.discard(node)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Event", "Noted", "Notify", "PassFinished", "PassStarted", "RowsDone", "Stage", "Warned", "silent"]
+__all__ = ["Event", "Moved", "Noted", "Notify", "PassFinished", "PassStarted", "RowsDone", "Stage", "Warned", "silent"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,15 @@ class RowsDone:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """A task of a pass wrote and read so many bytes of partial results."""
+
+    name: str
+    written: int
+    read: int
+
+
+@dataclass(frozen=True)
 class PassFinished:
     """A pass is over."""
 
@@ -54,7 +63,7 @@ class PassFinished:
     seconds: float
 
 
-Event = Stage | Warned | Noted | PassStarted | RowsDone | PassFinished
+Event = Stage | Warned | Noted | PassStarted | RowsDone | Moved | PassFinished
 Notify = Callable[[Event], None]
 
 

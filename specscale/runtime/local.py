@@ -1,36 +1,74 @@
-"""The executor of one machine: reading overlaps with computing, spans follow one another."""
+"""The executor of one machine: spans follow one another in this process."""
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from itertools import chain, cycle
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from specscale.passes.record import BLOCK_ROWS, Pass
-from specscale.runtime.checkpoints import Tree
+from specscale.files import Location
+from specscale.passes.record import Accumulator, Pass
+from specscale.runtime.checkpoints import Parts, Tree
 from specscale.runtime.events import Notify, PassFinished, PassStarted, RowsDone
 from specscale.runtime.spans import Span
+from specscale.runtime.sweep import sweep
 from specscale.runtime.threads import Threads
-from specscale.stores.rows import Block, PairedRows
+from specscale.stores.rows import PairedRows
 
-__all__ = ["RING", "Executor", "LocalExecutor"]
+__all__ = ["Executor", "LocalExecutor"]
 
 R = TypeVar("R")
-
-RING = 3  # blocks of rows in memory: one computed on, one waiting, one being read
 
 
 class Executor(Protocol):
     """Runs passes."""
 
-    def run(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span], folder: Path, notify: Notify) -> R:
-        """Run a pass over the spans, keeping partial results in `folder`, and return its result."""
+    def ready(self, rows: PairedRows, folder: Location, *, temporary: bool) -> PairedRows:
+        """Make sure, before the work begins, that the passes can be run.
+
+        Parameters
+        ----------
+        rows : the paired rows
+        folder : the work directory
+        temporary : whether nobody asked for that place
+
+        Returns
+        -------
+        PairedRows
+            The same rows, where whoever runs the passes can read them.
+
+        Raises
+        ------
+        ClusterError
+            When it is clear that they cannot.
+        """
+        ...
+
+    def run(
+        self,
+        work: Pass[Any, R],
+        rows: PairedRows,
+        spans: list[Span],
+        folder: Location,
+        notify: Notify,
+        parts: Parts | None = None,
+    ) -> R:
+        """Run a pass over the spans that have no partial result in `folder` yet, and return its result.
+
+        Parameters
+        ----------
+        work : the pass
+        rows : the paired rows
+        spans : all spans, in order
+        folder : keeps the partial results; what is there is not computed again
+        notify : takes the events
+        parts : keeps those partial results that outlast the run
+
+        Raises
+        ------
+        ChangedError
+            When an embedding changed since it was opened.
+        """
         ...
 
 
@@ -47,24 +85,22 @@ class LocalExecutor:
         self._threads = threads
         self._patience = patience
 
-    def run(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span], folder: Path, notify: Notify) -> R:
-        """Run a pass over the spans that have no partial result in `folder` yet, and return its result.
+    def ready(self, rows: PairedRows, folder: Location, *, temporary: bool) -> PairedRows:
+        """Return the rows: this process reads them as it opened them."""
+        return rows
 
-        Parameters
-        ----------
-        work : the pass
-        rows : the paired rows
-        spans : all spans, in order
-        folder : keeps the partial results; what is there is not computed again
-        notify : takes the events
-
-        Raises
-        ------
-        ChangedError
-            When an embedding changed since it was opened.
-        """
+    def run(
+        self,
+        work: Pass[Any, R],
+        rows: PairedRows,
+        spans: list[Span],
+        folder: Location,
+        notify: Notify,
+        parts: Parts | None = None,
+    ) -> R:
+        """Run a pass, as :class:`Executor` says; a finished span is merged and written while the next is computed."""
         began = time.perf_counter()
-        tree = Tree(folder, len(spans), work.combine, self._patience)
+        tree = Tree(folder, len(spans), work.combine, self._patience, parts)
         done = sum(span.stop - span.start for span in spans if tree.has(span.index))
         notify(PassStarted(work.name, rows.n, done))
         total = tree.root()
@@ -80,68 +116,16 @@ class LocalExecutor:
         return result
 
     def _sweep(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span], tree: Tree, notify: Notify) -> None:
-        """Accumulate the spans one after another.
+        """Accumulate spans, and merge and write each in a thread of its own."""
+        written: Future[None] | None = None
 
-        Each block is prepared while the one before it is appended, and a finished span is merged and written while the
-        next one is computed.
-        """
-        rows.check_unchanged()
-        rooms = cycle([work.room(), work.room()])
-        blocks = _ahead(rows.blocks([(span.start, span.stop) for span in spans], BLOCK_ROWS, RING))
-        remaining = iter(spans)
-        span, total = next(remaining), work.create()
-        before: tuple[Block, Any] | None = None
-        with ThreadPoolExecutor(1, thread_name_prefix="specscale-writer") as writer, closing(blocks):
-            written: Future[None] | None = None
-            for block in chain(blocks, [None]):
-                room = next(rooms)
-                append = work.append(total, *before) if before else []
-                prepare = work.prepare(block, room) if block else []
-                self._threads.run([*append, *prepare])
-                if before:
-                    notify(RowsDone(work.name, before[0].stop - before[0].start))
-                if before and before[0].stop == span.stop:
-                    rows.check_unchanged()
-                    if written:
-                        written.result()
-                    written = writer.submit(tree.push, span.index, total)
-                    if block:
-                        span, total = next(remaining), work.create()
-                before = (block, room) if block else None
+        def deliver(span: int, total: Accumulator) -> None:
+            nonlocal written
             if written:
                 written.result()
+            written = writer.submit(tree.push, span, total)
 
-
-def _ahead(blocks: Iterator[Block]) -> Generator[Block]:
-    """Read one block ahead in a thread of its own."""
-    ready: queue.Queue[Block | BaseException | None] = queue.Queue(maxsize=1)
-    stop = threading.Event()
-
-    def put(item: Block | BaseException | None) -> None:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def read() -> None:
-        try:
-            for block in blocks:
-                put(block)
-                if stop.is_set():
-                    return
-            put(None)
-        except BaseException as error:  # handed to the thread that waits for the block
-            put(error)
-
-    reader = threading.Thread(target=read, name="specscale-reader", daemon=True)
-    reader.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        reader.join()
+        with ThreadPoolExecutor(1, thread_name_prefix="specscale-writer") as writer:
+            sweep(work, rows, spans, self._threads, lambda count: notify(RowsDone(work.name, count)), deliver)
+            if written:
+                written.result()

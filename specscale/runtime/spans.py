@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Span", "cut_spans"]
+__all__ = ["Span", "cut_spans", "full_spans"]
 
 _OPERATIONS = 2e12  # of one span's covariance: seconds of work, against which writing its partial result is little
 _MOST_CHUNKS = 8
@@ -32,8 +32,17 @@ def cut_spans(n: int, d: int, chunk_rows: int) -> list[Span]:
     d : dimension of the concatenated features
     chunk_rows : rows of one chunk
     """
+    length = _length(d, chunk_rows)
+    return [Span(i, start, min(start + length, n)) for i, start in enumerate(range(0, n, length))]
+
+
+def full_spans(n: int, d: int, chunk_rows: int) -> int:
+    """Number of spans that rows appended later do not change; parameters as in `cut_spans`."""
+    return n // _length(d, chunk_rows)
+
+
+def _length(d: int, chunk_rows: int) -> int:
     chunks = 1
     while chunks < _MOST_CHUNKS and 2 * chunks * chunk_rows * d**2 <= 1.5 * _OPERATIONS:
         chunks *= 2
-    length = chunks * chunk_rows
-    return [Span(i, start, min(start + length, n)) for i, start in enumerate(range(0, n, length))]
+    return chunks * chunk_rows

@@ -1,0 +1,150 @@
+"""Dask clusters: starting one on this machine, connecting to another, and whether its workers can do the work."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import dask
+from distributed import Client, LocalCluster
+
+from specscale.errors import ClusterError, OptionError
+from specscale.files import Location, write_whole
+from specscale.runtime.tasks import address_of
+from specscale.runtime.threads import available_cores
+from specscale.stores.rows import PairedRows
+
+__all__ = ["connected", "local_cluster", "seen_by_workers", "threads_of_workers"]
+
+_VERSIONS = ("specscale", "numpy", "numba", "zarr")
+_WAIT_SECONDS = 60  # for the first worker
+
+
+def threads_of_workers(workers: int, threads: int | None) -> int:
+    """Threads of each of some workers on this machine: an equal share of the cores unless a number is given."""
+    if workers < 1:
+        raise OptionError(f"--workers must be at least 1, not {workers}")
+    return threads or max(1, available_cores() // workers)
+
+
+@contextmanager
+def local_cluster(workers: int) -> Iterator[Client]:
+    """Start worker processes on this machine, one task at a time each.
+
+    Parameters
+    ----------
+    workers : number of processes
+    """
+    # The plan says what a worker holds: nothing is to be paused or ended by a share of memory that knows less.
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}),
+        cast(Any, LocalCluster)(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,
+            dashboard_address=None,
+            silence_logs=50,
+        ) as cluster,
+        cast(Any, Client)(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Client]:
+    """Connect to a running cluster.
+
+    Raises
+    ------
+    ClusterError
+        When nothing answers there.
+    """
+    try:
+        client = cast(Any, Client)(address, timeout=10, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ClusterError(f"--scheduler {address}: no Dask scheduler answers there ({reason})") from None
+    with client:
+        yield client
+
+
+def seen_by_workers(client: Client, rows: PairedRows, folder: Location) -> bool:
+    """Look at every worker: whether it can do the work, and whether it shares the work directory.
+
+    Raises
+    ------
+    ClusterError
+        When there is no worker, or one lacks the package, has other versions, or does not see an embedding.
+    """
+    try:
+        client.wait_for_workers(1, timeout=_WAIT_SECONDS)
+    except TimeoutError:
+        raise ClusterError(f"the cluster {address_of(client)} has no worker: start one with `dask worker`") from None
+    probe = folder / "probe"
+    token = os.urandom(8).hex()
+    write_whole(probe, token.encode())
+    found: dict[str, Any] = client.run(_probe(), str(_absolute(probe)), token, on_error="return")
+    ours = {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}}
+    for worker, answer in found.items():
+        if isinstance(answer, BaseException):
+            raise ClusterError(f"worker {worker} cannot be asked ({type(answer).__name__}: {answer})")
+        theirs = answer["versions"]
+        if theirs.get("specscale") is None:
+            raise ClusterError(f"worker {worker} has no specscale: pip install specscale=={ours['specscale']} there")
+        for name, needed in ours.items():
+            if name == "python":
+                needed, theirs[name] = (one.rpartition(".")[0] for one in (needed, theirs[name]))
+            if theirs.get(name) != needed:
+                raise ClusterError(
+                    f"worker {worker} has {name} {theirs.get(name)}, this process has {needed}: install it there"
+                )
+    opened = client.run(_open, rows.embeddings, on_error="return")
+    for worker, answer in opened.items():
+        if isinstance(answer, BaseException):
+            raise ClusterError(f"worker {worker} does not see what is compared: {answer}")
+    probe.unlink(missing_ok=True)
+    probe.with_name(f"{probe.name}.back").unlink(missing_ok=True)
+    return all(answer["sees"] for answer in found.values())
+
+
+def _open(embeddings: Any) -> None:
+    """Arrive on a worker, which opens the embeddings."""
+
+
+def _absolute(place: Location) -> Location:
+    return place.absolute() if isinstance(place, Path) else place
+
+
+def _probe() -> Callable[[str, str], dict[str, Any]]:
+    """A function that travels by value, so that a worker without the package can run it."""
+
+    def probe(path: str, token: str) -> dict[str, Any]:
+        import importlib
+        import platform
+        from importlib.metadata import version
+
+        versions = {"python": platform.python_version()}
+        for name in ("specscale", "numpy", "numba", "zarr"):
+            try:
+                importlib.import_module(name)
+                versions[name] = version(name)
+            except ImportError:
+                continue
+        try:
+            import fsspec
+
+            with fsspec.open(path, "rb") as file:
+                sees = file.read().decode() == token
+            with fsspec.open(f"{path}.back", "wb") as file:
+                file.write(b"seen")
+        except Exception:
+            sees = False
+        return {"versions": versions, "sees": sees}
+
+    return probe

@@ -1,0 +1,113 @@
+"""Tasks under way on a Dask cluster."""
+
+from __future__ import annotations
+
+import queue
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from typing import Any, cast
+
+from distributed import Client, KilledWorker
+from distributed import Future as _Future
+
+from specscale.errors import ClusterError
+
+__all__ = ["Future", "Tasks", "address_of", "workers_by_status"]
+
+_RETRIES = 3  # of a task that raised
+
+
+Future = _Future[Any]
+
+
+class Tasks:
+    """The tasks of one pass.
+
+    Parameters
+    ----------
+    client : a client of the cluster
+    name : what their keys begin with, which no other tasks on the cluster share
+    """
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._open: dict[str, Future] = {}
+        self._ended: queue.Queue[Future] = queue.Queue()
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, key: str, priority: int = 0) -> Future:
+        """Submit a task; the higher its priority, the sooner it runs."""
+        future = self._client.submit(
+            function, *arguments, key=f"{self._name}-{key}", retries=_RETRIES, priority=priority
+        )
+        self._open[str(future.key)] = future
+        return future
+
+    def ended(self, quiet: float, tell: Callable[[str], None]) -> Iterator[Future]:
+        """Yield the tasks as they end.
+
+        Parameters
+        ----------
+        quiet : seconds without one until the user is told what the workers are doing
+        tell : takes that line
+
+        Raises
+        ------
+        ClusterError
+            When the scheduler is gone, or a task ended its workers one after another.
+        """
+        for future in list(self._open.values()):
+            cast(Any, future).add_done_callback(self._ended.put)
+        told = ""
+        while self._open:
+            try:
+                future = self._ended.get(timeout=quiet)
+            except queue.Empty:
+                if (line := self._what_is_going_on()) != told:
+                    tell(line)
+                    told = line
+                continue
+            self._open.pop(str(future.key), None)
+            if future.status != "finished":
+                self._raise(future)
+            yield future
+
+    def close(self) -> None:
+        """Give up what is still under way."""
+        if self._open and self._client.status == "running":
+            cast(Any, self._client).cancel(list(self._open.values()), force=True)
+        self._open.clear()
+
+    def _what_is_going_on(self) -> str:
+        if self._client.status != "running":
+            raise ClusterError(f"the scheduler {address_of(self._client)} went away: start it and --resume")
+        found = workers_by_status(self._client)
+        workers = ", ".join(f"{count} {status}" for status, count in sorted(found.items())) or "none"
+        return f"waiting for the cluster {address_of(self._client)}: no task has ended for a while; workers: {workers}"
+
+    def _raise(self, future: Future) -> None:
+        if future.status in ("cancelled", "lost"):
+            raise ClusterError(
+                f"the scheduler {address_of(self._client)} went away or gave up the work: what is done is kept, "
+                "--resume goes on"
+            )
+        try:
+            future.result()
+        except KilledWorker as error:
+            raise ClusterError(
+                f"a task ended {error.allowed_failures + 1} workers one after another, most likely for want of memory: "
+                "give the workers more, or compare with a smaller --size; what is done is kept, --resume goes on"
+            ) from None
+        except CancelledError:
+            raise ClusterError(f"the scheduler {address_of(self._client)} gave up the work: --resume goes on") from None
+
+
+def workers_by_status(client: Client) -> Counter[str]:
+    """How many workers are running, paused for memory, and so on."""
+    return Counter(one["status"] for one in client.scheduler_info(n_workers=-1)["workers"].values())
+
+
+def address_of(client: Client) -> str:
+    """Where the scheduler of a client is."""
+    return str(getattr(client.scheduler, "address", "of the client"))

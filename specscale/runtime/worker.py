@@ -1,0 +1,86 @@
+"""What runs on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, cast
+
+from distributed import Worker, WorkerPlugin, get_worker
+from threadpoolctl import threadpool_limits
+
+from specscale.errors import SpecscaleError
+from specscale.passes.record import Accumulator
+from specscale.runtime.checkpoints import Node
+from specscale.runtime.orders import Done, Order, OrderFile
+from specscale.runtime.threads import Threads
+
+__all__ = ["PLUGIN", "WorkerEngine", "combine_returned", "make_node", "return_span"]
+
+PLUGIN = "specscale"
+
+
+class WorkerEngine(WorkerPlugin):
+    """The engine of one worker process: single-threaded BLAS, compiled kernels, a pool of threads, the last order.
+
+    Parameters
+    ----------
+    warm_up : compiles the kernels
+    threads : threads that compute; by default as many as the worker has for tasks
+    """
+
+    def __init__(self, warm_up: Callable[[], None], threads: int | None = None) -> None:
+        self.name = PLUGIN
+        self._warm_up = warm_up
+        self._count = threads
+
+    def setup(self, worker: Worker) -> None:
+        """Set the worker up once; tasks that a worker of several threads is given run one after another."""
+        self._limits = threadpool_limits(1, user_api="blas")
+        self._warm_up()
+        self._threads = Threads(self._count or worker.state.nthreads)
+        self._lock = threading.Lock()
+        self._order: tuple[str, Order] | None = None
+
+    def teardown(self, worker: Worker) -> None:
+        """Give back what was set up."""
+        self._threads.close()
+        self._limits.restore_original_limits()
+
+    def make(self, file: OrderFile, node: Node) -> Done:
+        """Make a node of an order's tree; errors that the user can mend are told, all others raised."""
+        with self._lock:
+            try:
+                if self._order is None or self._order[0] != file.digest:
+                    self._order = None  # both would not fit beside one another
+                    self._order = file.digest, file.load()
+                return self._order[1].make(node, self._threads)
+            except SpecscaleError as error:
+                return Done(node, error=error)
+
+    def accumulate(self, order: Order, span: int) -> Accumulator:
+        """Compute the accumulator of one span."""
+        with self._lock:
+            return order.accumulate(span, self._threads)
+
+
+def make_node(file: OrderFile, node: Node, *before: Done) -> Done:
+    """Make a node of an order's tree on this worker, after those it is made of."""
+    failed = next((one for one in before if one.error), None)
+    return failed or _engine().make(file, node)
+
+
+def return_span(order: Order, span: int) -> Accumulator:
+    """Compute a span on this worker and return its accumulator."""
+    return _engine().accumulate(order, span)
+
+
+def combine_returned(order: Order, first: Accumulator, second: Accumulator) -> Accumulator:
+    """Combine two accumulators that were returned; neither is changed."""
+    total = {name: array.copy() for name, array in first.items()}
+    order.work.combine(total, second)
+    return total
+
+
+def _engine() -> WorkerEngine:
+    return cast(WorkerEngine, cast(Any, get_worker()).plugins[PLUGIN])
