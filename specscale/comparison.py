@@ -16,14 +16,14 @@ from specscale.passes.covariance import covariance
 from specscale.passes.record import FeatureBuffers
 from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, score
 from specscale.planning import Planner
-from specscale.problem import Input, Problem, pair_inputs, pose, pose_again, repeated_rows
+from specscale.problem import Input, Problem, pair_inputs, pose, pose_again, pose_alike, repeated_rows
 from specscale.refining import found_exactly, refined, start_vectors
 from specscale.result import Result
 from specscale.running import Cluster, Run, running
 from specscale.runtime.checkpoints import Parts
 from specscale.runtime.events import Noted, Notify
 from specscale.runtime.local import Executor
-from specscale.runtime.plan import Machine, Plan
+from specscale.runtime.plan import Machine, Plan, Workers, parse_rows
 from specscale.runtime.spans import full_spans
 from specscale.runtime.workplace import Workplace
 from specscale.spectral.constrained import solve_constrained
@@ -31,9 +31,10 @@ from specscale.spectral.difference import Modes, modes_of, solve_difference
 from specscale.spectral.lanczos import GUARD, VectorModes
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.layout import CHUNK_ROWS
+from specscale.updating import check_grown, take_up_parts
 from specscale.writing import ResultWriter, standard_errors
 
-__all__ = ["compare", "compare_again", "compare_constrained", "plan"]
+__all__ = ["compare", "compare_again", "compare_constrained", "compare_grown", "plan"]
 
 
 def compare(
@@ -129,6 +130,57 @@ def compare(
         plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))
         run.place.claim(problem.configuration())
+        job = _Job(run, problem, plan, planner.machine)
+        return job.result(job.covariance(), (a, b))
+
+
+def compare_grown(
+    result: Result,
+    a: Input,
+    b: Input,
+    *,
+    memory: str | int | None = None,
+    threads: int | None = None,
+    executor: Executor | Cluster | Any = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Notify | None = None,
+) -> Result:
+    """Compare embeddings to which rows were appended since an earlier result, with its bandwidths and feature maps.
+
+    The covariance goes on from the partial sums that the result keeps: only the spans of new rows are accumulated, and
+    the last one again if it was not full. What is found is, bit for bit, what a comparison of all rows with these maps
+    finds.
+
+    Parameters
+    ----------
+    result : the earlier result, whose options are kept
+    a, b : the embeddings, with all rows
+    memory, threads, executor, out, resume, overwrite, progress : as in :func:`compare`
+
+    Raises
+    ------
+    ChangedError
+        When the rows are not those of the result with others behind them.
+    OptionError
+        When the result compared a sample, or has no covariance.
+    """
+    options = Options.from_json(result.summary["options"])
+    with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
+        with run.step("pairing"):
+            rows = pair_inputs((a, b), options, run.place.folder)
+            check_grown(rows, result)
+            rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
+        choice = f"bandwidths and maps of {result.path}, {result.summary['rows']['total']:,} of these rows"
+        problem = pose_alike(rows, options, result, choice, repeated_rows(rows, run))
+        planner = Planner.of(rows, options, memory, run.pool)
+        plan = planner.plan(problem.maps)
+        plan.check_memory("allow more with --memory")
+        plan.check_disk(run.place.folder)
+        run.notify(Noted(problem.choice))
+        run.place.claim(problem.configuration())
+        take_up_parts(result, run.place.folder / "covariance")
         job = _Job(run, problem, plan, planner.machine)
         return job.result(job.covariance(), (a, b))
 
@@ -285,14 +337,25 @@ class _Job:
 
 
 def plan(
-    a: Input, b: Input, *, memory: str | int | None = None, threads: int | None = None, **options: Any
+    a: Input,
+    b: Input,
+    *,
+    memory: str | int | None = None,
+    threads: int | None = None,
+    rows: str | float | None = None,
+    workers: int | None = None,
+    rate: str | float | None = None,
+    **options: Any,
 ) -> tuple[Plan, Machine]:
     """Plan a comparison without running it: bandwidths and the number of landmarks are chosen, no pass is made.
 
     Parameters
     ----------
     a, b : the embeddings, as in :func:`compare`
-    memory, threads : as in :func:`compare`
+    memory, threads : as in :func:`compare`; those of each worker of a cluster
+    rows : plan for this many rows like those of `a` and `b`, as 10**9 or "1e9"
+    workers : plan for so many workers of a cluster
+    rate : single-precision operations a second of one worker, as 3e13 or "30T"; by default what this machine does
     **options : the options of :func:`compare` that decide its answer
 
     Returns
@@ -308,9 +371,12 @@ def plan(
         As :func:`compare`, for what can be known before the passes.
     """
     chosen = Options(**options)
+    count, cluster = None if rows is None else parse_rows(rows), Workers.of(workers, rate)
     with running(Workplace(None), threads) as run:
-        rows = pair_inputs((a, b), chosen, run.place.folder)
-        planner = Planner.of(rows, chosen, memory, run.pool)
-        problem = pose(rows, chosen, planner.largest_size(), run)
+        paired = pair_inputs((a, b), chosen, run.place.folder)
+        planner = Planner.of(paired, chosen, memory, run.pool)
+        if count or cluster:
+            planner = planner.projected(count, cluster, memory)
+        problem = pose(paired, chosen, planner.largest_size(), run)
         run.place.leave()
         return planner.plan(problem.maps), planner.machine

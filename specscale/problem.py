@@ -32,7 +32,7 @@ from specscale.stores.pairing import pair_many
 from specscale.stores.rows import PairedRows
 from specscale.stores.screening import screen
 
-__all__ = ["Input", "Problem", "check_inputs", "opened", "pair_inputs", "pose", "pose_again", "repeated_rows"]
+__all__ = ["Input", "Problem", "check_inputs", "opened", "pair_inputs", "pose", "pose_again", "pose_alike", "repeated_rows"]
 
 Input = str | Path | ArrayLike | Embedding
 Scores = NDArray[np.float64]
@@ -229,6 +229,28 @@ def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
         When the maps of the result are damaged.
     """
     check_inputs(rows, before)
+    duplicates = tuple(Duplicates(**one) for one in before.summary["duplicates"])
+    return pose_alike(rows, options, before, before.summary["choice"], duplicates)
+
+
+def pose_alike(
+    rows: PairedRows, options: Options, before: Result, choice: str, duplicates: tuple[Duplicates, ...]
+) -> Problem:
+    """Take the kernels and feature maps of an earlier result on other rows.
+
+    Parameters
+    ----------
+    rows : the paired rows
+    options : those of the earlier result, but for what does not concern the maps
+    before : the earlier result
+    choice : what was chosen, for people
+    duplicates : the rows of each embedding that repeat others
+
+    Raises
+    ------
+    InputError
+        When the maps of the result are damaged.
+    """
     bandwidths = tuple(None if one is None else Bandwidth(**one) for one in before.summary["bandwidths"].values())
     positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
     maps: tuple[FeatureMap, ...] = ()
@@ -241,5 +263,4 @@ def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
             maps = tuple(restored_map(*both) for both in zip(before.maps, arrays, strict=True))
     except (KeyError, TypeError, ValueError):
         raise before.damaged("the feature maps are") from None
-    duplicates = tuple(Duplicates(**one) for one in before.summary["duplicates"])
-    return Problem(options, rows, exact, maps, bandwidths, positions, sample, before.summary["choice"], duplicates)
+    return Problem(options, rows, exact, maps, bandwidths, positions, sample, choice, duplicates)

@@ -48,7 +48,7 @@ def local_cluster(workers: int) -> Iterator[Client]:
             threads_per_worker=1,
             processes=True,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=50,
         ) as cluster,
         cast(Any, Client)(cluster, set_as_default=False) as client,
@@ -57,8 +57,13 @@ def local_cluster(workers: int) -> Iterator[Client]:
 
 
 @contextmanager
-def connected(address: str) -> Iterator[Client]:
+def connected(address: str, timeout: float = 10) -> Iterator[Client]:
     """Connect to a running cluster.
+
+    Parameters
+    ----------
+    address : of its scheduler
+    timeout : seconds to wait for it
 
     Raises
     ------
@@ -66,7 +71,7 @@ def connected(address: str) -> Iterator[Client]:
         When nothing answers there.
     """
     try:
-        client = cast(Any, Client)(address, timeout=10, set_as_default=False)
+        client = cast(Any, Client)(address, timeout=timeout, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ClusterError(f"--scheduler {address}: no Dask scheduler answers there ({reason})") from None

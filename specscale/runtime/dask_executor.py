@@ -6,7 +6,7 @@ import pickle
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -21,7 +21,7 @@ from specscale.runtime.events import Moved, Notify, PassFinished, PassStarted, R
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.orders import Done, Order, OrderFile
 from specscale.runtime.spans import Span
-from specscale.runtime.tasks import Future, Tasks
+from specscale.runtime.tasks import Future, StuckError, Tasks
 from specscale.runtime.worker import WorkerEngine, combine_returned, make_node, return_span
 from specscale.stores.rows import PairedRows
 from specscale.stores.stored import stored
@@ -128,7 +128,7 @@ class DaskExecutor:
         file = Order(work, rows, spans, folder, parts).save(folder / "order.pickle")
         root = root_of(len(spans))
         while (total := files.load(root)) is None:
-            with self._tasks(work.name) as tasks:
+            with suppress(StuckError), self._tasks(work.name) as tasks:
                 _submit(tasks, file, root, len(spans), files.nodes())
                 for future in tasks.ended(_QUIET_SECONDS, lambda line: notify(Warned(line))):
                     one = cast(Done, future.result())
@@ -143,27 +143,19 @@ class DaskExecutor:
     def _returned(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span], notify: Notify) -> Accumulator:
         """Run the tasks with their partial results in the memory of the workers, and take the last of them."""
         notify(PassStarted(work.name, rows.n, 0))
-        with self._tasks(work.name) as tasks:
-            # A task of its own holds the order, so that it is made again where a worker was lost.
-            order = tasks.submit(pickle.loads, Order(work, rows, spans, None, None).dump(), key="order", priority=99)
-            counts: dict[str, int] = {}
-
-            def submit(node: Node) -> Future:
-                level, index = node
-                key = f"{level}-{index}"
-                if level:
-                    before = [submit(child) for child in children(node, len(spans))]
-                    return tasks.submit(combine_returned, order, *before, key=key, priority=level)
-                future = tasks.submit(return_span, order, index, key=key)
-                counts[str(future.key)] = spans[index].stop - spans[index].start
-                return future
-
-            root = submit(root_of(len(spans)))
-            for future in tasks.ended(_QUIET_SECONDS, lambda line: notify(Warned(line))):
-                if str(future.key) in counts:
-                    notify(RowsDone(work.name, counts[str(future.key)]))
-            # What was returned is shared with the cluster's own copy.
-            return {name: array.copy() for name, array in cast(Accumulator, root.result()).items()}
+        order = Order(work, rows, spans, None, None).dump()
+        told: set[int] = set()
+        while True:
+            with suppress(StuckError), self._tasks(work.name) as tasks:
+                # A task of its own holds the order, so that it is made again where a worker was lost.
+                root, leaves = _submit_returning(tasks, tasks.submit(pickle.loads, order, key="order"), len(spans))
+                for future in tasks.ended(_QUIET_SECONDS, lambda line: notify(Warned(line))):
+                    span = leaves.get(str(future.key))
+                    if span is not None and span not in told:
+                        told.add(span)
+                        notify(RowsDone(work.name, spans[span].stop - spans[span].start))
+                # What was returned is shared with the cluster's own copy.
+                return {name: array.copy() for name, array in cast(Accumulator, root.result()).items()}
 
     @contextmanager
     def _tasks(self, name: str) -> Iterator[Tasks]:
@@ -183,3 +175,19 @@ def _submit(tasks: Tasks, file: OrderFile, node: Node, spans: int, there: set[No
     # The higher a node, the sooner it is made, so that few nodes are on the disk at once.
     after = [one for one in before if one is not None]
     return tasks.submit(make_node, file, node, *after, key=f"{level}-{index}", priority=level)
+
+
+def _submit_returning(tasks: Tasks, order: Future, spans: int) -> tuple[Future, dict[str, int]]:
+    """Submit the tasks of a tree that return what they make: that of the root, and the span of each that has one."""
+    leaves: dict[str, int] = {}
+
+    def submit(node: Node) -> Future:
+        level, index = node
+        if level:
+            before = [submit(child) for child in children(node, spans)]
+            return tasks.submit(combine_returned, order, *before, key=f"{level}-{index}", priority=level)
+        future = tasks.submit(return_span, order, index, key=f"{level}-{index}")
+        leaves[str(future.key)] = index
+        return future
+
+    return submit(root_of(spans)), leaves

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import re
-import shutil
 import time
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import psutil
 
 from specscale.cost import Cost
 from specscale.errors import OptionError, PlanError
+from specscale.files import Location, free_space
 from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads
 from specscale.stores.rows import PairedRows
@@ -22,10 +24,12 @@ from specscale.stores.rows import PairedRows
 __all__ = [
     "Machine",
     "Plan",
+    "Workers",
     "available_memory",
     "calibrate",
     "format_bytes",
     "parse_bytes",
+    "parse_rows",
     "peak_memory",
     "resident_memory",
     "return_memory",
@@ -53,8 +57,51 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Workers:
+    """The workers of a cluster, processes like this one that share the spans of a pass.
+
+    Attributes
+    ----------
+    count : how many
+    rate : single-precision operations a second of one of them; None for what this machine was measured to do
+    """
+
+    count: int
+    rate: float | None = None
+
+    @classmethod
+    def of(cls, count: int | None, rate: str | float | None) -> Workers | None:
+        """Read what the user asks for; None without a cluster.
+
+        Parameters
+        ----------
+        count : how many workers
+        rate : the rate of one, a number or as ``"30T"``
+
+        Raises
+        ------
+        OptionError
+            When there is no such cluster.
+        """
+        if count is None:
+            if rate is not None:
+                raise OptionError("--rate is the rate of one worker: give --workers as well")
+            return None
+        try:
+            number = index(count)
+        except TypeError:
+            raise OptionError(f"--workers is a whole number, not {count!r}") from None
+        if number < 1:
+            raise OptionError(f"--workers must be at least 1, not {number}")
+        return cls(number, None if rate is None else _parse_rate(rate))
+
+
+@dataclass(frozen=True)
 class Plan:
     """Spans and costs of a run.
+
+    The workers of a cluster share the spans of the passes. Every span's partial result is written to the work
+    directory once; a merge reads two and writes one; the client, which does all other steps, reads the last.
 
     Attributes
     ----------
@@ -63,8 +110,10 @@ class Plan:
     spans : the runs of rows that are checkpointed
     steps : what each step costs
     base : bytes the process holds before the run
-    memory : bytes it may hold
+    memory : bytes it may hold; None where nothing is known of the machine that is planned for
     solve_threads : threads of BLAS in each task of the solve; one, so that the bits do not depend on the machine's
+    workers : the workers of a cluster; None where this process does all
+    rows_given : rows of the embeddings that the plan was made from, where it is for another number; else None
     """
 
     n: int
@@ -74,18 +123,44 @@ class Plan:
     spans: list[Span]
     steps: list[Cost]
     base: int
-    memory: int
+    memory: int | None
     solve_threads: int = 1
+    workers: Workers | None = None
+    rows_given: int | None = None
 
     @property
     def peak(self) -> int:
-        """Projected peak of resident memory, in bytes."""
-        return self.base + SLACK + max(step.memory for step in self.steps)
+        """Projected peak of resident memory of any process, in bytes."""
+        return self.base + SLACK + max(self._memory_of(step) for step in self.steps)
+
+    def shared(self, step: Cost) -> bool:
+        """Whether the workers of a cluster share a step."""
+        return self.workers is not None and step.partial > 0
+
+    def client_memory(self, step: Cost) -> int:
+        """Bytes that this process holds in a step, above what it holds before the run."""
+        return step.memory - step.worker_memory + step.partial if self.shared(step) else step.memory
+
+    def worker_memory(self, step: Cost) -> int:
+        """Bytes that each worker of a cluster holds in a step, above what it holds before the run."""
+        return step.worker_memory if self.shared(step) else 0
+
+    def _memory_of(self, step: Cost) -> int:
+        return max(self.client_memory(step), self.worker_memory(step))
+
+    def moved(self, step: Cost) -> int:
+        """Bytes of partial results that a step writes to and reads from the work directory of a cluster."""
+        return step.partial * (4 * len(self.spans) - 2) if self.shared(step) else 0
 
     @property
     def disk(self) -> int:
         """Projected disk, in bytes, of the work directory and the result."""
-        return sum(step.disk for step in self.steps)
+        return sum(step.disk + step.partial * self._more_nodes for step in self.steps)
+
+    @property
+    def _more_nodes(self) -> int:
+        """Partial results on the disk beyond those of one process: two of each other worker."""
+        return min(2 * (self.workers.count - 1), len(self.spans)) if self.workers else 0
 
     @property
     def operations(self) -> float:
@@ -93,29 +168,60 @@ class Plan:
         return sum(step.operations for step in self.steps)
 
     def seconds(self, machine: Machine) -> dict[str, float]:
-        """Projected seconds of each step: computing or reading, whichever is longer."""
+        """Projected seconds of each step: computing or reading, whichever is longer.
+
+        A step that workers share takes as long as the worker with most rows, and then its partial results move.
+        """
         out = {}
         for step in self.steps:
             compute = (
                 step.operations / (step.speed * machine.gemm_rate)
                 + ELEMENTARY_SECONDS * step.elementary / machine.threads
             )
-            out[step.name] = max(compute, step.read / machine.read_rate)
+            read = step.read / machine.read_rate
+            if self.workers is not None and step.partial:
+                faster = self.workers.rate / machine.gemm_rate if self.workers.rate else 1.0
+                seconds = self._largest_share(self.workers.count) * max(compute / faster, read)
+                out[step.name] = (
+                    seconds + self._partials_in_a_row(self.workers.count) * step.partial / machine.read_rate
+                )
+            else:
+                out[step.name] = max(compute, read)
         return out
+
+    def _largest_share(self, workers: int) -> float:
+        """The share of the rows that the worker with most of them has; no span is divided."""
+        length, last = (span.stop - span.start for span in (self.spans[0], self.spans[-1]))
+        rounds, rest = divmod(len(self.spans), workers)
+        rows = (rounds + (rest > 1)) * length + (last if rest == 1 else 0)
+        return min(rows, self.n) / self.n
+
+    def _partials_in_a_row(self, workers: int) -> int:
+        """Partial results that are moved one after another.
+
+        Each worker writes those of its spans; merges, which move three each, follow one another along the depth of the
+        tree and in each worker; the client reads the last. A single worker moves them while it computes, as a process
+        without a cluster does.
+        """
+        if workers == 1:
+            return 0
+        spans = len(self.spans)
+        merges = max((spans - 1).bit_length(), -(-(spans - 1) // workers))
+        return -(-spans // workers) + 3 * merges + 1
 
     def check_memory(self, remedy: str) -> None:
         """Raise PlanError when the projected peak exceeds the memory allowed."""
-        if self.peak > self.memory:
-            heaviest = max(self.steps, key=lambda step: step.memory).name
+        if self.memory is not None and self.peak > self.memory:
+            heaviest = max(self.steps, key=self._memory_of).name
             raise PlanError(
                 f"the plan needs {format_bytes(self.peak)} of memory (in the {heaviest} step), --memory allows "
                 f"{format_bytes(self.memory)}: {remedy}"
             )
 
-    def check_disk(self, folder: Path) -> None:
+    def check_disk(self, folder: Location) -> None:
         """Raise PlanError when the disk that `folder` is on has no room for the work and the result."""
-        free = shutil.disk_usage(_existing(folder)).free
-        if self.disk > free:
+        free = free_space(folder)
+        if free is not None and self.disk > free:
             raise PlanError(
                 f"the plan needs {format_bytes(self.disk)} of disk at {folder}, {format_bytes(free)} are free: "
                 "choose another place with -o, or a smaller --size or --modes"
@@ -134,9 +240,21 @@ class Plan:
             "disk": self.disk,
             "operations": self.operations,
             "solve_threads": self.solve_threads,
-            "steps": [vars(step) for step in self.steps],
+            "steps": [{**vars(step), "moved": self.moved(step)} for step in self.steps],
             "machine": vars(machine),
             "seconds": self.seconds(machine),
+            "rows_given": self.rows_given,
+            "workers": None if self.workers is None else self._workers_json(self.workers, machine),
+        }
+
+    def _workers_json(self, workers: Workers, machine: Machine) -> dict[str, Any]:
+        return {
+            "count": workers.count,
+            "rate": workers.rate or machine.gemm_rate,
+            "rate_measured": workers.rate is None,
+            "moved": sum(self.moved(step) for step in self.steps),
+            "peak": self.base + SLACK + max(self.worker_memory(step) for step in self.steps),
+            "client_peak": self.base + SLACK + max(self.client_memory(step) for step in self.steps),
         }
 
 
@@ -200,6 +318,8 @@ def resident_memory() -> int:
 
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_THOUSANDS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
+_MOST_ROWS = 10**10  # of a plan, whose spans are listed
 
 
 def parse_bytes(text: str | int) -> int:
@@ -216,6 +336,33 @@ def parse_bytes(text: str | int) -> int:
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
+def parse_rows(text: str | float) -> int:
+    """Read a number of rows such as ``1e9``, ``1_000_000_000`` or 1000000000.
+
+    Raises
+    ------
+    OptionError
+        When it is no whole number, or there would be nothing to compare or more than can be planned.
+    """
+    try:
+        number = float(text)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not number.is_integer():
+        raise OptionError(f"--rows is a whole number such as 1e9 or 1000000, not {text!r}")
+    if not 2 <= number <= _MOST_ROWS:
+        raise OptionError(f"--rows lies between 2 and {_MOST_ROWS:,}, it is not {text!r}")
+    return int(number)
+
+
+def _parse_rate(text: str | float) -> float:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*([KMGTP]?)\s*", str(text), re.IGNORECASE)
+    rate = float(found[1]) * _THOUSANDS[found[2].upper()] if found else 0.0
+    if not 0 < rate < math.inf:
+        raise OptionError(f"--rate is a number of operations a second such as 30T or 5e12, not {text!r}")
+    return rate
+
+
 def format_bytes(count: float) -> str:
     """Write a number of bytes for people."""
     for unit in ("B", "KB", "MB"):
@@ -223,9 +370,3 @@ def format_bytes(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1024
     return f"{count:.3g} GB" if count < 999.5 else f"{count:,.0f} GB"
-
-
-def _existing(folder: Path) -> Path:
-    while not folder.exists():
-        folder = folder.parent
-    return folder

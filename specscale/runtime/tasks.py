@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -13,12 +14,17 @@ from distributed import Future as _Future
 
 from specscale.errors import ClusterError
 
-__all__ = ["Future", "Tasks", "address_of", "workers_by_status"]
+__all__ = ["Future", "StuckError", "Tasks", "address_of", "workers_by_status"]
 
 _RETRIES = 3  # of a task that raised
+_LOOK_SECONDS = 5.0  # without a finished task until the workers are looked at
 
 
 Future = _Future[Any]
+
+
+class StuckError(Exception):
+    """Tasks wait for workers that are paused; they are to be given up and submitted again."""
 
 
 class Tasks:
@@ -54,20 +60,26 @@ class Tasks:
 
         Raises
         ------
+        StuckError
+            When all that is left waits for workers that are paused, while others have nothing to do.
         ClusterError
             When the scheduler is gone, or a task ended its workers one after another.
         """
         for future in list(self._open.values()):
             cast(Any, future).add_done_callback(self._ended.put)
-        told = ""
+        told, since = "", time.monotonic()
         while self._open:
             try:
-                future = self._ended.get(timeout=quiet)
+                future = self._ended.get(timeout=min(quiet, _LOOK_SECONDS))
             except queue.Empty:
-                if (line := self._what_is_going_on()) != told:
+                line = self._what_is_going_on()
+                if self._stuck():
+                    raise StuckError from None
+                if line != told and time.monotonic() - since >= quiet:
                     tell(line)
                     told = line
                 continue
+            since = time.monotonic()
             self._open.pop(str(future.key), None)
             if future.status != "finished":
                 self._raise(future)
@@ -78,6 +90,14 @@ class Tasks:
         if self._open and self._client.status == "running":
             cast(Any, self._client).cancel(list(self._open.values()), force=True)
         self._open.clear()
+
+    def _stuck(self) -> bool:
+        """Whether workers that are paused hold every task that could run, and another worker could run it."""
+        running = {name for name, one in _workers(self._client).items() if one["status"] == "running"}
+        held = {
+            name: set(map(str, keys)) & self._open.keys() for name, keys in cast(Any, self._client).processing().items()
+        }
+        return bool(running) and any(held.values()) and not any(keys for name, keys in held.items() if name in running)
 
     def _what_is_going_on(self) -> str:
         if self._client.status != "running":
@@ -105,7 +125,11 @@ class Tasks:
 
 def workers_by_status(client: Client) -> Counter[str]:
     """How many workers are running, paused for memory, and so on."""
-    return Counter(one["status"] for one in client.scheduler_info(n_workers=-1)["workers"].values())
+    return Counter(one["status"] for one in _workers(client).values())
+
+
+def _workers(client: Client) -> dict[str, dict[str, Any]]:
+    return dict(client.scheduler_info(n_workers=-1)["workers"])
 
 
 def address_of(client: Client) -> str:

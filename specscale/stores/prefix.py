@@ -1,0 +1,44 @@
+"""The first rows of an embedding: whether they are another embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from specscale.files import located
+from specscale.stores.embedding import Embedding, EmbeddingStore, chunk_runs
+from specscale.stores.layout import CHUNK_ROWS, chunk_digest, features_digest, ids_digest, store_attributes
+
+__all__ = ["digest_of_first", "ids_digest_of_first"]
+
+
+def digest_of_first(embedding: Embedding, count: int) -> str:
+    """The digest that an embedding of the first `count` rows would have.
+
+    Of a store the digests of whole chunks are known; only the rest of the rows is read.
+    """
+    digests: list[str] = []
+    if isinstance(embedding, EmbeddingStore):
+        attributes = store_attributes(located(embedding.path)) or {}
+        digests = list(attributes.get("chunk_digests", []))[: count // CHUNK_ROWS]
+    for start, stop in chunk_runs(count):
+        if start >= len(digests) * CHUNK_ROWS:
+            digests.append(chunk_digest(embedding.read(start, stop)))
+    return features_digest(embedding.dtype.name, count, embedding.p, digests)
+
+
+def ids_digest_of_first(embedding: Embedding, count: int) -> str | None:
+    """The digest of the ids of the first `count` rows; None where there are none."""
+    if embedding.ids is None or not isinstance(embedding, EmbeddingStore):
+        return None
+
+    def first() -> Iterator[pa.ChunkedArray]:
+        left = count
+        for ids in embedding.id_arrays():
+            if left <= 0:
+                return
+            yield ids.slice(0, left)
+            left -= len(ids)
+
+    return ids_digest(first())

@@ -1,0 +1,67 @@
+"""Going on from a result whose embeddings have grown: what must be as it was, and what need not be computed again."""
+
+from __future__ import annotations
+
+from specscale.errors import ChangedError, OptionError
+from specscale.files import Location
+from specscale.result import Result
+from specscale.runtime.checkpoints import NodeFolder, is_covered, load_arrays
+from specscale.stores.prefix import digest_of_first, ids_digest_of_first
+from specscale.stores.reordered import ReorderedEmbedding
+from specscale.stores.rows import PairedRows
+
+__all__ = ["check_grown", "take_up_parts"]
+
+
+def check_grown(rows: PairedRows, before: Result) -> None:
+    """Make sure that the rows of an earlier result are the first of these.
+
+    Raises
+    ------
+    OptionError
+        When the result compared a sample, or has no covariance to go on from.
+    ChangedError
+        When the rows are not those of the result with others behind them.
+    """
+    summary = before.summary
+    if summary["options"]["features"] == "exact":
+        raise OptionError(f"--update {before.path}: a result of --features exact has no covariance to go on from")
+    if summary["rows"]["sampled"]:
+        raise OptionError(f"--update {before.path}: compares a sample of its rows, which is not the same in more rows")
+    was, match = summary["rows"], rows.match
+    reordered = any(isinstance(one, ReorderedEmbedding) for one in rows.embeddings)
+    if reordered or match.only_a or match.only_b or was["only_a"] or was["only_b"]:
+        raise ChangedError(
+            f"--update {before.path}: goes on only where both stores hold the same samples in the same order: compare "
+            "them afresh with -o"
+        )
+    for one, earlier in zip(rows.embeddings, summary["inputs"].values(), strict=True):
+        count = earlier["rows"]
+        if one.p != earlier["dimension"] or one.n < count or digest_of_first(one, count) != earlier["digest"]:
+            raise ChangedError(
+                f"--update {before.path}: {one.source} does not begin with the {count:,} rows that were compared: "
+                "compare afresh with -o"
+            )
+    if match.by != was["matched_by"] or ids_digest_of_first(rows.embeddings[0], was["total"]) != was["ids_digest"]:
+        raise ChangedError(
+            f"--update {before.path}: the ids of its rows are no longer those in {rows.embeddings[0].source}: compare "
+            "afresh with -o"
+        )
+
+
+def take_up_parts(before: Result, folder: Location) -> None:
+    """Put the partial sums that a result keeps where a covariance pass finds them.
+
+    Parameters
+    ----------
+    before : the earlier result
+    folder : where the partial results of the pass are; what is there already stays
+    """
+    kept, here = NodeFolder(before.parts()), NodeFolder(folder)
+    there = here.nodes()
+    for node in sorted(kept.nodes(), reverse=True):
+        if not is_covered(node, there):
+            arrays = load_arrays(kept.path(node))
+            if arrays is None:
+                raise before.damaged(f"the partial sum {kept.path(node).name} is")
+            here.save(node, arrays)
