@@ -20,6 +20,9 @@ class Cost:
     elementary : elementary functions, in pairs of sine and cosine
     read : bytes read from the embeddings
     disk : bytes on disk when it ends, beyond those of other steps
+    partial : bytes of the partial result of one span, of a pass that the workers of a cluster share; 0 of a step that
+        one process does alone
+    worker_memory : of `memory`, the bytes that the pass itself takes, wherever it runs
     """
 
     name: str
@@ -29,3 +32,5 @@ class Cost:
     elementary: float = 0.0
     read: int = 0
     disk: int = 0
+    partial: int = 0
+    worker_memory: int = 0

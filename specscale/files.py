@@ -7,6 +7,7 @@ Credentials come from the environment alone.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
@@ -21,6 +22,7 @@ from specscale.errors import InputError
 
 __all__ = [
     "Location",
+    "await_answer",
     "exists",
     "free_space",
     "is_local",
@@ -37,7 +39,11 @@ __all__ = [
 Location = Path | UPath
 
 PIECE = 4 << 20  # bytes of one request; an object store is asked for many at once
-_OPTIONS = {"use_listings_cache": False}  # what other processes wrote must be seen
+_PATIENCE = 60  # seconds until a store that has never answered is given up; requests of a run are repeated for minutes
+_CONNECTIONS = 64  # of one process to an object store; fewer would queue behind one another
+_OPTIONS: dict[str, Any] = {"use_listings_cache": False}  # what other processes wrote must be seen
+_S3_OPTIONS = {"config_kwargs": {"max_pool_connections": _CONNECTIONS}}
+_NOT_THERE = (errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 _LIBRARIES = ("botocore", "aiobotocore", "aiohttp", "s3fs", "gcsfs", "adlfs")
 
 
@@ -61,9 +67,13 @@ def located(place: str | os.PathLike[str] | UPath) -> Location:
     if text.startswith("file://"):
         return Path(text.removeprefix("file://"))
     with reaching(text):
-        found: UPath = UPath(text.rstrip("/"), protocol=None, **_OPTIONS)
+        found: UPath = UPath(text.rstrip("/"), protocol=None, **_options(text))
         _ = found.fs
     return found
+
+
+def _options(url: str) -> dict[str, Any]:
+    return {**_OPTIONS, **(_S3_OPTIONS if url.startswith(("s3://", "s3a://")) else {})}
 
 
 @contextmanager
@@ -74,7 +84,7 @@ def reaching(place: object) -> Iterator[None]:
     except ImportError as error:
         raise InputError(f"{place}: {_line(error)}: install it with pip install 'specscale[cloud]'") from None
     except Exception as error:
-        if type(error).__module__.partition(".")[0] in _LIBRARIES:
+        if type(error).__module__.partition(".")[0] in _LIBRARIES or ("://" in str(place) and _refusal(error)):
             raise InputError(
                 f"{place}: cannot be reached ({_line(error)}): check the address, the network and the credentials in "
                 "the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)"
@@ -84,13 +94,33 @@ def reaching(place: object) -> Iterator[None]:
         raise
 
 
+def _refusal(error: Exception) -> bool:
+    """Whether a file system says no, or nothing in time, rather than that a file is missing or damaged."""
+    if isinstance(error, (PermissionError, TimeoutError, ConnectionError)):
+        return True
+    return isinstance(error, OSError) and error.errno is not None and error.errno not in _NOT_THERE
+
+
 def _line(error: Exception) -> str:
+    if isinstance(error, TimeoutError) and not str(error):
+        return "no answer"
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def is_local(place: Location) -> bool:
     """Whether a place is a path of this machine's file system."""
     return isinstance(place, Path)
+
+
+def await_answer(file: Location) -> None:
+    """Raise InputError when the object store of a file, which need not be there, does not answer within a minute."""
+    if isinstance(file, Path):
+        return
+    try:
+        with reaching(file):
+            file.fs.cat_file(file.path, start=0, end=1, timeout=_PATIENCE)
+    except FileNotFoundError:
+        return
 
 
 def exists(place: Location) -> bool:
@@ -167,7 +197,7 @@ def read_into(place: Location, offset: int, out: memoryview) -> int:
         done = 0
         for piece in pieces:
             if isinstance(piece, Exception):
-                if done and not isinstance(piece, FileNotFoundError) and "range" in str(piece).lower():
+                if not isinstance(piece, FileNotFoundError) and "range" in str(piece).lower():
                     break  # it begins behind the end of the file
                 raise piece
             out[done : done + len(piece)] = piece
@@ -216,7 +246,7 @@ def size_of_tree(place: Location) -> int:
     if isinstance(place, Path):
         return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
     with reaching(place):
-        return int(sum(place.fs.find(place.path, detail=True)[path]["size"] for path in place.fs.find(place.path)))
+        return int(sum(file["size"] for file in place.fs.find(place.path, detail=True).values()))
 
 
 def free_space(place: Location) -> int | None:
@@ -235,4 +265,4 @@ def zarr_store(place: Location, *, read_only: bool = False) -> Any:
     from zarr.storage import FsspecStore
 
     with reaching(place):
-        return FsspecStore.from_url(str(place), storage_options=dict(_OPTIONS), read_only=read_only)
+        return FsspecStore.from_url(str(place), storage_options=_options(str(place)), read_only=read_only)

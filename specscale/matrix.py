@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, combinations, pairwise
@@ -280,7 +281,9 @@ class _MatrixWriter(Writer):
         for (i, j), one in zip(combinations(range(len(names)), 2), pairs, strict=True):
             values[i, j] = values[j, i] = one["spec_diff"]
         order = _clustered(values)
-        plot_matrix([names[i] for i in order], values[np.ix_(order, order)], self.folder / "matrix.png")
+        with tempfile.TemporaryDirectory() as here:
+            picture = plot_matrix([names[i] for i in order], values[np.ix_(order, order)], Path(here) / "matrix.png")
+            (self.folder / "matrix.png").write_bytes(picture.read_bytes())
         self._summary(
             {
                 "schema_version": MATRIX_SCHEMA,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
+from upath import UPath
 
 from specscale.errors import OptionError
+from specscale.files import Location
 from specscale.result_directory import ResultDirectory, described_by
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class MatrixResult(ResultDirectory):
     again = "run specscale matrix again"
 
     @classmethod
-    def of(cls, path: Path, *, temporary: bool) -> MatrixResult:
+    def of(cls, path: Location, *, temporary: bool) -> MatrixResult:
         """Open a result just computed, which owns its place where that is temporary."""
         result = cls(path)
         if temporary:
@@ -122,12 +124,16 @@ class MatrixResult(ResultDirectory):
         return f"<MatrixResult {self.path}: {len(self.pairs)} pairs of {', '.join(self.names)}>"
 
 
-def open_matrix(path: str | Path) -> MatrixResult:
+def open_matrix(path: str | os.PathLike[str] | UPath) -> MatrixResult:
     """Open the result directory of an earlier :func:`specscale.compare_many`.
+
+    Parameters
+    ----------
+    path : its path, or a URL as s3://bucket/all
 
     Raises
     ------
     InputError
-        When there is none at `path`.
+        When there is none at `path`, or it cannot be reached.
     """
     return MatrixResult(path)

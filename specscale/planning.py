@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from specscale.cost import Cost
 from specscale.errors import OptionError, PlanError
 from specscale.features.bandwidth import SAMPLE_ROWS, bandwidth_cost
 from specscale.features.exact import ExactKernel
@@ -17,7 +18,17 @@ from specscale.passes.products import products_cost
 from specscale.passes.record import BLOCK_ROWS, feature_cost
 from specscale.passes.scores import score_cost
 from specscale.refining import sweeps_cost
-from specscale.runtime.plan import Machine, Plan, available_memory, calibrate, parse_bytes, resident_memory
+from specscale.runtime.plan import (
+    SLACK,
+    Machine,
+    Plan,
+    Workers,
+    available_memory,
+    calibrate,
+    format_bytes,
+    parse_bytes,
+    resident_memory,
+)
 from specscale.runtime.spans import cut_spans
 from specscale.runtime.sweep import RING
 from specscale.runtime.threads import Threads
@@ -45,15 +56,20 @@ class Planner:
     rows : the paired rows
     options : what is to be computed
     base : bytes the process holds before the run
-    allowed : bytes it may hold
+    allowed : bytes it may hold; None where that is not known
     machine : what a short calibration found, from which the plan's seconds follow
+    n, n_kept : rows, and rows that take part; of the paired rows, or another number of rows like them
+    workers : the workers of a cluster; None where this process does all
     """
 
     rows: PairedRows
     options: Options
     base: int
-    allowed: int
+    allowed: int | None
     machine: Machine
+    n: int
+    n_kept: int
+    workers: Workers | None = None
 
     @classmethod
     def of(cls, rows: PairedRows, options: Options, memory: str | int | None, threads: Threads) -> Planner:
@@ -68,7 +84,40 @@ class Planner:
         """
         base = resident_memory()
         allowed = base + available_memory() if memory is None else parse_bytes(memory)
-        return cls(rows, options, base, allowed, calibrate(rows, threads))
+        return cls(rows, options, base, allowed, calibrate(rows, threads), rows.n, rows.n_kept)
+
+    def projected(self, n: int | None, workers: Workers | None, memory: str | int | None) -> Planner:
+        """Plan for another number of rows like these, of which the same share takes part, or for a cluster.
+
+        What this machine has free limits nothing then but what is done here to find the sizes of the maps.
+
+        Parameters
+        ----------
+        n : rows; None for as many as there are
+        workers : the workers of a cluster; None where one process does all
+        memory : what each process may hold; None where that is not known
+
+        Raises
+        ------
+        PlanError
+            When as many landmarks as are asked for cannot be made here.
+        """
+        features, size = self.options.features, self.options.size
+        if features == "landmarks" and size is not None:
+            needed = landmarks_cost(size, len(self.rows.embeddings), self.machine.threads).memory + SLACK
+            if needed > (free := available_memory()):
+                raise PlanError(
+                    f"--size {size}: making {size:,} landmarks takes {format_bytes(needed)} of memory here, "
+                    f"{format_bytes(free)} are free: take less, or plan on the machine that will be the client"
+                )
+        n_kept = self.n_kept
+        if n is not None:
+            match = self.rows.match
+            n_kept = min(max(round(n * (match.matched - match.dropped) / self.n), 2), n)
+            if self.options.sample is not None:
+                n_kept = min(n_kept, self.options.sample)
+        allowed = None if memory is None else self.allowed
+        return replace(self, n=self.n if n is None else n, n_kept=n_kept, allowed=allowed, workers=workers)
 
     def largest_size(self) -> int:
         """The size of the maps that was asked for, or else the largest that fits and is of use.
@@ -81,21 +130,21 @@ class Planner:
             When exact modes are asked of more rows than can be done, or more landmarks than there are rows.
         """
         features, size = self.options.features, self.options.size
-        check_size(self.options, self.rows.n_kept)
-        if features == "exact" and self.rows.n_kept > MOST_EXACT_ROWS:
+        check_size(self.options, self.n_kept)
+        if features == "exact" and self.n_kept > MOST_EXACT_ROWS:
             raise OptionError(
-                f"--features exact takes time in the square of the rows, and {self.rows.n_kept:,} are more than "
+                f"--features exact takes time in the square of the rows, and {self.n_kept:,} are more than "
                 f"{MOST_EXACT_ROWS:,}: take landmarks with --refine 1, or --sample {MOST_EXACT_ROWS}"
             )
         if features in ("linear", "exact"):
             plan = self._plan_of_size(0)
             plan.check_memory(f"allow at least --memory {_megabytes(plan.peak)}, or take a sample with --sample")
             return 0
-        wanted = size or (min(SIZES[-1], self.rows.n_kept) if features == "landmarks" else FOURIER_SIZE)
+        wanted = size or (min(SIZES[-1], self.n_kept) if features == "landmarks" else FOURIER_SIZE)
         plan = self._plan_of_size(wanted)
-        if plan.peak <= self.allowed:
+        if self.allowed is None or plan.peak <= self.allowed:
             return wanted
-        fitting = self._largest_fitting(wanted)
+        fitting = self._largest_fitting(wanted, self.allowed)
         if size is None and fitting:
             return fitting
         least = min(_LEAST_SIZE, wanted) if size is None else size
@@ -106,12 +155,12 @@ class Planner:
         )
         raise PlanError("no size fits")  # check_memory raises: the peak is above what is allowed
 
-    def _largest_fitting(self, most: int) -> int:
+    def _largest_fitting(self, most: int, allowed: int) -> int:
         """The largest size whose plan fits, 0 where none does."""
         low, high = 0, most
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if self._plan_of_size(middle).peak <= self.allowed else (low, middle)
+            low, high = (middle, high) if self._plan_of_size(middle).peak <= allowed else (low, middle)
         return low if low >= _LEAST_SIZE else 0
 
     def _plan_of_size(self, size: int) -> Plan:
@@ -122,7 +171,7 @@ class Planner:
     def plan(self, maps: tuple[FeatureMap, ...]) -> Plan:
         """The plan with some feature maps; none where the kernels themselves are used."""
         rows, options, threads = self.rows, self.options, self.machine.threads
-        d, n, n_kept = sum(one.dim for one in maps), rows.n, rows.n_kept
+        d, n, n_kept = sum(one.dim for one in maps), self.n, self.n_kept
         spans = cut_spans(n, d, CHUNK_ROWS)
         dimensions = [one.p for one in rows.embeddings]
         row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
@@ -144,11 +193,12 @@ class Planner:
         if maps:
             solved = n_modes + (GUARD if options.refine else 0)
             solve = solve_cost(d, solved)
-            steps.append(covariance_cost(maps, n_kept, read, len(spans), threads))
+            steps.append(_passes(covariance_cost(maps, n_kept, read, len(spans), threads)))
             steps.append(replace(solve, memory=solve.memory + features))
             if options.refine:
                 start = score_cost(maps, n, n_kept, read, block, CHUNK_ROWS, threads)
-                steps.append(replace(start, name="start", memory=start.memory + tiles + 8 * n_kept * block, disk=0))
+                memory = start.memory + tiles + 8 * n_kept * block
+                steps.append(replace(start, name="start", memory=memory, disk=0, partial=0))
                 sweeps = sweeps_cost("refine", dimensions, n_kept, block, options.refine + 1, read, threads)
                 steps.append(replace(sweeps, memory=sweeps.memory + features + tiles))
                 vectors = 8 * n_kept * k
@@ -157,16 +207,31 @@ class Planner:
             # Convergence may take more blocks than it mostly does.
             steps.append(replace(sweeps, memory=sweeps.memory + 8 * n_kept * block * (MAX_BLOCKS - BLOCKS)))
             vectors = 8 * n_kept * k
-        scores = score_cost(() if vectors else maps, n, n_kept, read, k, CHUNK_ROWS, threads)
+        scores = score_cost(() if vectors else maps, n, n_kept, read, k, CHUNK_ROWS, threads, min(options.top, n_kept))
         beside = vectors + features if vectors else 0
-        steps.append(replace(scores, memory=scores.memory + tails + tiles + beside))
+        steps.append(_passes(replace(scores, memory=scores.memory + tails), tiles + beside))
         if options.certify:
             asked = min(options.certify, n_kept)
             check = products_cost("certificate", dimensions, asked, k, n_kept, read + n * k * 4, threads)
-            steps.append(replace(check, memory=check.memory + vectors + features + tiles))
-        held = sample * row_bytes + RING * min(BLOCK_ROWS, n) * row_bytes * (1 if rows.kept is None else 2)
-        steps = [replace(step, memory=step.memory + held) for step in steps]
-        return Plan(n, n_kept, d, BLOCK_ROWS, spans, steps, self.base, self.allowed)
+            steps.append(_passes(check, vectors + features + tiles))
+        blocks = rows.held_blocks(BLOCK_ROWS, RING) * min(BLOCK_ROWS, n) * row_bytes * (1 if rows.kept is None else 2)
+        steps = [
+            replace(
+                step,
+                memory=step.memory + sample * row_bytes + blocks,
+                worker_memory=step.worker_memory + blocks if step.partial else 0,
+            )
+            for step in steps
+        ]
+        given = None if n == rows.n else rows.n
+        return Plan(
+            n, n_kept, d, BLOCK_ROWS, spans, steps, self.base, self.allowed, workers=self.workers, rows_given=given
+        )
+
+
+def _passes(cost: Cost, beside: int = 0) -> Cost:
+    """The cost of a pass beside which this process holds some bytes that workers do not need."""
+    return replace(cost, memory=cost.memory + beside, worker_memory=cost.memory)
 
 
 def _megabytes(count: int) -> str:

@@ -16,6 +16,7 @@ from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
 from specscale.features.choose import chosen_maps, survey
 from specscale.features.exact import ExactKernel
 from specscale.features.maps import FeatureMap, restored_kernel, restored_map
+from specscale.files import Location
 from specscale.kernels import Kernels
 from specscale.options import Options
 from specscale.passes.record import SLICE_ROWS
@@ -32,7 +33,17 @@ from specscale.stores.pairing import pair_many
 from specscale.stores.rows import PairedRows
 from specscale.stores.screening import screen
 
-__all__ = ["Input", "Problem", "check_inputs", "opened", "pair_inputs", "pose", "pose_again", "pose_alike", "repeated_rows"]
+__all__ = [
+    "Input",
+    "Problem",
+    "check_inputs",
+    "opened",
+    "pair_inputs",
+    "pose",
+    "pose_again",
+    "pose_alike",
+    "repeated_rows",
+]
 
 Input = str | Path | ArrayLike | Embedding
 Scores = NDArray[np.float64]
@@ -131,7 +142,7 @@ class Problem:
         return self.scores_of(modes.coefficients, raw, kernels)
 
 
-def pair_inputs(inputs: Sequence[Input], options: Options, work: Path) -> PairedRows:
+def pair_inputs(inputs: Sequence[Input], options: Options, work: Location) -> PairedRows:
     """Open embeddings, pair their rows and leave out those that cannot be compared.
 
     Parameters
@@ -151,7 +162,7 @@ def _letter(number: int) -> str:
     return (_letter(rest - 1) if rest else "") + chr(ord("a") + last)
 
 
-def opened(given: Input, name: str, work: Path) -> Embedding:
+def opened(given: Input, name: str, work: Location) -> Embedding:
     """Open what is given as an embedding; files that ingest reads become a store `name` in `work` first."""
     ingestible = isinstance(given, (str, Path)) and (Path(given).exists() or any(sign in str(given) for sign in "*?["))
     if not ingestible or is_store(cast(str, given)):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from specscale.cost import Cost
+from specscale.files import Location, exists, remove_tree
 from specscale.passes.products import Mirror, products, products_cost
 from specscale.passes.scores import ScoreSource, score
 from specscale.problem import Problem
@@ -46,7 +45,7 @@ class _Operator:
         """Products (2, n, b) of both operators with block `number` (n, b)."""
         rows, notify = self.problem.rows, self.run.notify
         folder = self.run.place.folder / self.name
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{number}.node"
         total, done = self._taken_up(path, V.shape)
         stripes = [slice(low, min(low + STRIPE_ROWS, len(V))) for low in range(0, len(V), STRIPE_ROWS)]
@@ -65,9 +64,9 @@ class _Operator:
         notify(PassFinished(label, self.run.seconds[label]))
         return total
 
-    def _taken_up(self, path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.float64], int]:
+    def _taken_up(self, path: Location, shape: tuple[int, ...]) -> tuple[NDArray[np.float64], int]:
         """The sums an interrupted run left, and over how many stripes."""
-        known = load_arrays(path) if path.exists() else None
+        known = load_arrays(path) if exists(path) else None
         if known is None:
             return np.zeros((len(self.problem.exact), *shape)), 0
         return known["products"], int(known["stripes"][0])
@@ -91,7 +90,7 @@ class _Operator:
         ends = [*range(start - start % SPAN_ROWS + SPAN_ROWS, problem.rows.n, SPAN_ROWS), problem.rows.n]
         spans = [Span(i, low, high) for i, (low, high) in enumerate(pairwise([start, *ends]))]
         folder = run.place.folder / self.name / "stripe"
-        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left there lacks its mirror
+        remove_tree(folder)  # what an interrupted run left there lacks its mirror
         total[:, stripe] += run.executor.run(work, problem.rows, spans, folder, self._advance)
         total[:, stripe.stop :] += mirror.products[:, stripe.stop :]
 
@@ -112,7 +111,7 @@ def start_vectors(run: Run, problem: Problem, source: ScoreSource, spans: list[S
         compared = scores if rows.kept is None else scores[rows.kept[part]]
         vectors[low : low + len(compared)] = compared
 
-    shutil.rmtree(run.place.folder / "start", ignore_errors=True)
+    remove_tree(run.place.folder / "start")
     action = np.eye(source.k)
     work = score(source, run.kernels, action, n=rows.n, top=0, chunk_rows=CHUNK_ROWS, write=keep, local=True)
     run.sweep(replace(work, name="start"), rows, spans)

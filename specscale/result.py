@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from upath import UPath
 
 from specscale.errors import InputError
+from specscale.files import Location, reaching
 from specscale.result_directory import ResultDirectory, described_by
 
 if TYPE_CHECKING:
@@ -115,12 +118,12 @@ class Result(ResultDirectory):
     command = "compare"
     again = "run the comparison again"
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | os.PathLike[str] | UPath) -> None:
         super().__init__(path)
         self._inputs: tuple[Any, Any] | None = None
 
     @classmethod
-    def of(cls, path: Path, inputs: tuple[Any, Any], *, temporary: bool) -> Result:
+    def of(cls, path: Location, inputs: tuple[Any, Any], *, temporary: bool) -> Result:
         """Open a result just computed, which remembers its inputs and, where its place is temporary, owns it."""
         result = cls(path)
         result._inputs = inputs
@@ -156,7 +159,8 @@ class Result(ResultDirectory):
         """The parameters of A's and of B's feature map."""
         path = self.path / "maps.json"
         try:
-            parameters: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+            with reaching(path):
+                parameters: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: missing or damaged ({error}): {self.again}") from None
         if not isinstance(parameters, list) or len(parameters) != len(self.summary["inputs"]):
@@ -166,12 +170,14 @@ class Result(ResultDirectory):
     def map_arrays(self, which: int) -> dict[str, NDArray[Any]]:
         """The arrays of A's (0) or B's (1) feature map, by name."""
         end = f"_{'ab'[which]}"
-        return {name.removesuffix(end): self._array(name)[:] for name in self._arrays if name.endswith(end)}  # type: ignore[misc]
+        with reaching(self.path):
+            names = [name for name in self._arrays if name.endswith(end)]
+        return {name.removesuffix(end): self._values(name) for name in names}
 
     @property
     def eigenvalues(self) -> NDArray[np.float64]:
         """The eigenvalues λ, A's modes first and then B's, strongest first in each direction."""
-        return np.asarray(self._arrays["eigenvalues"][:])  # type: ignore[index]
+        return self._values("eigenvalues")
 
     @property
     def modes(self) -> list[Mode]:
@@ -229,7 +235,7 @@ class Result(ResultDirectory):
         InputError
             When they cannot be read any more, as arrays after the process that held them ended.
         """
-        from specscale.comparison import compare_again
+        from specscale.again import compare_again
 
         return compare_again(self, eta, out)
 
@@ -254,7 +260,7 @@ class Result(ResultDirectory):
         ChangedError
             When the embeddings are no longer those that were compared.
         """
-        from specscale.comparison import compare_constrained
+        from specscale.again import compare_constrained
 
         return compare_constrained(self, epsilon, n_groups, out)
 
@@ -282,12 +288,16 @@ class Result(ResultDirectory):
         )
 
 
-def open_result(path: str | Path) -> Result:
+def open_result(path: str | os.PathLike[str] | UPath) -> Result:
     """Open the result directory of an earlier comparison.
+
+    Parameters
+    ----------
+    path : its path, or a URL as s3://bucket/a-b.spec
 
     Raises
     ------
     InputError
-        When there is none at `path`.
+        When there is none at `path`, or it cannot be reached.
     """
     return Result(path)

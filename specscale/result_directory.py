@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import zarr
+from numpy.typing import NDArray
+from upath import UPath
 
 from specscale.errors import InputError
+from specscale.files import Location, located, reaching, remove_tree, zarr_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,17 +26,17 @@ class ResultDirectory:
 
     Parameters
     ----------
-    path : the result directory
+    path : the path or URL of the result directory
 
     Attributes
     ----------
-    path : the result directory
+    path : the result directory, as a location
     summary : what summary.json holds
 
     Raises
     ------
     InputError
-        When there is no such result at `path`.
+        When there is no such result at `path`, or it cannot be reached.
     """
 
     schema: ClassVar[int | str]
@@ -41,10 +44,11 @@ class ResultDirectory:
     command: ClassVar[str]
     again: ClassVar[str]
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str] | UPath) -> None:
+        self.path = located(path)
         try:
-            self.summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+            with reaching(self.path):
+                self.summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"{path}: no result of `specscale {self.command}` here") from None
         except (ValueError, IsADirectoryError) as error:
@@ -62,13 +66,18 @@ class ResultDirectory:
         if lost := sorted(self.keys - self.summary.keys()):
             raise InputError(f"{path}/summary.json: damaged, {', '.join(lost)} is not there: {self.again}")
         try:
-            self._arrays = zarr.open_group(str(self.path / "spec.zarr"), mode="r")
+            with reaching(self.path):
+                self._arrays = zarr.open_group(zarr_store(self.path / "spec.zarr", read_only=True), mode="r")
         except (OSError, ValueError, zarr.errors.BaseZarrError) as error:
             raise InputError(f"{path}/spec.zarr: missing or damaged ({error}): {self.again}") from None
 
     def own_place(self) -> None:
         """Remove the directory above when the arrays are no longer held: they outlive the result object."""
-        weakref.finalize(self._arrays.store, shutil.rmtree, self.path.parent, ignore_errors=True)
+        weakref.finalize(self._arrays.store, remove_tree, self.path.parent)
+
+    def parts(self) -> Location:
+        """Return the folder of the partial sums of the covariance that an update goes on from; it may not exist."""
+        return self.path / "parts"
 
     def damaged(self, what: str) -> InputError:
         """Return the error that something the result keeps for later cannot be read."""
@@ -80,18 +89,25 @@ class ResultDirectory:
 
         path = self.path / "modes.parquet"
         try:
-            return pd.read_parquet(path)
+            with reaching(path), path.open("rb") as file:
+                return pd.read_parquet(file)
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: missing or damaged ({error}): {self.again}") from None
 
     def _array(self, name: str) -> zarr.Array[Any]:
-        array = self._arrays.get(name)
+        with reaching(self.path):
+            array = self._arrays.get(name)
         if not isinstance(array, zarr.Array):
             raise InputError(
                 f"{self.path}/spec.zarr: no {name} (refined modes have no coefficients, exact ones no covariance "
                 f"either); if it should be there, {self.again}"
             )
         return array
+
+    def _values(self, name: str) -> NDArray[Any]:
+        array = self._array(name)
+        with reaching(self.path):
+            return np.asarray(array[...])
 
 
 def described_by(store: dict[str, Any], members: pd.DataFrame) -> pd.DataFrame:

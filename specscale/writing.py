@@ -1,14 +1,14 @@
-"""Writing a result: its arrays, members and summary, into a folder that is renamed into place when all is there."""
+"""Writing a result: its arrays, members and summary, into a folder that is published when all is there."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 
-from specscale.passes.scores import ScoreSummary
+from specscale.files import Location, reaching, size_of_tree, write_whole, zarr_store
+from specscale.passes.scores import ScoreSummary, WriteScores
 from specscale.problem import Problem
 from specscale.result import SCHEMA, TAILS
 from specscale.running import Run
@@ -31,6 +32,7 @@ from specscale.stores.rows import PairedRows
 
 __all__ = [
     "ResultWriter",
+    "ScoreArray",
     "Writer",
     "how_it_went",
     "members_table",
@@ -40,6 +42,8 @@ __all__ = [
 ]
 
 _BAND_BYTES = 8 << 20
+_ARRAYS = "spec.zarr"
+_SCORES = "scores"
 
 
 class Writer:
@@ -50,42 +54,90 @@ class Writer:
     folder : where it is written; arrays that an interrupted run left there stay
     """
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
+    def __init__(self, folder: Location) -> None:
+        if isinstance(folder, Path):
+            folder.mkdir(exist_ok=True)
         self.folder = folder
-        self._arrays = zarr.open_group(str(folder / "spec.zarr"), mode="a")
+        with reaching(folder):
+            self._arrays = zarr.open_group(zarr_store(folder / _ARRAYS), mode="a")
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...]) -> zarr.Array[Any]:
-        return self._arrays.require_array(
-            name, shape=shape, dtype=dtype, chunks=chunks, compressors=None, fill_value=np.nan, exact=True
-        )
+        with reaching(self.folder):
+            return self._arrays.require_array(
+                name, shape=shape, dtype=dtype, chunks=chunks, compressors=None, fill_value=np.nan, exact=True
+            )
+
+    def _whole(self, name: str, values: NDArray[Any], chunks: tuple[int, ...]) -> None:
+        """Write an array that is in memory."""
+        array = self._array(name, values.shape, values.dtype.name, chunks)
+        with reaching(self.folder):
+            array[...] = values
 
     def covariance(self, C: TiledSymmetric) -> None:
         """Write the covariance, a band of rows at a time."""
         height = max(1, min(C.d, _BAND_BYTES // (8 * C.d)))
         array = self._array("covariance", (C.d, C.d), "float64", (height, C.d))
-        for start in range(0, C.d, height):
-            stop = min(start + height, C.d)
-            array[start:stop] = C.band(start, stop)
+        with reaching(self.folder):
+            for start in range(0, C.d, height):
+                stop = min(start + height, C.d)
+                array[start:stop] = C.band(start, stop)
 
     def _coefficients(self, name: str, coefficients: NDArray[np.float64]) -> None:
         d, k = coefficients.shape
-        self._array(name, (d, k), "float64", (d, max(k, 1)))[...] = coefficients
+        self._whole(name, coefficients, (d, max(k, 1)))
 
     def _maps(self, problem: Problem, keys: Sequence[str]) -> None:
         """Write the parameters of the maps, and their arrays with a key for each embedding."""
-        (self.folder / "maps.json").write_text(json.dumps(problem.parameters()), encoding="utf-8")
+        write_whole(self.folder / "maps.json", json.dumps(problem.parameters()).encode())
         for key, one in zip(keys, problem.maps, strict=False):
             for name, values in one.arrays().items():
                 chunks = (max(1, min(len(values), _BAND_BYTES // max(1, values[:1].nbytes))), *values.shape[1:])
-                self._array(f"{name}_{key}", values.shape, values.dtype.name, chunks)[...] = values
+                self._whole(f"{name}_{key}", values, chunks)
 
     def _members(self, table: pa.Table) -> None:
-        with (self.folder / "modes.parquet").open("wb") as file:  # Arrow takes no path that is not UTF-8
-            pq.write_table(table, file)
+        content = pa.BufferOutputStream()  # Arrow takes no path that is not UTF-8
+        pq.write_table(table, content)
+        write_whole(self.folder / "modes.parquet", content.getvalue())
 
     def _summary(self, fields: dict[str, Any]) -> None:
-        (self.folder / "summary.json").write_text(json.dumps(fields, indent=1, allow_nan=False), encoding="utf-8")
+        write_whole(self.folder / "summary.json", json.dumps(fields, indent=1, allow_nan=False).encode())
+
+
+class ScoreArray:
+    """The scores of a result in progress, which tasks of any process write and read.
+
+    It is sent to other processes as its place, and opened where it is used.
+
+    Parameters
+    ----------
+    group : the Zarr group that the array is in
+    """
+
+    def __init__(self, group: Location) -> None:
+        self._group = group
+        self._chunks: RowChunks | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ScoreArray, (self._group,)
+
+    def write(self, start: int, scores: NDArray[np.float32]) -> None:
+        """Write the scores of the rows from `start` on, whole chunks (rows, k)."""
+        if scores.shape[1]:
+            array = self._opened().array
+            with reaching(self._group):
+                array[start : start + len(scores)] = scores
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Read the scores of rows ``start:stop`` back, (rows, k)."""
+        return self._opened().read(start, stop)
+
+    def _opened(self) -> RowChunks:
+        if self._chunks is None:
+            with reaching(self._group):
+                array = cast(zarr.Array[Any], zarr.open_group(zarr_store(self._group), mode="r+")[_SCORES])
+            # A chunk of rows that take no part is written too, so that one that is missing was lost.
+            self._chunks = RowChunks(array.with_config({"write_empty_chunks": True}))
+        return self._chunks
 
 
 class ResultWriter(Writer):
@@ -98,23 +150,25 @@ class ResultWriter(Writer):
     modes : the modes
     """
 
-    def __init__(self, folder: Path, n: int, modes: Modes | VectorModes) -> None:
+    def __init__(self, folder: Location, n: int, modes: Modes | VectorModes) -> None:
         super().__init__(folder)
         self._modes = modes
         k = len(modes.eigenvalues)
-        self._array("eigenvalues", (k,), "float64", (max(k, 1),))[...] = modes.eigenvalues
+        self._whole("eigenvalues", modes.eigenvalues, (max(k, 1),))
         if isinstance(modes, Modes):
             self._coefficients("coefficients", modes.coefficients)
-        self._scores = self._array("scores", (n, k), "float32", (CHUNK_ROWS, max(k, 1)))
+        self._array(_SCORES, (n, k), "float32", (CHUNK_ROWS, max(k, 1)))
+        self._scores = ScoreArray(folder / _ARRAYS)
 
-    def scores(self, start: int, scores: NDArray[np.float32]) -> None:
-        """Write the scores of the rows from `start` on, whole chunks (rows, k)."""
-        if scores.shape[1]:
-            self._scores[start : start + len(scores)] = scores
+    @property
+    def scores(self) -> WriteScores:
+        """Writes scores, in any process."""
+        return self._scores.write
 
-    def read_scores(self, start: int, stop: int) -> NDArray[Any]:
-        """Read the scores of rows ``start:stop`` back, (rows, k)."""
-        return RowChunks(self._scores).read(start, stop)
+    @property
+    def read_scores(self) -> Callable[[int, int], NDArray[Any]]:
+        """Reads them back."""
+        return self._scores.read
 
     def members(self, tails: ScoreSummary, rows: PairedRows) -> None:
         """Write modes.parquet: the top members of both tails of every mode."""
@@ -193,7 +247,7 @@ def how_it_went(run: Run, plan: Plan, machine: Machine) -> dict[str, Any]:
         "measured": {
             "seconds": run.seconds,
             "peak_memory": peak_memory(),
-            "disk": sum(file.stat().st_size for file in run.place.work.rglob("*") if file.is_file()),
+            "disk": size_of_tree(run.place.work),
             "threads": run.pool.count,
         },
         "versions": {

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from specscale.cli import options as o
+from specscale.cli.how import earlier_result, executor_of
 from specscale.cli.json_output import print_json
 from specscale.cli.progress import run_progress
 
+if TYPE_CHECKING:
+    from specscale.gate import Rule
+
+GATE_STATUS = 3
+
 
 def compare(
+    ctx: typer.Context,
     a: o.A,
     b: o.B,
-    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="The result directory.", show_default=False)],
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="OUT",
+            help="The result directory, or a URL as s3://…; with --update by default that result.",
+            show_default=False,
+        ),
+    ] = None,
     kernel: o.KernelOption = o.Kernel.gaussian,
     sigma_a: o.SigmaA = "auto",
     sigma_b: o.SigmaB = "auto",
@@ -34,33 +50,49 @@ def compare(
     landmarks: o.LandmarksOption = o.Landmarks.uniform,
     memory: o.Memory = None,
     threads: o.ThreadsOption = None,
+    workers: o.LocalWorkers = None,
+    scheduler: o.Scheduler = None,
     resume: Annotated[bool, typer.Option("--resume", help="Take up an interrupted run in OUT.work.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the result if it exists.")] = False,
+    update: o.Update = None,
+    fail_on: o.FailOn = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Find the groups of samples that one embedding holds together and the other does not."""
+    """Find the groups of samples that one embedding holds together and the other does not.
+
+    Exit status 3 when a rule of --fail-on holds.
+    """
     answer = _answer(locals())
+    rules = _rules(fail_on or [], certify)
+    if out is None and update is None:
+        raise typer.BadParameter("say where the result goes", param_hint="'--out' / '-o'")
+    from specscale.again import compare_grown
     from specscale.comparison import compare as run
 
-    with run_progress(quiet or json) as progress:
-        result = run(
-            a,
-            b,
-            memory=memory,
-            threads=threads,
-            out=out,
-            resume=resume,
-            overwrite=overwrite,
-            progress=progress,
-            **answer,
-        )
+    with run_progress(quiet or json) as progress, executor_of(workers, scheduler, threads) as executor:
+        how: dict[str, Any] = {
+            "memory": memory, "threads": threads, "executor": executor, "resume": resume, "progress": progress
+        }  # fmt: skip
+        if update is None:
+            result = run(a, b, out=out, overwrite=overwrite, **how, **answer)
+        else:
+            before = earlier_result(ctx, update, answer)
+            result = compare_grown(before, a, b, out=out or update, overwrite=overwrite or out in (None, update), **how)
+    verdicts = [rule.check(result) for rule in rules]
     if json:
-        print_json(result.summary)
+        print_json({**result.summary, **({"gate": [one.to_json() for one in verdicts]} if rules else {})})
     elif not quiet:
         from specscale.cli.tables import print_overview
 
         print_overview(result)
+    holding = [one for one in verdicts if one.holds]
+    if holding and not json:
+        from specscale.cli.tables import print_gate
+
+        print_gate(result, holding)
+    if holding:
+        raise typer.Exit(GATE_STATUS)
 
 
 def plan(
@@ -85,19 +117,40 @@ def plan(
     landmarks: o.LandmarksOption = o.Landmarks.uniform,
     memory: o.Memory = None,
     threads: o.ThreadsOption = None,
+    rows: o.Rows = None,
+    workers: o.Workers = None,
+    rate: o.Rate = None,
     json: o.Json = False,
 ) -> None:
     """Print what a comparison would take: spans, memory, disk, operations and time. No pass is made."""
     answer = _answer(locals())
     from specscale.comparison import plan as make
 
-    planned, machine = make(a, b, memory=memory, threads=threads, **answer)
+    planned, machine = make(a, b, memory=memory, threads=threads, rows=rows, workers=workers, rate=rate, **answer)
     if json:
         print_json(planned.to_json(machine))
+    elif planned.workers or planned.rows_given:
+        from specscale.cli.tables import print_projection
+
+        print_projection(planned, machine)
     else:
         from specscale.cli.tables import print_plan
 
         print_plan(planned, machine)
+
+
+def _rules(texts: list[str], certify: int) -> list[Rule]:
+    """The rules of --fail-on, before any work."""
+    from specscale.errors import OptionError
+    from specscale.gate import Rule
+
+    try:
+        rules = [Rule.parse(text) for text in texts]
+    except OptionError as error:
+        raise typer.BadParameter(str(error), param_hint="--fail-on") from None
+    for rule in rules:
+        rule.check_certificate(certify)
+    return rules
 
 
 def _answer(given: dict[str, Any]) -> dict[str, Any]:

@@ -101,5 +101,41 @@ Memory = Annotated[
     typer.Option(metavar="SIZE", help="What the process may hold, e.g. 8G; by default most of what is free."),
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads; all cores by default.")]
+FailOn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-on",
+        metavar="RULE",
+        help="Exit with status 3 when the rule holds, as 'spec_diff>0.05', 'certified>0' or, of any mode, "
+        "'eigenvalue>0.03'; may be given several times.",
+        show_default=False,
+    ),
+]
+Rows = Annotated[
+    str | None, typer.Option("--rows", metavar="N", help="Plan for N rows like those of A and B, e.g. 1e9.")
+]
+Workers = Annotated[int | None, typer.Option("--workers", metavar="N", help="Plan for a cluster of N workers.")]
+LocalWorkers = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="N", help="Start N worker processes here, which share the cores."),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="ADDRESS", help="Run on the Dask cluster of this scheduler."),
+]
+Update = Annotated[
+    str | None,
+    typer.Option(
+        "--update",
+        metavar="OUT",
+        help="Go on from this result after rows were appended to A and B: its options, bandwidths and maps are kept.",
+    ),
+]
+Rate = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RATE", help="Operations a second of one worker, e.g. 30T; by default what this machine does."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and print no summary.")]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from specscale.gate import Verdict
     from specscale.result import Mode, Result
     from specscale.runtime.plan import Machine, Plan
 
 _WIDEST = 160
+_SHOWN = 3  # members of each tail of a mode that made a rule hold
 
 
 def print_plan(plan: Plan, machine: Machine) -> None:
@@ -34,10 +37,85 @@ def print_plan(plan: Plan, machine: Machine) -> None:
             f"{step.name:<12}{format_bytes(step.memory):>10}{format_bytes(step.disk):>10}{format_bytes(step.read):>10}"
             f"{step.operations / 1e9:>10,.0f}{seconds[step.name]:>10.1f}"
         )
+    allowed = "" if plan.memory is None else f" of {format_bytes(plan.memory)} allowed"
     print(
-        f"\npeak memory {format_bytes(plan.peak)} of {format_bytes(plan.memory)} allowed, "
+        f"\npeak memory {format_bytes(plan.peak)}{allowed}, "
         f"disk {format_bytes(plan.disk)}, about {sum(seconds.values()):.0f} s"
     )
+
+
+def print_projection(plan: Plan, machine: Machine) -> None:
+    """Print the plan for another number of rows, or for the workers of a cluster, and what it takes for granted."""
+    if plan.workers is None:
+        print_plan(plan, machine)
+    else:
+        _print_cluster(plan, machine)
+    print("\nassumed:")
+    for line in _assumptions(plan, machine):
+        print(f"- {line}")
+
+
+def _print_cluster(plan: Plan, machine: Machine) -> None:
+    from specscale.runtime.plan import format_bytes
+
+    told = plan.to_json(machine)
+    workers, seconds, spans = told["workers"], told["seconds"], plan.spans
+    print(f"{plan.n:,} rows, {plan.n_kept:,} compared, feature dimension {plan.d:,}")
+    print(
+        f"{len(spans)} span{'s' * (len(spans) > 1)} of up to {told['span_rows']:,} rows for {workers['count']:,} "
+        f"worker{'s' * (workers['count'] > 1)} of {workers['rate'] / 1e9:,.0f} GFLOP/s each\n"
+    )
+    print(f"every process holds {format_bytes(plan.base)} before it begins; each step on top of that:")
+    print(
+        f"{'step':<12}{'done by':<9}{'a worker':>10}{'client':>10}{'read':>10}{'moved':>10}{'GFLOP':>14}{'seconds':>12}"
+    )
+    for step in plan.steps:
+        done_by, held, moved = "client", "·", "·"
+        if plan.shared(step):
+            done_by, held, moved = "workers", format_bytes(plan.worker_memory(step)), format_bytes(plan.moved(step))
+        print(
+            f"{step.name:<12}{done_by:<9}{held:>10}{format_bytes(plan.client_memory(step)):>10}"
+            f"{format_bytes(step.read):>10}{moved:>10}{step.operations / 1e9:>14,.0f}{seconds[step.name]:>12,.1f}"
+        )
+    allowed = "" if plan.memory is None else f" ({format_bytes(plan.memory)} allowed)"
+    print(
+        f"\npeak memory {format_bytes(workers['peak'])} of a worker and {format_bytes(workers['client_peak'])} of the "
+        f"client{allowed}, moved through the work directory {format_bytes(workers['moved'])}, "
+        f"disk {format_bytes(plan.disk)}, about {sum(seconds.values()):,.0f} s"
+    )
+
+
+def _assumptions(plan: Plan, machine: Machine) -> list[str]:
+    """What the seconds of a projected plan take for granted."""
+    from specscale.runtime.plan import format_bytes
+
+    lines = []
+    if plan.rows_given is not None:
+        lines.append(
+            f"rows like the {plan.rows_given:,} of A and B: the same dimensions and types, the same share compared, "
+            "and the size of the maps that these ask for"
+        )
+    reads = f"{format_bytes(machine.read_rate)}/s, as measured here, likely from the page cache"
+    if plan.workers is None:
+        return [*lines, f"reading at {reads}; {machine.gemm_rate / 1e9:,.0f} GFLOP/s, as measured here"]
+    if plan.workers.rate is None:
+        lines.append(f"rate of a worker measured on {machine.threads} threads of this machine")
+    else:
+        lines.append(
+            f"rate of a worker given, not measured (this machine does {machine.gemm_rate / 1e9:,.0f} GFLOP/s on "
+            f"{machine.threads} threads); its elementary functions are as much faster"
+        )
+    seconds = plan.seconds(machine)
+    alone = [step.name for step in plan.steps if not plan.shared(step)]
+    lines += [
+        f"each worker reads, and moves partial results, at {reads}",
+        "no worker is slower than the others or lost, and none waits for the store or the network",
+        f"the client is this machine; {', '.join(alone)} run there one after another, "
+        f"{sum(seconds[name] for name in alone):,.0f} s of the whole",
+    ]
+    if plan.workers.count > len(plan.spans):
+        lines.append(f"only {len(plan.spans):,} of the {plan.workers.count:,} workers have a span to work on")
+    return lines
 
 
 def print_overview(result: Result) -> None:
@@ -49,18 +127,42 @@ def print_overview(result: Result) -> None:
         print("no mode: no |λ| exceeds 0.00001, the two embeddings hold the same groups together")
         return
     checked = result.modes[0].certified is not None
-    more = f"  {'exact λ ± se':>20}  {'residual':>8}  verdict" if checked else ""
-    print(f"\n{'mode':>4}  {'grouped by':<10}  {'λ':>9} ± {'se':<8}  {'a':>8}  {'b':>8}  {'effective size':>14}{more}")
+    print(f"\n{_mode_heading(checked)}")
     for mode in result.modes:
-        more = ""
-        if checked:
-            more = f"  {mode.rayleigh:>+10.5f} ± {mode.rayleigh_se:.5f}  {mode.residual:>8.5f}  {mode.verdict}"
-        print(
-            f"{mode.mode:>4}  {mode.grouped_by:<10}  {mode.eigenvalue:>+9.5f} ± {mode.se:<8.5f}  {mode.a:>8.5f}  "
-            f"{mode.b:>8.5f}  {mode.effective_size:>14,.0f}{more}"
-        )
+        print(_mode_line(mode))
     print("\n" + _legend(result, checked))
     print(f"\nthe groups: specscale modes {result.path}")
+
+
+def _mode_heading(checked: bool) -> str:
+    more = f"  {'exact λ ± se':>20}  {'residual':>8}  verdict" if checked else ""
+    return f"{'mode':>4}  {'grouped by':<10}  {'λ':>9} ± {'se':<8}  {'a':>8}  {'b':>8}  {'effective size':>14}{more}"
+
+
+def _mode_line(mode: Mode) -> str:
+    more = ""
+    if mode.certified is not None:
+        more = f"  {mode.rayleigh:>+10.5f} ± {mode.rayleigh_se:.5f}  {mode.residual:>8.5f}  {mode.verdict}"
+    return (
+        f"{mode.mode:>4}  {mode.grouped_by:<10}  {mode.eigenvalue:>+9.5f} ± {mode.se:<8.5f}  {mode.a:>8.5f}  "
+        f"{mode.b:>8.5f}  {mode.effective_size:>14,.0f}{more}"
+    )
+
+
+def print_gate(result: Result, verdicts: Sequence[Verdict]) -> None:
+    """Print to standard error the rules that hold, a line each, and the modes that caused it with some members."""
+    for one in verdicts:
+        print(f"specscale: {one}", file=sys.stderr)
+    numbers = {number for one in verdicts for number in one.modes}
+    modes = [mode for mode in result.modes if mode.mode in numbers]
+    if not modes:
+        return
+    members = result.members()
+    members = result.described(members[members["mode"].isin(numbers) & (members["rank"] <= _SHOWN)])
+    print(f"\n{_mode_heading(modes[0].certified is not None)}", file=sys.stderr)
+    for mode in modes:
+        print(_mode_line(mode), file=sys.stderr)
+        _print_members(members[members["mode"] == mode.mode], sys.stderr)
 
 
 def _legend(result: Result, checked: bool) -> str:
@@ -151,13 +253,14 @@ def _names(result: Result) -> dict[str, str]:
     return {"A": inputs["a"]["name"], "B": inputs["b"]["name"]}
 
 
-def _print_members(members: pd.DataFrame) -> None:
-    """Print one tail, a line each: rank, score, id or row, and the user's columns as far as they fit."""
-    width = min(shutil.get_terminal_size().columns, _WIDEST) if sys.stdout.isatty() else sys.maxsize
+def _print_members(members: pd.DataFrame, file: TextIO | None = None) -> None:
+    """Print members, a line each: tail, rank, score, id or row, and the user's columns as far as they fit."""
+    file = file or sys.stdout
+    width = min(shutil.get_terminal_size().columns, _WIDEST) if file.isatty() else sys.maxsize
     texts = [name for name in members.columns if name not in ("mode", "tail", "rank", "row", "id", "score")]
     for record in members.to_dict("records"):
         key = record["id"] if isinstance(record["id"], (str, int)) else f"row {record['row']}"
         line = f"  {record['tail']}{record['rank']:<4} {record['score']:+.5f}  {key}"
         rest = "  ".join(" ".join(str(record[name]).split()) for name in texts)
         line = f"{line}  {rest}" if rest else line
-        print(line if len(line) <= width else line[: width - 1] + "…")
+        print(line if len(line) <= width else line[: width - 1] + "…", file=file)

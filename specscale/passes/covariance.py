@@ -105,4 +105,5 @@ def covariance_cost(maps: tuple[FeatureMap, ...], n_kept: int, read: int, spans:
         elementary=n_kept * sum(one.elementary for one in maps),
         read=read,
         disk=tiles * spans.bit_length(),
+        partial=tiles,
     )

@@ -156,4 +156,5 @@ def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int,
         speed=0.6,
         elementary=0.7 * n_kept * s * m,
         read=read,
+        partial=8 * m * s * k,
     )

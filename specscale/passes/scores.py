@@ -165,7 +165,7 @@ def score(
     top : how many members of each tail to keep
     chunk_rows : rows of one chunk of scores; a span holds whole chunks
     write : stores a finished chunk of scores; the same chunk may be written twice with the same bytes
-    local : whether `write` stores it in the memory of this process
+    local : whether its scores come from, or go to, the memory of this process
 
     Returns
     -------
@@ -241,7 +241,7 @@ def score(
 
 
 def score_cost(
-    maps: tuple[FeatureMap, ...], n: int, n_kept: int, read: int, k: int, chunk_rows: int, threads: int
+    maps: tuple[FeatureMap, ...], n: int, n_kept: int, read: int, k: int, chunk_rows: int, threads: int, top: int = 0
 ) -> Cost:
     """State what the pass takes.
 
@@ -253,6 +253,7 @@ def score_cost(
     k : modes
     chunk_rows : rows of one chunk of scores
     threads : threads that compute
+    top : members kept of each tail, for the size of partial results
     """
     scoring = [one.scoring(np.empty((one.dim, 0)))[0] for one in maps]
     d = sum(one.dim for one in scoring)
@@ -263,4 +264,5 @@ def score_cost(
         elementary=n_kept * sum(one.elementary for one in scoring),
         read=read,
         disk=n * k * 4,
+        partial=(4 * k + 4 * k * top) * 8 if maps else 0,  # known scores are in the memory of one process
     )

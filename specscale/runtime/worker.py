@@ -37,7 +37,9 @@ class WorkerEngine(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Set the worker up once; tasks that a worker of several threads is given run one after another."""
         self._limits = threadpool_limits(1, user_api="blas")
-        self._warm_up()
+        # While the client is still choosing bandwidths and maps.
+        self._warming = threading.Thread(target=self._warm_up, name="specscale-warm-up", daemon=True)
+        self._warming.start()
         self._threads = Threads(self._count or worker.state.nthreads)
         self._lock = threading.Lock()
         self._order: tuple[str, Order] | None = None
@@ -49,6 +51,7 @@ class WorkerEngine(WorkerPlugin):
 
     def make(self, file: OrderFile, node: Node) -> Done:
         """Make a node of an order's tree; errors that the user can mend are told, all others raised."""
+        self._warming.join()
         with self._lock:
             try:
                 if self._order is None or self._order[0] != file.digest:
@@ -60,6 +63,7 @@ class WorkerEngine(WorkerPlugin):
 
     def accumulate(self, order: Order, span: int) -> Accumulator:
         """Compute the accumulator of one span."""
+        self._warming.join()
         with self._lock:
             return order.accumulate(span, self._threads)
 

@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from specscale.errors import ChangedError, ExistsError, OptionError
+from upath import UPath
+
+from specscale.errors import ChangedError, ExistsError, OptionError, SpecscaleError
+from specscale.files import Location, exists, located, reaching, remove_tree, write_whole
 from specscale.stores.claim import LOCK, claim_folder
 
 __all__ = ["Workplace"]
 
+_RUN = "run.json"
+_PUBLISHING = "publishing"
+_REPLACED = "replaced"
+_SUMMARY = "summary.json"
+_TOKEN = re.compile("[0-9a-f]{8}")
+
 
 class Workplace:
-    """OUT and OUT.work.
+    """OUT and OUT.work, on any file system.
 
-    Everything in progress lives in OUT.work; the finished result is renamed into place. What an interrupted run left in
+    OUT.work says what the run computes and holds everything in progress in a folder named by a token. A run that begins
+    afresh draws a new token, so that tasks of a dead run which still end somewhere write into no folder of a newer one.
+    The finished result is renamed into place, or copied where nothing can be renamed. What an interrupted run left in
     OUT.work is taken up again by ``resume``, thrown away by ``overwrite``, and otherwise left alone.
 
     Parameters
     ----------
-    out : where the result goes; None for a temporary place of the result's own
+    out : where the result goes, a path or URL; None for a temporary place of the result's own
     resume : take up an interrupted run, if there is one
     overwrite : replace an existing result, and an interrupted run unless `resume` is given
+
+    Attributes
+    ----------
+    out, work : OUT and OUT.work
+    folder : where everything in progress is, with an absolute path, because other processes use it too
+    temporary : whether OUT is a temporary place
 
     Raises
     ------
@@ -34,48 +55,99 @@ class Workplace:
         else's, or another process is at work in it.
     OptionError
         When nothing can be put at OUT.
+    InputError
+        When the object store cannot be reached.
     """
 
-    def __init__(self, out: str | Path | None, *, resume: bool = False, overwrite: bool = False) -> None:
+    def __init__(
+        self, out: str | os.PathLike[str] | UPath | None, *, resume: bool = False, overwrite: bool = False
+    ) -> None:
         self.temporary = out is None
-        self.out = Path(tempfile.mkdtemp(prefix="specscale-")) / "result.spec" if out is None else Path(out)
+        self.out = Path(tempfile.mkdtemp(prefix="specscale-")) / "result.spec" if out is None else located(out)
         if not self.out.name:
             raise OptionError(f"{str(out)!r} is no name for a result: give OUT a name of its own")
         self.work = self.out.with_name(self.out.name + ".work")
         self._overwrite = overwrite
         self._check_target()
-        if not self.out.parent.is_dir():
+        if isinstance(self.out, Path) and not self.out.parent.is_dir():
             raise OptionError(f"{self.out.parent}: no such directory to put the result in")
-        interrupted = os.path.lexists(self.work)
-        self._lock = claim_folder(self.work, "run.json")
-        if interrupted and not resume:
-            if not overwrite:
-                self._lock.close()
-                raise ExistsError(
-                    f"{self.work} holds an interrupted run: continue it with --resume, or discard it with --overwrite"
-                )
-            if (self.work / "replaced").exists() and not os.path.lexists(self.out):
-                os.replace(self.work / "replaced", self.out)  # that run was killed between its two renames
-            self._clear()
-
-    @property
-    def folder(self) -> Path:
-        """Where everything in progress is."""
-        return self.work
+        interrupted = exists(self.work)
+        try:
+            self._lock = claim_folder(self.work, _RUN)
+        except FileNotFoundError:
+            raise OptionError(f"{self.out.parent}: no such bucket to put the result in") from None
+        self._held = True
+        try:
+            self._token = self._taken_up(interrupted, resume)
+            work = self.work.absolute() if isinstance(self.work, Path) else self.work
+            self.folder: Location = work / self._token
+            if isinstance(self.folder, Path):
+                self.folder.mkdir(exist_ok=True)
+        except BaseException:
+            self._release()
+            raise
 
     def _check_target(self) -> None:
-        if os.path.lexists(self.out):
-            if not self._overwrite:
-                raise ExistsError(f"{self.out} exists: choose another OUT, or replace it with --overwrite")
-            if not (self.out / "summary.json").is_file():
+        if not exists(self.out) or self._half_published():
+            return
+        if not self._overwrite:
+            raise ExistsError(f"{self.out} exists: choose another OUT, or replace it with --overwrite")
+        with reaching(self.out):
+            if not (self.out / _SUMMARY).is_file():
                 raise ExistsError(f"{self.out} exists and is not a result of specscale: it is not overwritten")
 
+    def _half_published(self) -> bool:
+        """Whether what is at OUT was copied there by a run that was killed before it was all there."""
+        return not isinstance(self.out, Path) and exists(self.work / _PUBLISHING) and not exists(self.out / _SUMMARY)
+
+    def _published(self) -> bool:
+        """Whether OUT is the result of the work that is still here, which was being removed."""
+        mark = _content(self.work / _PUBLISHING)
+        return mark is not None and mark == _digest(self.out)
+
+    def _taken_up(self, interrupted: bool, resume: bool) -> str:
+        """The token of the interrupted run, or a new one when there is nothing left of any other run."""
+        if interrupted and not resume and not self._overwrite:
+            raise ExistsError(
+                f"{self.work} holds an interrupted run: continue it with --resume, or discard it with --overwrite"
+            )
+        run = self._recorded()
+        if run is not None and resume and not self._published():
+            return str(run["token"])
+        if interrupted:
+            if self._half_published():
+                remove_tree(self.out)
+            if (self.work / _REPLACED).exists() and not exists(self.out):
+                os.replace(self.work / _REPLACED, self.out)  # that run was killed between its two renames
+            self._clear()
+        return secrets.token_hex(4)
+
+    def _recorded(self) -> dict[str, Any] | None:
+        """What run.json holds; None where it is not there or cannot be read."""
+        try:
+            run = json.loads(_content(self.work / _RUN) or b"")
+        except ValueError:
+            return None
+        return run if isinstance(run, dict) and _TOKEN.fullmatch(str(run.get("token"))) else None
+
     def _clear(self) -> None:
-        for path in self.work.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != LOCK:
-                path.unlink()
+        """Remove everything but the lock; first what says that there is something to resume."""
+        remove_tree(self.work / _RUN)
+        with reaching(self.work):
+            children = [path for path in self.work.iterdir() if path.name != LOCK]
+        for path in children:
+            remove_tree(path)
+
+    def _remove_work(self) -> None:
+        """Remove the work directory; a lock that is an object goes last, as it is given back."""
+        self._clear()
+        if isinstance(self.work, Path):
+            remove_tree(self.work)
+        self._release()
+
+    def _release(self) -> None:
+        self._held = False
+        self._lock.close()
 
     def claim(self, configuration: dict[str, Any]) -> None:
         """Record what this run computes; a run that is taken up again must compute the same.
@@ -83,49 +155,95 @@ class Workplace:
         Raises
         ------
         ChangedError
-            When the interrupted run had other options or inputs; the message names the first that differs.
+            When the interrupted run had other options or inputs; the message names the first that differs. When
+            another process took the work over.
         """
-        path = self.work / "run.json"
-        text = json.dumps(configuration, indent=1, sort_keys=True)
-        if path.exists() and path.read_text(encoding="utf-8") != text:
-            before = json.loads(path.read_text(encoding="utf-8"))
-            now = json.loads(text)
-            # In the order of the configuration, whose options come before what follows from them.
-            key = next(key for key in {**configuration, **before} if before.get(key) != now.get(key))
-            raise ChangedError(
-                f"{self.work} was begun with {key} {_short(before.get(key))}, now it is {_short(now.get(key))}: "
-                "--resume needs the options and inputs of the interrupted run; to start afresh give --overwrite alone"
-            )
-        temporary = path.with_suffix(".new")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        self._lock.check()
+        text = _text(configuration)
+        before = self._recorded()
+        if before is not None:
+            del before["token"]
+            if _text(before) != text:
+                now = json.loads(text)
+                # In the order of the configuration, whose options come before what follows from them.
+                key = next(key for key in {**configuration, **before} if before.get(key) != now.get(key))
+                raise ChangedError(
+                    f"{self.work} was begun with {key} {_short(before.get(key))}, now it is {_short(now.get(key))}: "
+                    "--resume needs the options and inputs of the interrupted run; to start afresh give --overwrite "
+                    "alone"
+                )
+        write_whole(self.work / _RUN, _text({"token": self._token, **configuration}).encode())
 
-    def publish(self, result: Path) -> None:
-        """Rename the finished `result` to OUT and remove the work directory.
+    def publish(self, result: Location) -> None:
+        """Give the finished `result` the name OUT and remove the work directory.
+
+        In an object store it is copied, with summary.json last, and the work is removed after that: a run that is
+        killed on the way can be resumed.
 
         Raises
         ------
         ExistsError
             When something has appeared at OUT during the work; it stays, and so does the work.
+        ChangedError
+            When another process took the work over.
         """
+        self._lock.check()
         try:
             self._check_target()
         except ExistsError as error:
             raise ExistsError(f"{error}; the work is kept in {self.work}, and --resume finishes it") from None
-        if self._overwrite and self.out.exists():
-            old = self.work / "replaced"
-            os.replace(self.out, old)
-        os.replace(result, self.out)
-        shutil.rmtree(self.work, ignore_errors=True)
-        self._lock.close()
+        write_whole(self.work / _PUBLISHING, _digest(result) or b"")
+        if isinstance(self.out, Path):
+            if self._overwrite and self.out.exists():
+                os.replace(self.out, self.work / _REPLACED)
+            os.replace(result, self.out)
+        else:
+            remove_tree(self.out / _SUMMARY)
+            remove_tree(self.out)
+            _copy(result, self.out)
+        self._remove_work()
 
     def leave(self) -> None:
         """Remove a work directory that holds nothing to resume."""
         if self.temporary:
             shutil.rmtree(self.out.parent, ignore_errors=True)
-        elif not (self.work / "run.json").exists():
-            shutil.rmtree(self.work, ignore_errors=True)
-        self._lock.close()
+        elif self._held:
+            with suppress(SpecscaleError):  # of what made the run fail; and what another process took over stays
+                self._lock.check()
+                if not exists(self.work / _RUN):
+                    self._remove_work()
+        self._release()
+
+
+def _copy(source: Location, target: Location) -> None:
+    """Copy a result within an object store, summary.json last."""
+    assert isinstance(source, UPath)
+    assert isinstance(target, UPath)
+    with reaching(target):
+        paths = source.fs.find(source.path)
+        last = f"{source.path}/{_SUMMARY}"
+        for group in ([path for path in paths if path != last], [path for path in paths if path == last]):
+            if group:
+                source.fs.copy(group, [target.path + path[len(source.path) :] for path in group])
+
+
+def _content(place: Location) -> bytes | None:
+    """The bytes of a file; None where there is none."""
+    try:
+        with reaching(place):
+            return bytes(place.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def _digest(result: Location) -> bytes | None:
+    """A digest of a result's summary; None where it has none."""
+    summary = _content(result / _SUMMARY)
+    return None if summary is None else hashlib.blake2b(summary, digest_size=16).hexdigest().encode()
+
+
+def _text(configuration: dict[str, Any]) -> str:
+    return json.dumps(configuration, indent=1, sort_keys=True)
 
 
 def _short(value: Any) -> str:

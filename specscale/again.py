@@ -1,0 +1,156 @@
+"""From an earlier result: another η, groups under a constraint, or more rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from operator import index
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from specscale.errors import OptionError
+from specscale.job import Job
+from specscale.options import Options
+from specscale.planning import Planner
+from specscale.problem import Input, pair_inputs, pose_again, pose_alike, repeated_rows
+from specscale.result import Result
+from specscale.running import Cluster, Run, running
+from specscale.runtime.events import Noted, Notify
+from specscale.runtime.local import Executor
+from specscale.runtime.workplace import Workplace
+from specscale.spectral.constrained import solve_constrained
+from specscale.spectral.difference import modes_of
+from specscale.spectral.tiles import TiledSymmetric
+from specscale.updating import check_grown, take_up_parts
+
+__all__ = ["compare_again", "compare_constrained", "compare_grown"]
+
+
+def compare_again(result: Result, eta: float, out: str | Path | None = None) -> Result:
+    """Solve for another η from the covariance of a result, and pass over the rows for the scores alone.
+
+    Parameters
+    ----------
+    result : a result whose embeddings can still be read
+    eta : weight of B's kernel, ≥ 0
+    out : the new result directory, by default a temporary one
+
+    Raises
+    ------
+    ChangedError
+        When the embeddings are no longer those that were compared.
+    """
+    options = replace(Options.from_json(result.summary["options"]), eta=eta)
+    with running(Workplace(out)) as run:
+        job = _again(run, result, options)
+        C = _covariance(result) if job.problem.maps else None
+        return job.result(C, result.inputs())
+
+
+def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str | Path | None = None) -> Result:
+    """Find groups that A holds together and B by no more than ε, from the covariance of a result and one more pass.
+
+    Parameters
+    ----------
+    result : a result whose embeddings can still be read
+    epsilon : largest b = uᵀ K_B u / n, in [0, 1)
+    n_groups : groups wanted
+    out : the new result directory, by default a temporary one
+
+    Raises
+    ------
+    OptionError
+        When ε or n_groups is out of range, or the result has no covariance.
+    ChangedError
+        When the embeddings are no longer those that were compared.
+    """
+    try:
+        epsilon, n_groups = float(epsilon), index(n_groups)
+    except (TypeError, ValueError):
+        raise OptionError(f"epsilon and n_groups are numbers, not {epsilon!r} and {n_groups!r}") from None
+    options = replace(Options.from_json(result.summary["options"]), refine=0, rotate="none")
+    if options.features == "exact":
+        raise OptionError(
+            f"{result.path}: a result of --features exact keeps no covariance to search: compare with landmarks"
+        )
+    with running(Workplace(out)) as run:
+        job = _again(run, result, options)
+        C = _covariance(result)
+        with run.step("solve"):
+            found = solve_constrained(C, job.problem.d_a, epsilon, n_groups)
+            modes = modes_of(C, job.problem.d_a, found.eta, found.coefficients, run.pool.run)
+            modes = replace(modes, spec_diff=result.spec_diff)
+        constraint = {"epsilon": epsilon, "mixed": np.flatnonzero(found.mixed).tolist()}
+        return job.finished(job.problem.oriented(modes, run.kernels), C, result.inputs(), constraint)
+
+
+def compare_grown(
+    result: Result,
+    a: Input,
+    b: Input,
+    *,
+    memory: str | int | None = None,
+    threads: int | None = None,
+    executor: Executor | Cluster | Any = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Notify | None = None,
+) -> Result:
+    """Compare embeddings to which rows were appended since an earlier result, with its bandwidths and feature maps.
+
+    The covariance goes on from the partial sums that the result keeps: only the spans of new rows are accumulated, and
+    the last one again if it was not full. What is found is, bit for bit, what a comparison of all rows with these maps
+    finds.
+
+    Parameters
+    ----------
+    result : the earlier result, whose options are kept
+    a, b : the embeddings, with all rows
+    memory, threads, executor, out, resume, overwrite, progress : as in :func:`specscale.compare`
+
+    Raises
+    ------
+    ChangedError
+        When the rows are not those of the result with others behind them.
+    OptionError
+        When the result compared a sample, or has no covariance.
+    """
+    options = Options.from_json(result.summary["options"])
+    with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
+        with run.step("pairing"):
+            rows = pair_inputs((a, b), options, run.place.folder)
+            check_grown(rows, result)
+            rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
+        choice = f"bandwidths and maps of {result.path}, {result.summary['rows']['total']:,} of these rows"
+        problem = pose_alike(rows, options, result, choice, repeated_rows(rows, run))
+        planner = Planner.of(rows, options, memory, run.pool)
+        plan = planner.plan(problem.maps)
+        plan.check_memory("allow more with --memory")
+        plan.check_disk(run.place.folder)
+        run.notify(Noted(problem.choice))
+        run.place.claim(problem.configuration())
+        take_up_parts(result, run.place.folder / "covariance")
+        job = Job(run, problem, plan, planner.machine)
+        return job.result(job.covariance(), (a, b))
+
+
+def _covariance(result: Result) -> TiledSymmetric:
+    """The covariance that a result keeps."""
+    try:
+        C = TiledSymmetric.from_dense(cast(Any, result.covariance))
+    except (OSError, ValueError):
+        raise result.damaged("the covariance is") from None
+    if not np.isfinite(C.buffer.sum()):  # a chunk that is gone reads as NaN
+        raise result.damaged("the covariance is")
+    return C
+
+
+def _again(run: Run, result: Result, options: Options) -> Job:
+    """Work on the embeddings of a result, with its kernels and maps."""
+    a, b = result.inputs()
+    rows = pair_inputs((a, b), options, run.place.folder)
+    problem = pose_again(rows, options, result)
+    planner = Planner.of(rows, options, None, run.pool)
+    return Job(run, problem, planner.plan(problem.maps), planner.machine)

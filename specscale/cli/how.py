@@ -1,0 +1,71 @@
+"""What runs a comparison, and what it goes on from, as the options of ``compare`` say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from specscale.result import Result
+    from specscale.running import Cluster
+
+
+@contextmanager
+def executor_of(workers: int | None, scheduler: str | None, threads: int | None) -> Iterator[Cluster | None]:
+    """Start or reach the cluster that is asked for; None for this process.
+
+    Parameters
+    ----------
+    workers : worker processes to start on this machine
+    scheduler : address of a running cluster's scheduler
+    threads : threads of each worker
+    """
+    if workers is None and scheduler is None:
+        yield None
+        return
+    if workers is not None and scheduler is not None:
+        raise typer.BadParameter("give --workers or --scheduler, not both", param_hint="'--workers'")
+    from specscale.running import Cluster
+    from specscale.runtime.cluster import connected, local_cluster, threads_of_workers
+
+    if scheduler is not None:
+        with connected(scheduler) as client:
+            yield Cluster(client, threads)
+    elif workers is not None:
+        share = threads_of_workers(workers, threads)
+        with local_cluster(workers) as client:
+            yield Cluster(client, share)
+
+
+def earlier_result(ctx: typer.Context, path: str, answer: dict[str, Any]) -> Result:
+    """Open the result of --update.
+
+    Raises
+    ------
+    OptionError
+        When an option on the command line is not what the result was made with.
+    """
+    from specscale.errors import OptionError
+    from specscale.options import Options
+    from specscale.result import open_result
+
+    result = open_result(path)
+    asked, kept = _by_option(Options(**answer).to_json()), _by_option(result.summary["options"])
+    for name, value in kept.items():
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE" and asked[name] != value:
+            option = "--" + name.replace("_", "-")
+            raise OptionError(
+                f"--update {path} keeps the options of that result, whose {option} is {value}: leave {option} out, or "
+                "compare afresh with -o alone"
+            )
+    return result
+
+
+def _by_option(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as the command line names them."""
+    sigma_a, sigma_b = options["sigma"]
+    return {**options, "sigma_a": sigma_a, "sigma_b": sigma_b, "modes": options["n_modes"]}

@@ -1,0 +1,106 @@
+"""A comparison under way: covariance → modes → scores → certificate → result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from specscale.certifying import certified
+from specscale.passes.covariance import covariance
+from specscale.passes.record import FeatureBuffers
+from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, score
+from specscale.problem import Input, Problem
+from specscale.refining import found_exactly, refined, start_vectors
+from specscale.result import Result
+from specscale.running import Run
+from specscale.runtime.checkpoints import Parts
+from specscale.runtime.plan import Machine, Plan
+from specscale.runtime.spans import full_spans
+from specscale.spectral.difference import Modes, solve_difference
+from specscale.spectral.lanczos import GUARD, VectorModes
+from specscale.spectral.tiles import TiledSymmetric
+from specscale.stores.layout import CHUNK_ROWS
+from specscale.writing import ResultWriter, standard_errors
+
+__all__ = ["Job"]
+
+
+class Job:
+    """A comparison that has been planned.
+
+    Parameters
+    ----------
+    run : the run
+    problem : what is compared
+    plan : what it takes
+    machine : what the calibration found
+    """
+
+    def __init__(self, run: Run, problem: Problem, plan: Plan, machine: Machine) -> None:
+        self.run, self.problem, self.plan, self.machine = run, problem, plan, machine
+        self._buffers = FeatureBuffers(run.kernels, problem.maps)
+
+    def covariance(self) -> TiledSymmetric | None:
+        """C of the concatenated features; None where there are none."""
+        maps, kernels = self.problem.maps, self.run.kernels
+        if not maps:
+            return None
+        full = full_spans(self.problem.rows.n, self.plan.d, CHUNK_ROWS)
+        parts = Parts(self.run.place.folder / "result" / "parts", full)
+        return self.run.sweep(covariance(maps, kernels, self._buffers), self.problem.rows, self.plan.spans, parts)
+
+    def result(self, C: TiledSymmetric | None, inputs: tuple[Input, Input]) -> Result:
+        """From the covariance to the result on disk."""
+        return self.finished(self.modes(C), C, inputs)
+
+    def modes(self, C: TiledSymmetric | None) -> Modes | VectorModes:
+        """The modes: from C, refined where that is asked for, or from the exact kernels; rotated where asked for."""
+        run, problem, options = self.run, self.problem, self.problem.options
+        modes: Modes | VectorModes
+        if C is None:
+            modes = found_exactly(run, problem)
+        else:
+            with run.step("solve"):
+                wanted = options.n_modes + (GUARD if options.refine else 0)
+                modes = solve_difference(C, problem.d_a, options.eta, wanted, run.pool.run)
+            if options.refine:
+                start = start_vectors(run, problem, self._mapped(modes), self.plan.spans)
+                modes = refined(run, problem, start)
+        if options.rotate == "varimax":
+            modes = problem.localised(modes, run.kernels)
+        return problem.oriented(modes, run.kernels)
+
+    def finished(
+        self,
+        modes: Modes | VectorModes,
+        C: TiledSymmetric | None,
+        inputs: tuple[Input, Input],
+        constraint: dict[str, Any] | None = None,
+    ) -> Result:
+        """From the modes to the result on disk: scores, certificate, summary."""
+        run, problem, rows = self.run, self.problem, self.problem.rows
+        writer = ResultWriter(run.place.folder / "result", rows.n, modes)
+        if C is not None:
+            writer.covariance(C)
+        source: ScoreSource = KnownScores(modes.vectors) if isinstance(modes, VectorModes) else self._mapped(modes)
+        top = min(problem.options.top, rows.n_kept)
+        scores = score(
+            source,
+            run.kernels,
+            modes.action,
+            n=rows.n,
+            top=top,
+            chunk_rows=CHUNK_ROWS,
+            write=writer.scores,
+            local=isinstance(modes, VectorModes),
+        )
+        tails = run.sweep(scores, rows, self.plan.spans)
+        se = standard_errors(modes, tails, rows.n_kept)
+        checks = certified(run, problem, self.plan.spans, modes, se, writer.read_scores)
+        writer.members(tails, rows)
+        writer.summary(run, problem, tails, se, checks, self.plan, self.machine, constraint)
+        run.place.publish(writer.folder)
+        return Result.of(run.place.out, inputs, temporary=run.place.temporary)
+
+    def _mapped(self, modes: Modes) -> MappedScores:
+        problem = self.problem
+        return MappedScores(problem.maps, self.run.kernels, modes.coefficients, problem.rows.n_kept, self._buffers)
