@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("covariance", "solver", "job", "memory", "reading", "fidelity", "certificates", "wordnet", "many")
+NAMES = (
+    "covariance", "solver", "job", "memory", "reading", "fidelity", "certificates", "wordnet", "many", "scaling",
+    "distributed",
+)  # fmt: skip
 
 if __name__ == "__main__":
     chosen = sys.argv[1:] or NAMES

@@ -32,6 +32,7 @@ from specscale.runtime.workplace import Workplace
 from specscale.stores.ingest import ingest
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.stores.rows import PairedRows
+from specscale.stores.writer import StoreWriter
 
 R = TypeVar("R")
 
@@ -111,6 +112,24 @@ def mixture_store(path: Path, n: int, p: int, seed: int) -> Path:
     ingest(shards, path)
     for shard in shards.iterdir():
         shard.unlink()
+    return path
+
+
+def planted_store(path: Path, n: int, p: int) -> Path:
+    """A store of n float16 rows, in groups that stores of other dimensions share only in part."""
+    centres = np.random.default_rng([p, 0]).standard_normal((64, p), dtype=np.float32)
+    writer = StoreWriter(path, {}, n, p, np.dtype(np.float16), None)
+    for number, start in enumerate(range(0, n, CHUNK_ROWS)):
+        count = min(CHUNK_ROWS, n - start)
+        group = np.random.default_rng([1, number]).integers(0, 64, count)
+        own = group < 8 if p > 200 else group >= 56  # held together here and spread over the others elsewhere
+        generator = np.random.default_rng([p, number])
+        seen = np.where(own | ((group >= 8) & (group < 56)), group, generator.integers(8, 56, count))
+        noise = generator.standard_normal((count, p), dtype=np.float32)
+        noise *= np.float32(0.6)
+        noise += centres[seen]
+        writer.add(start, noise.astype(np.float16), None, np.ones(count, dtype=np.bool_))
+    writer.finish(n, path.stem, (str(path),), None)
     return path
 
 

@@ -36,7 +36,7 @@ from specscale.sizing import SIZES, check_size
 from specscale.spectral.difference import solve_cost
 from specscale.spectral.lanczos import BLOCKS, GUARD, MAX_BLOCKS
 from specscale.spectral.tiles import TiledSymmetric
-from specscale.stores.duplicates import duplicates_cost
+from specscale.stores.duplicates import MOST_ROWS, duplicates_cost
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.stores.rows import PairedRows
 
@@ -183,7 +183,7 @@ class Planner:
         # Both stay from pass to pass.
         features, tiles = (feature_cost(maps, threads), 8 * TiledSymmetric.size(d)) if maps else (0, 0)
         block = min(2 * (n_modes + GUARD), n_kept)
-        steps = [duplicates_cost(n_kept, read)]
+        steps = [duplicates_cost(n_kept, read)] if n_kept <= MOST_ROWS else []
         if options.kernel == "gaussian":
             steps.append(bandwidth_cost(dimensions, sample))
         if options.features == "landmarks":

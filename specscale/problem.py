@@ -22,11 +22,12 @@ from specscale.options import Options
 from specscale.passes.record import SLICE_ROWS
 from specscale.result import Result
 from specscale.running import Run
+from specscale.runtime.events import Noted
 from specscale.sizing import chosen_landmarks
 from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.varimax import rotation_of
-from specscale.stores.duplicates import Duplicates, find_duplicates
+from specscale.stores.duplicates import MOST_ROWS, Duplicates, find_duplicates
 from specscale.stores.embedding import Embedding, EmbeddingStore, is_store, open_embedding
 from specscale.stores.ingest import ingest
 from specscale.stores.pairing import pair_many
@@ -175,7 +176,10 @@ def opened(given: Input, name: str, work: Location) -> Embedding:
 
 
 def repeated_rows(rows: PairedRows, run: Run) -> tuple[Duplicates, ...]:
-    """Find the rows of each embedding that repeat others; all rows are read once."""
+    """Find the rows of each embedding that repeat others; all rows are read once, and beyond a number of rows none."""
+    if rows.n_kept > MOST_ROWS:
+        run.notify(Noted(f"repeated rows are not looked for among more than {MOST_ROWS:,}"))
+        return ()
     with run.step("duplicates"):
         return tuple(find_duplicates(one, rows.kept) for one in rows.embeddings)
 

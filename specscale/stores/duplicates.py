@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.cost import Cost
-from specscale.stores.embedding import Embedding, chunk_runs
+from specscale.stores.embedding import Embedding
+from specscale.stores.rows import Match, PairedRows
 
-__all__ = ["Duplicates", "duplicates_cost", "find_duplicates"]
+__all__ = ["MOST_ROWS", "Duplicates", "duplicates_cost", "find_duplicates"]
 
+MOST_ROWS = 100_000_000  # more are not looked through: the digests of a billion rows would take 16 GB
 _WORDS = 1 << 17  # of a block, widened to 64 bits: a megabyte, which caches hold
 _WINDOW = 1 << 16  # digests that are looked through at a time
 _EXAMPLES = 5
+_REMOTE_ROWS = 8192  # of a block that is read from a remote embedding
 
 
 @dataclass(frozen=True)
@@ -116,23 +119,20 @@ def _digests(embedding: Embedding, kept: NDArray[np.bool_] | None) -> NDArray[np
     weights = np.random.Generator(np.random.Philox(key=0xD1)).integers(0, 1 << 64, size=(2, words), dtype=np.uint64)
     step = max(1, _WORDS // words)
     wide = np.empty((step, words), dtype=np.uint64)
-    raw = np.empty((step, embedding.p), dtype=embedding.dtype)
     digests = np.empty(embedding.n if kept is None else int(np.count_nonzero(kept)), dtype=np.uint64)
     done = 0
-    for start, stop in chunk_runs(embedding.n):
-        for low in range(start, stop, step):
-            high = min(low + step, stop)
-            rows = embedding.read(low, high, raw[: high - low])
-            if kept is not None:
-                rows = rows[kept[low:high]]
-            block = wide[: len(rows)]
-            block[...] = _words(rows)
+    rows = PairedRows((embedding,), kept, Match("position", embedding.n, 0, 0))
+    for read in rows.blocks([(0, embedding.n)], max(step, _REMOTE_ROWS) if embedding.remote else step, 1):
+        for low in range(0, len(read.raw[0]), step):
+            part = read.raw[0][low : low + step]
+            block = wide[: len(part)]
+            block[...] = _words(part)
             # einsum's sums of contiguous products are vectorised; matmul's are not for integers.
             first, second = (np.einsum("ij,j->i", block, one) for one in weights)
             # The upper halves are the strongly universal ones.
             second >>= np.uint64(32)
-            digests[done : done + len(rows)] = first & np.uint64(0xFFFFFFFF00000000) | second
-            done += len(rows)
+            digests[done : done + len(part)] = first & np.uint64(0xFFFFFFFF00000000) | second
+            done += len(part)
     return digests
 
 
