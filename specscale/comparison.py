@@ -106,7 +106,7 @@ def compare(
         with run.step("pairing"):
             rows = pair_inputs((a, b), options, run.place.folder)
             rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
-        planner = Planner.of(rows, options, memory, run.pool)
+        planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)
         most = planner.largest_size()
         problem = pose(rows, options, most, run, repeated_rows(rows, run))
         plan = planner.plan(problem.maps)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from upath import UPath
 
 from specscale.errors import OptionError
 from specscale.files import Location
@@ -124,7 +122,7 @@ class MatrixResult(ResultDirectory):
         return f"<MatrixResult {self.path}: {len(self.pairs)} pairs of {', '.join(self.names)}>"
 
 
-def open_matrix(path: str | os.PathLike[str] | UPath) -> MatrixResult:
+def open_matrix(path: str | Location) -> MatrixResult:
     """Open the result directory of an earlier :func:`specscale.compare_many`.
 
     Parameters

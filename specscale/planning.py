@@ -20,6 +20,7 @@ from specscale.passes.scores import score_cost
 from specscale.refining import sweeps_cost
 from specscale.runtime.plan import (
     SLACK,
+    Crew,
     Machine,
     Plan,
     Workers,
@@ -72,7 +73,14 @@ class Planner:
     workers: Workers | None = None
 
     @classmethod
-    def of(cls, rows: PairedRows, options: Options, memory: str | int | None, threads: Threads) -> Planner:
+    def of(
+        cls,
+        rows: PairedRows,
+        options: Options,
+        memory: str | int | None,
+        threads: Threads,
+        crew: Crew | None = None,
+    ) -> Planner:
         """Look at the machine.
 
         Parameters
@@ -81,10 +89,17 @@ class Planner:
         options : what is to be computed
         memory : what the process may hold, as ``"8G"``; by default four fifths of what is free
         threads : threads that compute
+        crew : the workers that share the passes; None where this process does all
         """
         base = resident_memory()
+        machine = calibrate(rows, threads)
         allowed = base + available_memory() if memory is None else parse_bytes(memory)
-        return cls(rows, options, base, allowed, calibrate(rows, threads), rows.n, rows.n_kept)
+        workers = None
+        if crew is not None:
+            workers = Workers(crew.count, machine.gemm_rate * crew.threads / machine.threads)
+            if memory is None and crew.memory is not None:
+                allowed = min(allowed, crew.memory)
+        return cls(rows, options, base, allowed, machine, rows.n, rows.n_kept, workers)
 
     def projected(self, n: int | None, workers: Workers | None, memory: str | int | None) -> Planner:
         """Plan for another number of rows like these, of which the same share takes part, or for a cluster.
@@ -214,7 +229,8 @@ class Planner:
             asked = min(options.certify, n_kept)
             check = products_cost("certificate", dimensions, asked, k, n_kept, read + n * k * 4, threads)
             steps.append(_passes(check, vectors + features + tiles))
-        blocks = rows.held_blocks(BLOCK_ROWS, RING) * min(BLOCK_ROWS, n) * row_bytes * (1 if rows.kept is None else 2)
+        held_blocks = rows.held_blocks(BLOCK_ROWS, RING) + (0 if rows.kept is None else RING)
+        blocks = held_blocks * min(BLOCK_ROWS, n) * row_bytes
         steps = [
             replace(
                 step,

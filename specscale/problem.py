@@ -27,6 +27,7 @@ from specscale.sizing import chosen_landmarks
 from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.varimax import rotation_of
+from specscale.stores.computed import is_lazy
 from specscale.stores.duplicates import MOST_ROWS, Duplicates, find_duplicates
 from specscale.stores.embedding import Embedding, EmbeddingStore, is_store, open_embedding
 from specscale.stores.ingest import ingest
@@ -164,7 +165,12 @@ def _letter(number: int) -> str:
 
 
 def opened(given: Input, name: str, work: Location) -> Embedding:
-    """Open what is given as an embedding; files that ingest reads become a store `name` in `work` first."""
+    """Open what is given as an embedding; files that ingest reads, and Dask arrays, become a store in `work` first."""
+    if is_lazy(given):
+        ingest(cast(Any, given), store := work / f"{name}.zarr", name=name.upper(), on_bad="keep", overwrite=True)
+        computed = EmbeddingStore(store)
+        computed.source = name.upper()
+        return computed
     ingestible = isinstance(given, (str, Path)) and (Path(given).exists() or any(sign in str(given) for sign in "*?["))
     if not ingestible or is_store(cast(str, given)):
         return open_embedding(given, name.upper())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from upath import UPath
 
 from specscale.errors import InputError
 from specscale.files import Location, reaching
@@ -118,7 +116,7 @@ class Result(ResultDirectory):
     command = "compare"
     again = "run the comparison again"
 
-    def __init__(self, path: str | os.PathLike[str] | UPath) -> None:
+    def __init__(self, path: str | Location) -> None:
         super().__init__(path)
         self._inputs: tuple[Any, Any] | None = None
 
@@ -288,7 +286,7 @@ class Result(ResultDirectory):
         )
 
 
-def open_result(path: str | os.PathLike[str] | UPath) -> Result:
+def open_result(path: str | Location) -> Result:
     """Open the result directory of an earlier comparison.
 
     Parameters

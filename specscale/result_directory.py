@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from upath import UPath
 
 from specscale.errors import InputError
 from specscale.files import Location, located, reaching, remove_tree, zarr_store
@@ -44,7 +42,7 @@ class ResultDirectory:
     command: ClassVar[str]
     again: ClassVar[str]
 
-    def __init__(self, path: str | os.PathLike[str] | UPath) -> None:
+    def __init__(self, path: str | Location) -> None:
         self.path = located(path)
         try:
             with reaching(self.path):

@@ -246,6 +246,7 @@ def how_it_went(run: Run, plan: Plan, machine: Machine) -> dict[str, Any]:
         "plan": plan.to_json(machine),
         "measured": {
             "seconds": run.seconds,
+            "moved": run.moved,
             "peak_memory": peak_memory(),
             "disk": size_of_tree(run.place.work),
             "threads": run.pool.count,

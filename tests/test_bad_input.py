@@ -228,14 +228,14 @@ def test_two_runs_do_not_share_a_place(tmp_path: Path, options: dict[str, bool])
 def test_what_appears_at_out_during_the_work_stays_and_so_does_the_work(tmp_path: Path) -> None:
     place = Workplace(tmp_path / "out")
     place.claim({})
-    (place.work / "result").mkdir()
+    (place.folder / "result").mkdir()
     (tmp_path / "out").mkdir()
     with pytest.raises(ExistsError, match="--resume"):
-        place.publish(place.work / "result")
+        place.publish(place.folder / "result")
     place.leave()
     (tmp_path / "out").rmdir()
     again = Workplace(tmp_path / "out", resume=True)
-    again.publish(again.work / "result")
+    again.publish(again.folder / "result")
     assert (tmp_path / "out").is_dir()
 
 

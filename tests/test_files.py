@@ -52,6 +52,7 @@ def test_a_short_file_gives_what_it_has(place: str, size: int) -> None:
     out = bytearray(size)
     assert read_into(folder / "small", 3, memoryview(out)) == min(size, 5)
     assert out[: min(size, 5)] == b"defgh"[:size]
+    assert read_into(folder / "small", 50, memoryview(out)) == 0
     with pytest.raises(FileNotFoundError):
         read_into(folder / "none", 0, memoryview(out))
 

@@ -20,6 +20,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import specscale.stores.publishing as publishing
 import specscale.stores.writer as writer_module
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
 from specscale.stores.ingest import IngestReport, ingest
@@ -467,27 +468,49 @@ def test_starts_afresh_after_a_change(here: Path, job: dict[str, Any], change: s
         assert same_files(Path("s.zarr"), Path("whole.zarr"))
 
 
-def test_stopped_at_the_very_end(here: Path, job: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("last", ["replaced", "s.zarr", "journal.json"])
+@pytest.mark.parametrize("other", [False, True])
+def test_stopped_at_the_very_end(
+    here: Path, job: dict[str, Any], monkeypatch: pytest.MonkeyPatch, last: str, other: bool
+) -> None:
     ingest("a.npy", "s.zarr", on_bad="drop")
-    old = attributes("s.zarr")
-    original = Path.rename
-    for last in ("s.zarr", "replaced"):
 
-        def rename(self: Path, target: Path, last: str = last) -> Path:
-            if Path(target).name == last:
+    def stopping(original: Any, place: int) -> Any:
+        def call(*places: Path) -> None:
+            if places[place].name == last:
                 raise Stop
-            return original(self, target)
+            original(*places)
 
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, "rename", rename)
-            with pytest.raises(Stop):
-                ingest(store="s.zarr", overwrite=True, **job)
-    # After the second stop the old store, moved away by the first, was moved back.
-    assert attributes("s.zarr") == old
-    report = ingest(store="s.zarr", overwrite=True, **job)
-    assert report.resumed_at == 103
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "move", stopping(publishing.move, 1))
+        patch.setattr(publishing, "remove_tree", stopping(publishing.remove_tree, 0))
+        with pytest.raises(Stop):
+            ingest(store="s.zarr", overwrite=True, **job)
+    # Nothing is lost, whatever is run next: the new store was complete.
+    if other:
+        with pytest.raises(ExistsError, match="--overwrite"):
+            ingest("a.npy", "s.zarr", on_bad="drop")
+    else:
+        report = ingest(store="s.zarr", overwrite=True, **job)
+        assert (report.resumed_at, report.n, report.dropped) == (103, 98, 5)
     assert same_files(Path("s.zarr"), Path("whole.zarr"))
     assert not Path("s.zarr.partial").exists()
+
+
+def test_what_appears_during_the_work_stays(here: Path, job: dict[str, Any]) -> None:
+    def appear(done: int, total: int) -> None:
+        if done == total:
+            Path("s.zarr").mkdir()
+            Path("s.zarr/thesis.txt").write_text("x")
+
+    with pytest.raises(ExistsError, match=r"not an embedding store.*the work is kept"):
+        ingest(store="s.zarr", progress=appear, **job)
+    assert Path("s.zarr/thesis.txt").exists()
+    Path("s.zarr").rename("elsewhere")
+    assert ingest(store="s.zarr", **job).resumed_at > 90
+    assert same_files(Path("s.zarr"), Path("whole.zarr"))
 
 
 def test_two_writers(here: Path, job: dict[str, Any]) -> None:
@@ -542,7 +565,7 @@ def test_full_disk_at_the_very_end(here: Path, job: dict[str, Any], monkeypatch:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer_module, "ids_digest", full)
+        patch.setattr("specscale.stores.draft.ids_digest", full)
         with pytest.raises(OSError, match="No space left"):
             ingest(store="s.zarr", **job)
     assert not Path("s.zarr").exists()

@@ -73,7 +73,9 @@ def test_only_the_command_line_imports_the_top() -> None:
 
 
 def test_a_result_knows_the_method_only_when_asked_for_another_weight() -> None:
-    assert not [name for name in imported(PACKAGE / "result.py", at_import=True) if inside(name, ["comparison", "again"])]
+    assert not [
+        name for name in imported(PACKAGE / "result.py", at_import=True) if inside(name, ["comparison", "again"])
+    ]
 
 
 def test_the_command_line_is_imported_by_nothing_else() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import specscale.runtime.sweep as sweep_module
-import specscale.runtime.workplace as workplace_module
 from specscale.errors import ChangedError, ExistsError, OptionError, PlanError
 from specscale.features.exact import ExactKernel
 from specscale.features.landmarks import LandmarkMap
@@ -582,9 +582,9 @@ def test_less_than_one_thread_is_refused() -> None:
 
 def finished(place: Workplace, text: str = "{}") -> None:
     place.claim({"a": 1})
-    (place.work / "result").mkdir()
-    (place.work / "result" / "summary.json").write_text(text)
-    place.publish(place.work / "result")
+    (place.folder / "result").mkdir()
+    (place.folder / "result" / "summary.json").write_text(text)
+    place.publish(place.folder / "result")
 
 
 def test_a_result_appears_whole_and_the_work_goes(tmp_path: Path) -> None:
@@ -625,17 +625,20 @@ def test_what_is_not_a_result_is_never_replaced(tmp_path: Path, kind: str) -> No
 def test_an_interrupted_run_is_continued_or_discarded_as_asked(tmp_path: Path) -> None:
     place = Workplace(tmp_path / "out")
     place.claim({"eta": 1.0, "seed": 0})
-    (place.work / "partial").write_text("1")
+    (place.folder / "partial").write_text("1")
     place.leave()
     with pytest.raises(ExistsError, match="--resume"):
         Workplace(tmp_path / "out")
     again = Workplace(tmp_path / "out", resume=True)
     again.claim({"seed": 0, "eta": 1.0})
-    assert (again.work / "partial").exists()
+    assert again.folder == place.folder
+    assert (again.folder / "partial").exists()
     again.leave()
     afresh = Workplace(tmp_path / "out", overwrite=True)
     afresh.claim({"eta": 2.0})
-    assert not (afresh.work / "partial").exists()
+    assert afresh.folder != place.folder
+    assert sorted(path.name for path in afresh.work.iterdir()) == sorted(["lock", "run.json", afresh.folder.name])
+    assert not any(afresh.folder.iterdir())
 
 
 @pytest.mark.parametrize("other", [{"eta": 2.0, "seed": 0}, {"eta": 1.0}, {"eta": 1.0, "seed": 0, "top": 3}])
@@ -646,7 +649,11 @@ def test_other_options_cannot_continue_a_run(tmp_path: Path, other: dict[str, An
     with pytest.raises(ChangedError, match=differing):
         again.claim(other)
     again.leave()
-    assert json.loads((tmp_path / "out.work" / "run.json").read_text()) == {"eta": 1.0, "seed": 0}
+    assert json.loads((tmp_path / "out.work" / "run.json").read_text()) == {
+        "token": again.folder.name,
+        "eta": 1.0,
+        "seed": 0,
+    }
 
 
 def test_nothing_to_resume_means_a_fresh_start(tmp_path: Path) -> None:
@@ -681,7 +688,7 @@ def test_a_missing_parent_is_named(tmp_path: Path) -> None:
 
 def test_a_kill_while_a_result_is_replaced_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finished(Workplace(tmp_path / "out"), "old")
-    replace, moved = workplace_module.os.replace, []
+    replace, moved = os.replace, []
 
     def killed_after_one(*paths: Any) -> None:
         if Path(paths[0]).name in ("out", "result"):
@@ -691,15 +698,38 @@ def test_a_kill_while_a_result_is_replaced_can_be_resumed(tmp_path: Path, monkey
         replace(*paths)
 
     place = Workplace(tmp_path / "out", overwrite=True)
-    monkeypatch.setattr(workplace_module.os, "replace", killed_after_one)
+    monkeypatch.setattr(os, "replace", killed_after_one)
     with pytest.raises(KeyboardInterrupt):
         finished(place, "new")
     monkeypatch.undo()
     place.leave()
     again = Workplace(tmp_path / "out", resume=True, overwrite=True)
     again.claim({"a": 1})
-    again.publish(again.work / "result")
+    again.publish(again.folder / "result")
     assert (tmp_path / "out" / "summary.json").read_text() == "new"
+
+
+def test_work_whose_result_is_out_already_is_not_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its passes count as done, but what they wrote has been renamed away."""
+    finished(Workplace(tmp_path / "out"), "old")
+    place = Workplace(tmp_path / "out", overwrite=True)
+    (place.folder / "scores").mkdir()
+    monkeypatch.setattr(Workplace, "_remove_work", lambda self: self._release())
+    finished(place, "new")
+    monkeypatch.undo()
+    assert (place.work / "run.json").exists()
+    again = Workplace(tmp_path / "out", resume=True, overwrite=True)
+    assert not any(again.folder.iterdir())
+    assert (tmp_path / "out" / "summary.json").read_text() == "new"
+    again.leave()
+
+
+def test_a_work_directory_is_known_by_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Workplace("out")
+    assert (place.out, place.work) == (Path("out"), Path("out.work"))
+    assert place.folder.parent == tmp_path / "out.work"
+    place.leave()
 
 
 # --- sizes and plans

@@ -29,7 +29,8 @@ def ingest(
         list[str],
         typer.Argument(
             metavar="SOURCE... STORE",
-            help="Files, directories or globs of one format (npy, npz, Parquet, Zarr), and last the store to write.",
+            help="Files, directories or globs of one format (npy, npz, Parquet, Zarr), and last the store to write, a"
+            " path or a URL (s3://bucket/clip.zarr).",
             show_default=False,
         ),
     ],
@@ -48,11 +49,14 @@ def ingest(
         Dtype | None, typer.Option(help="Type to store; by default the source's, at most float32.")
     ] = None,
     on_bad: Annotated[OnBad, typer.Option(help="Rows with NaN, infinity or float16 overflow.")] = OnBad.error,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add the rows to the store: same dimensions, same columns, new ids.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the store if it exists.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write an embedding store from files of vectors.
+    """Write an embedding store from files of vectors, or add rows to one.
 
     A run that was interrupted continues when the same command is given again.
     """
@@ -75,6 +79,7 @@ def ingest(
             dtype=dtype.value if dtype is not None else None,
             on_bad=on_bad.value,
             overwrite=overwrite,
+            append=append,
             progress=progress,
         )
     if json:
@@ -83,9 +88,12 @@ def ingest(
     if quiet:
         return
     print(f"{report.store}: {report.n:,} rows × {report.p:,} dimensions, {report.dtype}, digest {report.digest}")
+    if append:
+        print(f"{report.appended:,} rows were added")
     if report.dropped:
         places = "; ".join(report.dropped_places) + (", …" if report.dropped > len(report.dropped_places) else "")
-        print(f"dropped {report.dropped:,} of {report.n + report.dropped:,} rows: {places}")
+        came = (report.appended if append else report.n) + report.dropped
+        print(f"dropped {report.dropped:,} of {came:,} rows: {places}")
     if report.zero_norm:
         print(f"{report.zero_norm:,} rows have norm zero: they have no direction under the cosine kernel")
 
@@ -106,10 +114,9 @@ def info(
 
 
 def _describe(store: EmbeddingStore, rows: int) -> dict[str, Any]:
-    from pathlib import Path
-
     import numpy as np
 
+    from specscale.files import located
     from specscale.stores.layout import store_attributes
 
     norms = store.norms(0, store.n)
@@ -123,7 +130,7 @@ def _describe(store: EmbeddingStore, rows: int) -> dict[str, Any]:
         "p": store.p,
         "dtype": store.dtype.name,
         "digest": store.digest,
-        "source": (store_attributes(Path(store.path)) or {}).get("source", []),
+        "source": (store_attributes(located(store.path)) or {}).get("source", []),
         "ids": {"column": store.ids.column, "digest": store.ids.digest} if store.ids is not None else None,
         "columns": list(store.columns),
         "dropped": store.dropped,

@@ -108,7 +108,7 @@ def draw(result: Result, images: NDArray[np.float32], path: Path) -> None:
     images : (n, 8, 8) grey values from 0 to 1, ink is 1
     path : PNG file to write
     """
-    embeddings = {which: np.load(result.path.parent / f"{name}.npy") for which, name in _NAMES.items()}
+    embeddings = {which: np.load(str(result.path.parent / f"{name}.npy")) for which, name in _NAMES.items()}
     sigmas = {which: result.summary["bandwidths"][which.lower()]["sigma"] for which in _NAMES}
     sections = []
     for which, other in (("A", "B"), ("B", "A")):

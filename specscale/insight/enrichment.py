@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
 from specscale.errors import OptionError
+from specscale.files import Location
 from specscale.insight.groups import Group, groups_of, opened
 from specscale.insight.labels import Labels, compared_rows, count_labels, label_column
 from specscale.result import Result
@@ -108,7 +108,7 @@ class Explanation:
 
 
 def explain(
-    result: Result | str | Path, labels: str = "label", top: int | None = None, alpha: float = 0.05
+    result: Result | str | Location, labels: str = "label", top: int | None = None, alpha: float = 0.05
 ) -> Explanation:
     """Find the labels that are more frequent in a group than among all compared rows.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from specscale.errors import InputError, OptionError
+from specscale.files import Location
 from specscale.result import TAILS, Result, open_result
 
 __all__ = ["Group", "groups_of", "opened", "source_of"]
@@ -46,7 +46,7 @@ class Group:
         return {name: getattr(self, name) for name in ("mode", "tail", "grouped_by", "certified")}
 
 
-def opened(result: Result | str | Path) -> Result:
+def opened(result: Result | str | Location) -> Result:
     """Return the result, opened where a path is given."""
     return result if isinstance(result, Result) else open_result(result)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from specscale.errors import ChangedError, InputError
+from specscale.files import Location, exists, located
 from specscale.insight.groups import source_of
 from specscale.result import Result
 from specscale.stores.embedding import EmbeddingStore, chunk_runs, is_store
@@ -35,7 +35,7 @@ class Column:
     n : rows of the store
     """
 
-    path: str
+    path: Location
     name: str
     n: int
 
@@ -74,7 +74,7 @@ def label_column(result: Result, name: str) -> Column:
         When the store is no longer the one that was compared.
     """
     source = source_of(result, "a")
-    if not is_store(source) and Path(source).exists():
+    if not is_store(source) and exists(located(source)):
         raise InputError(f"{source}: labels are read from a store: `specscale ingest` it with them and compare that")
     if not is_store(source):
         raise InputError(f"{source}: A's store is no longer there: move it back, or compare again")
@@ -84,7 +84,7 @@ def label_column(result: Result, name: str) -> Column:
         raise ChangedError(f"{source}: no longer the embedding that was compared: compare them anew")
     if not store.columns:
         raise InputError(f"{source}: the store has no columns: ingest it again with --metadata FILE, which has labels")
-    path = str(Path(source) / ROWS)
+    path = located(source) / ROWS
     with open_parquet(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
     if rows != store.n:

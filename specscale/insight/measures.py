@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from specscale.files import Location
 from specscale.insight.groups import Group, groups_of, opened, source_of
 from specscale.options import Options
 from specscale.problem import check_inputs, pair_inputs
@@ -53,7 +53,7 @@ class Agreement:
     note: str | None = None
 
 
-def measures(result: Result | str | Path, top: int | None = None) -> list[Agreement]:
+def measures(result: Result | str | Location, top: int | None = None) -> list[Agreement]:
     """Measure how each embedding agrees with A's groups and with B's, as the paper evaluates its clusters.
 
     K-means NMI in both embeddings is the evaluation of SPEC (Jalali, Dibaei Nia and Farnia, ICML 2025); AMI,

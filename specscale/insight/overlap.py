@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from specscale.files import Location
 from specscale.insight.groups import Group, groups_of, opened
 from specscale.result import Result
 
@@ -75,7 +75,7 @@ class Overlap:
         }
 
 
-def overlap(result: Result | str | Path, top: int | None = None) -> Overlap:
+def overlap(result: Result | str | Location, top: int | None = None) -> Overlap:
     """Count the members that groups share.
 
     Parameters

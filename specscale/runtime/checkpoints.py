@@ -11,7 +11,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from specscale.files import Location, read_into, write_whole
+from specscale.files import Location, reaching, read_into, write_whole
 from specscale.passes.record import Accumulator
 
 __all__ = ["Node", "NodeFolder", "Parts", "Tree", "children", "is_covered", "load_arrays", "root_of", "save_arrays"]
@@ -115,7 +115,12 @@ class NodeFolder:
 
     def nodes(self) -> set[Node]:
         """The nodes that are there."""
-        found = (path.stem.split("-") for path in self.folder.iterdir() if path.suffix == ".node")
+        try:
+            with reaching(self.folder):
+                paths = list(self.folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):  # object stores have no empty folders
+            return set()
+        found = (path.stem.split("-") for path in paths if path.suffix == ".node")
         return {(int(level), int(index)) for level, index in found}
 
     def save(self, node: Node, arrays: Accumulator) -> None:

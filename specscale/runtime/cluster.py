@@ -15,13 +15,15 @@ from distributed import Client, LocalCluster
 
 from specscale.errors import ClusterError, OptionError
 from specscale.files import Location, write_whole
+from specscale.runtime.plan import Crew, available_memory
 from specscale.runtime.tasks import address_of
 from specscale.runtime.threads import available_cores
 from specscale.stores.rows import PairedRows
 
-__all__ = ["connected", "local_cluster", "seen_by_workers", "threads_of_workers"]
+__all__ = ["connected", "crew_of", "local_cluster", "seen_by_workers", "threads_of_workers"]
 
 _VERSIONS = ("specscale", "numpy", "numba", "zarr")
+_PAUSED = 0.8  # of its memory, at which a worker takes no more tasks
 _WAIT_SECONDS = 60  # for the first worker
 
 
@@ -77,6 +79,22 @@ def connected(address: str, timeout: float = 10) -> Iterator[Client]:
         raise ClusterError(f"--scheduler {address}: no Dask scheduler answers there ({reason})") from None
     with client:
         yield client
+
+
+def crew_of(client: Client, threads: int | None) -> Crew:
+    """Count the workers of a cluster, and what they have.
+
+    Parameters
+    ----------
+    client : a client of the cluster
+    threads : threads that compute in each worker; None for those it has for tasks
+    """
+    workers = dict(client.scheduler_info(n_workers=-1)["workers"])
+    limits = [_PAUSED * one["memory_limit"] for one in workers.values() if one["memory_limit"]]
+    if not limits and all("://127.0.0.1:" in address for address in workers):
+        limits = [available_memory() / (len(workers) + 1)]  # shared by all of them and this process
+    fewest = min((one["nthreads"] for one in workers.values()), default=1)
+    return Crew(max(1, len(workers)), threads or fewest, int(min(limits)) if limits else None)
 
 
 def seen_by_workers(client: Client, rows: PairedRows, folder: Location) -> bool:

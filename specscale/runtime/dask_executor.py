@@ -16,10 +16,11 @@ from specscale.errors import ClusterError
 from specscale.files import Location
 from specscale.passes.record import Accumulator, Pass
 from specscale.runtime.checkpoints import Node, NodeFolder, Parts, children, is_covered, root_of
-from specscale.runtime.cluster import seen_by_workers
+from specscale.runtime.cluster import crew_of, seen_by_workers
 from specscale.runtime.events import Moved, Notify, PassFinished, PassStarted, RowsDone, Warned
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.orders import Done, Order, OrderFile
+from specscale.runtime.plan import Crew
 from specscale.runtime.spans import Span
 from specscale.runtime.tasks import Future, StuckError, Tasks
 from specscale.runtime.worker import WorkerEngine, combine_returned, make_node, return_span
@@ -54,7 +55,13 @@ class DaskExecutor:
         self._client = client
         self._local = local
         self._engine = WorkerEngine(warm_up, threads)
+        self._threads = threads
         self._shared: bool | None = None
+
+    @property
+    def crew(self) -> Crew:
+        """The workers that the cluster has now."""
+        return crew_of(self._client, self._threads)
 
     def ready(self, rows: PairedRows, folder: Location, *, temporary: bool) -> PairedRows:
         """Look at every worker before the work begins.

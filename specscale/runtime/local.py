@@ -10,6 +10,7 @@ from specscale.files import Location
 from specscale.passes.record import Accumulator, Pass
 from specscale.runtime.checkpoints import Parts, Tree
 from specscale.runtime.events import Notify, PassFinished, PassStarted, RowsDone
+from specscale.runtime.plan import Crew
 from specscale.runtime.spans import Span
 from specscale.runtime.sweep import sweep
 from specscale.runtime.threads import Threads
@@ -22,6 +23,11 @@ R = TypeVar("R")
 
 class Executor(Protocol):
     """Runs passes."""
+
+    @property
+    def crew(self) -> Crew | None:
+        """The workers that share the passes; None where this process does all."""
+        ...
 
     def ready(self, rows: PairedRows, folder: Location, *, temporary: bool) -> PairedRows:
         """Make sure, before the work begins, that the passes can be run.
@@ -84,6 +90,11 @@ class LocalExecutor:
     def __init__(self, threads: Threads, patience: float = 10.0) -> None:
         self._threads = threads
         self._patience = patience
+
+    @property
+    def crew(self) -> None:
+        """None: this process does all."""
+        return None
 
     def ready(self, rows: PairedRows, folder: Location, *, temporary: bool) -> PairedRows:
         """Return the rows: this process reads them as it opened them."""

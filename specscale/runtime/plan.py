@@ -22,6 +22,7 @@ from specscale.runtime.threads import Threads
 from specscale.stores.rows import PairedRows
 
 __all__ = [
+    "Crew",
     "Machine",
     "Plan",
     "Workers",
@@ -54,6 +55,22 @@ class Machine:
     gemm_rate: float
     read_rate: float
     threads: int
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers of a cluster that is there.
+
+    Attributes
+    ----------
+    count : how many
+    threads : threads that compute in each
+    memory : bytes that each may hold; None where that is not known
+    """
+
+    count: int
+    threads: int
+    memory: int | None
 
 
 @dataclass(frozen=True)

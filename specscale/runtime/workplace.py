@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import secrets
-import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 from upath import UPath
 
 from specscale.errors import ChangedError, ExistsError, OptionError, SpecscaleError
-from specscale.files import Location, exists, located, reaching, remove_tree, write_whole
+from specscale.files import Location, exists, located, move, reaching, remove_tree, write_whole
 from specscale.stores.claim import LOCK, claim_folder
 
 __all__ = ["Workplace"]
@@ -59,9 +57,7 @@ class Workplace:
         When the object store cannot be reached.
     """
 
-    def __init__(
-        self, out: str | os.PathLike[str] | UPath | None, *, resume: bool = False, overwrite: bool = False
-    ) -> None:
+    def __init__(self, out: str | Location | None, *, resume: bool = False, overwrite: bool = False) -> None:
         self.temporary = out is None
         self.out = Path(tempfile.mkdtemp(prefix="specscale-")) / "result.spec" if out is None else located(out)
         if not self.out.name:
@@ -117,8 +113,8 @@ class Workplace:
         if interrupted:
             if self._half_published():
                 remove_tree(self.out)
-            if (self.work / _REPLACED).exists() and not exists(self.out):
-                os.replace(self.work / _REPLACED, self.out)  # that run was killed between its two renames
+            if isinstance(self.work, Path) and (self.work / _REPLACED).exists() and not exists(self.out):
+                move(self.work / _REPLACED, self.out)  # that run was killed between its two renames
             self._clear()
         return secrets.token_hex(4)
 
@@ -195,8 +191,8 @@ class Workplace:
         write_whole(self.work / _PUBLISHING, _digest(result) or b"")
         if isinstance(self.out, Path):
             if self._overwrite and self.out.exists():
-                os.replace(self.out, self.work / _REPLACED)
-            os.replace(result, self.out)
+                move(self.out, self.work / _REPLACED)
+            move(result, self.out)
         else:
             remove_tree(self.out / _SUMMARY)
             remove_tree(self.out)
@@ -206,7 +202,7 @@ class Workplace:
     def leave(self) -> None:
         """Remove a work directory that holds nothing to resume."""
         if self.temporary:
-            shutil.rmtree(self.out.parent, ignore_errors=True)
+            remove_tree(self.out.parent)
         elif self._held:
             with suppress(SpecscaleError):  # of what made the run fail; and what another process took over stays
                 self._lock.check()

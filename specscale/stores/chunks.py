@@ -1,27 +1,65 @@
-"""Reading runs of rows out of a chunked Zarr array."""
+"""Reading runs of rows out of a chunked Zarr array, several at once where it is remote."""
 
 from __future__ import annotations
 
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BytesCodec
-from zarr.storage import LocalStore
+from zarr.storage import FsspecStore, LocalStore
 
 from specscale.errors import InputError
+from specscale.files import Location, located, reaching, read_into
 
-__all__ = ["RowChunks"]
+__all__ = ["READERS", "RowChunks", "read_ahead"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+READERS = 32  # small requests under way at once to a remote store; more are bound by this process, not the network
+
+_KEPT = 2  # decoded chunks; blocks that are read ahead lie in one chunk or in two that follow each other
+_DAMAGE = (KeyError, ValueError, TypeError, RuntimeError, OSError, zarr.errors.BaseZarrError)
+
+
+def read_ahead(read: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
+    """Yield what `read` makes of each item, in order.
+
+    Parameters
+    ----------
+    read : safe to call in several threads
+    items : taken no earlier than `ahead` before their turn
+    ahead : reads under way at once, the one that is waited for included; 1 reads in the caller's thread
+    """
+    if ahead == 1:
+        yield from map(read, items)
+        return
+    under_way: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(ahead, thread_name_prefix="specscale-ahead") as pool:
+        try:
+            for item in items:
+                under_way.append(pool.submit(read, item))
+                if len(under_way) == ahead:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class RowChunks:
     """The rows of a 2-D Zarr array whose chunks hold whole rows.
 
-    An uncompressed local chunk is a plain file, and the rows asked for are read straight into place; any other chunk
-    goes through zarr, which decodes whole chunks, and the last one is kept because the next run of rows is mostly in
-    it.
+    An uncompressed chunk is a plain file, and the rows asked for are read straight into place; any other chunk goes
+    through zarr, which decodes whole chunks, and the last ones are kept because the next run of rows is mostly in
+    them. Any number of threads may read.
 
     Parameters
     ----------
@@ -31,11 +69,20 @@ class RowChunks:
     def __init__(self, array: zarr.Array[Any]) -> None:
         self.array = array
         self.rows_per_chunk = array.chunks[0]
-        self._folder = _plain_folder(array)
-        self._kept: tuple[int, NDArray[Any]] | None = None
+        self._place = _place(array)
+        self._folder = self._place / "c" if self._place is not None and _plain(array) else None
+        self._most_kept = 1 if isinstance(self._place, Path) else _KEPT
+        self._kept: dict[int, Future[NDArray[Any]]] = {}
+        self._lock = threading.Lock()
 
     def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return rows ``start:stop`` (b, p) in the array's dtype, in `out` where it is given."""
+        """Return rows ``start:stop`` (b, p) in the array's dtype, in `out` where it is given.
+
+        Raises
+        ------
+        InputError
+            When a chunk is missing or damaged, or the object store cannot be reached.
+        """
         if out is None:
             out = np.empty((stop - start, self.array.shape[1]), dtype=self.array.dtype)
         c = self.rows_per_chunk
@@ -53,36 +100,59 @@ class RowChunks:
         path = self._folder / str(index) / "0"
         view = into.reshape(-1).view(np.uint8).data
         try:
-            with path.open("rb", buffering=0) as file:
-                file.seek(offset * into.shape[1] * into.itemsize)
-                done = 0
-                while done < len(view):
-                    count = file.readinto(view[done:])
-                    if not count:
-                        raise InputError(f"{path}: the chunk is truncated: ingest the embedding again")
-                    done += count
+            count = read_into(path, offset * into.shape[1] * into.itemsize, view)
         except FileNotFoundError:
             raise InputError(f"{path}: the chunk is missing: ingest the embedding again") from None
+        if count < len(view):
+            raise InputError(f"{path}: the chunk is truncated: ingest the embedding again")
 
     def _decoded(self, index: int) -> NDArray[Any]:
-        if self._kept is None or self._kept[0] != index:
-            c = self.rows_per_chunk
-            self._kept = index, np.asarray(self.array[index * c : (index + 1) * c])
-        return self._kept[1]
+        """The rows of a chunk; threads that want the same one wait for the first of them."""
+        with self._lock:
+            chunk = self._kept.get(index)
+            mine = chunk is None
+            if chunk is None:
+                chunk = self._kept[index] = Future()
+                if len(self._kept) > self._most_kept:
+                    del self._kept[next(iter(self._kept))]
+        if mine:
+            try:
+                chunk.set_result(self._decode(index))
+            except BaseException as error:
+                with self._lock:
+                    self._kept.pop(index, None)  # a fault may pass
+                chunk.set_exception(error)
+        return chunk.result()
+
+    def _decode(self, index: int) -> NDArray[Any]:
+        start, stop = index * self.rows_per_chunk, (index + 1) * self.rows_per_chunk
+        try:
+            with reaching(self._place):
+                return np.asarray(self.array[start:stop])
+        except _DAMAGE as error:
+            raise InputError(
+                f"{self._place or self.array.store_path}: rows {start} to {min(stop, self.array.shape[0]) - 1} are "
+                f"damaged ({' '.join(str(error).split()) or type(error).__name__}): ingest the embedding again"
+            ) from None
 
 
-def _plain_folder(array: zarr.Array[Any]) -> Path | None:
-    """The folder of chunk files that hold nothing but the array's own bytes, if there is one."""
-    store = array.store
-    metadata = array.metadata
-    codecs = getattr(metadata, "codecs", None)
-    plain = (
-        isinstance(store, LocalStore)
-        and codecs is not None
+def _place(array: zarr.Array[Any]) -> Location | None:
+    """The folder of an array, if its store is on a file system."""
+    if isinstance(array.store, LocalStore):
+        return Path(array.store.root) / array.path
+    if isinstance(array.store, FsspecStore):
+        return located(array.store.fs.unstrip_protocol(array.store.path)) / array.path
+    return None
+
+
+def _plain(array: zarr.Array[Any]) -> bool:
+    """Whether the files of the chunks hold nothing but the array's own bytes."""
+    codecs = getattr(array.metadata, "codecs", None)
+    return (
+        codecs is not None
         and len(codecs) == 1
         and isinstance(codecs[0], BytesCodec)
         and array.dtype.byteorder in ("=", "<", "|")
         and array.chunks[1] == array.shape[1]
         and array.metadata.chunk_key_encoding.encode_chunk_key((0, 0)) == "c/0/0"  # type: ignore[union-attr]
     )
-    return Path(store.root) / array.path / "c" if plain and isinstance(store, LocalStore) else None

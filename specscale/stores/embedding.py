@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +11,13 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import zarr
 from numpy.typing import ArrayLike, NDArray
+from upath import UPath
 
 from specscale.errors import ChangedError, InputError
-from specscale.stores.chunks import RowChunks
+from specscale.files import Location, await_answer, is_local, located, reaching, zarr_store
+from specscale.stores.chunks import READERS, RowChunks, read_ahead
 from specscale.stores.layout import (
     ATTRIBUTE,
     CHUNK_ROWS,
@@ -26,7 +29,7 @@ from specscale.stores.layout import (
     features_digest,
     store_attributes,
 )
-from specscale.stores.tables import one_line, open_parquet, parquet_rows
+from specscale.stores.tables import RowGroups, one_line, open_parquet, parquet_rows, take_rows
 
 __all__ = [
     "ArrayEmbedding",
@@ -37,6 +40,7 @@ __all__ = [
     "is_store",
     "open_embedding",
     "read_norms",
+    "readers",
 ]
 
 _DAMAGE = (KeyError, ValueError, TypeError, OSError, zarr.errors.BaseZarrError)
@@ -54,7 +58,11 @@ class Ids:
 
 
 class Embedding(Protocol):
-    """n rows of p numbers. Rows are read in their own dtype; widening is the kernels' work."""
+    """n rows of p numbers. Rows are read in their own dtype; widening is the kernels' work.
+
+    Where `remote`, a read takes as long as a network answers, however little it asks for, and any number of threads may
+    read at once.
+    """
 
     name: str
     source: str
@@ -63,6 +71,7 @@ class Embedding(Protocol):
     dtype: np.dtype[Any]
     digest: str
     ids: Ids | None
+    remote: bool
 
     def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return rows ``start:stop``, shape (stop − start, p)."""
@@ -82,11 +91,13 @@ class Embedding(Protocol):
 
 
 class EmbeddingStore:
-    """An embedding store on disk, as ``specscale ingest`` writes it.
+    """An embedding store on any file system, as ``specscale ingest`` writes it.
+
+    It is sent to other processes as its place and its digests: they open it there.
 
     Parameters
     ----------
-    path : the store's Zarr group
+    path : the path or URL of the store's Zarr group
 
     Attributes
     ----------
@@ -97,16 +108,20 @@ class EmbeddingStore:
     columns : names of the user's columns
     zero_norm : rows without a direction
     dropped : rows that ingest left out
+    remote : whether it is on another file system than this machine's
 
     Raises
     ------
     InputError
-        When `path` is not an embedding store, or one of a newer format.
+        When `path` is not an embedding store, or one of a newer format, or cannot be reached.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Location) -> None:
         self.path = str(path).rstrip("/")
-        group, attributes = _open_group(self.path)
+        self._place = located(path)
+        self.remote = not is_local(self._place)
+        await_answer(self._place / "zarr.json")
+        group, attributes = _open_group(self._place)
         self.name: str = attributes["name"]
         self.source = self.path
         self.n: int = attributes["n"]
@@ -123,7 +138,8 @@ class EmbeddingStore:
 
     def _array(self, group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> zarr.Array[Any]:
         try:
-            array = group[name]
+            with reaching(self._place):
+                array = group[name]
         except _DAMAGE as error:
             raise InputError(f"{self.path}/{name}: {_LOST} ({one_line(error)}): {_AGAIN}") from None
         if not isinstance(array, zarr.Array) or array.shape != shape or array.dtype != dtype:
@@ -140,25 +156,32 @@ class EmbeddingStore:
         InputError
             When a file is missing or damaged.
         """
-        for start, stop in chunk_runs(self.n):
-            found, expected = read_norms(self, start, start + 1), self.norms(start, stop)[:1]
-            if not np.allclose(found, expected, rtol=1e-4, equal_nan=True):
+        for start, found, expected in read_ahead(self._first_norms, chunk_runs(self.n), readers(self)):
+            if not np.isclose(found, expected, rtol=1e-4, equal_nan=True):
                 raise InputError(
-                    f"{self.path}: row {start} has norm {found[0]:.5g}, {expected[0]:.5g} when it was ingested: its "
+                    f"{self.path}: row {start} has norm {found:.5g}, {expected:.5g} when it was ingested: its "
                     f"chunk was written over, {_AGAIN}"
                 )
         if self.columns:
-            with open_parquet(str(Path(self.path) / ROWS)) as file:
+            with open_parquet(self._place / ROWS) as file:
                 if file.metadata.num_rows != self.n:
                     raise InputError(f"{self.path}/{ROWS}: {file.metadata.num_rows} rows, not {self.n}: {_AGAIN}")
 
+    def _first_norms(self, run: tuple[int, int]) -> tuple[int, float, float]:
+        """The first row of a chunk, its norm now and when it was ingested."""
+        return run[0], float(read_norms(self, run[0], run[0] + 1)[0]), float(self.norms(*run)[0])
+
     @classmethod
-    def open(cls, path: str | Path) -> EmbeddingStore:
+    def open(cls, path: str | Location) -> EmbeddingStore:
         """Open the store at `path`."""
         return cls(path)
 
     def __repr__(self) -> str:
         return f"<EmbeddingStore {self.path}: {self.n:,} × {self.p} {self.dtype}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        place = self._place if not isinstance(self._place, Path) else Path(os.path.abspath(self._place))
+        return _opened_elsewhere, (place, self.source, self.digest, self.ids)
 
     def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return rows ``start:stop``, shape (stop − start, p)."""
@@ -167,7 +190,8 @@ class EmbeddingStore:
     def norms(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return the Euclidean norms of rows ``start:stop``."""
         try:
-            return np.asarray(self._norms[start:stop], dtype=np.float32)
+            with reaching(self._place):
+                return np.asarray(self._norms[start:stop], dtype=np.float32)
         except _DAMAGE as error:
             raise InputError(f"{self.path}/{NORMS}: {_LOST} ({one_line(error)}): {_AGAIN}") from None
 
@@ -175,11 +199,10 @@ class EmbeddingStore:
         """Return the user's columns of some rows, in the order asked for; None where the store has none."""
         if not self.columns:
             return None
-        path = Path(self.path) / ROWS
         try:
-            return take_rows(path, indices, columns)
+            return take_rows(self._place / ROWS, indices, columns)
         except (pa.ArrowException, OSError, LookupError) as error:
-            raise InputError(f"{path}: {_LOST} ({one_line(error)}): {_AGAIN}") from None
+            raise InputError(f"{self._place / ROWS}: {_LOST} ({one_line(error)}): {_AGAIN}") from None
 
     @property
     def id_name(self) -> str:
@@ -190,13 +213,22 @@ class EmbeddingStore:
 
     def id_arrays(self) -> Iterator[pa.ChunkedArray]:
         """Yield the ids of all rows, some thousands at a time."""
-        for batch in parquet_rows(str(Path(self.path) / ROWS), [self.id_name], 0, CHUNK_ROWS):
-            yield pa.chunked_array([batch.column(0)])
+        place, name = self._place / ROWS, self.id_name
+        if not self.remote:
+            for batch in parquet_rows(place, [name], 0, CHUNK_ROWS):
+                yield pa.chunked_array([batch.column(0)])
+            return
+        try:
+            groups = RowGroups(place)
+            for table in groups.read(range(len(groups)), [name]):
+                yield table.column(0)
+        except (pa.ArrowException, OSError, LookupError) as error:
+            raise InputError(f"{place}: {_LOST} ({one_line(error)}): {_AGAIN}") from None
 
     def check_unchanged(self) -> None:
         """Raise ChangedError when the store at this path is no longer the one that was opened."""
         try:
-            digest = _open_group(self.path)[1]["digest"]
+            digest = _open_group(self._place)[1]["digest"]
         except InputError as error:
             raise ChangedError(f"{self.path}: the store went away during the work ({error})") from None
         if digest != self.digest:
@@ -237,6 +269,7 @@ class ArrayEmbedding:
             raise InputError(f"{name}: an embedding holds floating-point numbers, not {values.dtype}: convert it")
         self.name = name
         self.source = name
+        self.remote = False
         self.ids: Ids | None = None
         self.n, self.p = values.shape
         narrow = values.dtype.itemsize <= 4
@@ -290,33 +323,17 @@ def read_norms(embedding: Embedding, start: int, stop: int) -> NDArray[np.float3
     return norms
 
 
-def take_rows(path: Path, indices: Sequence[int], columns: Sequence[str] | None) -> pa.Table:
-    """Return rows of a Parquet file by their numbers, in the order asked for, row group by row group."""
-    wanted = np.asarray(indices, dtype=np.int64)
-    order = np.argsort(wanted, kind="stable")
-    with pq.ParquetFile(path) as file:
-        names = list(columns) if columns is not None else None
-        parts = [file.schema_arrow.empty_table().select(names or file.schema_arrow.names)]
-        start = 0
-        for group in range(file.num_row_groups):
-            stop = start + file.metadata.row_group(group).num_rows
-            inside = wanted[order[np.searchsorted(wanted, start, sorter=order) :]]
-            inside = inside[inside < stop]
-            if len(inside):
-                parts.append(file.read_row_group(group, columns=names).take(pa.array(inside - start)))
-            start = stop
-    found = pa.concat_tables(parts)
-    back = np.empty(len(wanted), dtype=np.int64)
-    back[order] = np.arange(len(wanted))
-    return found.take(pa.array(back))
+def readers(embedding: Embedding) -> int:
+    """How many small reads of an embedding are worth having under way at once."""
+    return READERS if embedding.remote else 1
 
 
-def is_store(path: str | Path) -> bool:
+def is_store(path: str | Location) -> bool:
     """Whether there is an embedding store at `path`, damaged or not."""
-    return store_attributes(Path(path)) is not None
+    return store_attributes(located(path)) is not None
 
 
-def open_embedding(embedding: str | Path | ArrayLike | Embedding, name: str = "array") -> Embedding:
+def open_embedding(embedding: str | Location | ArrayLike | Embedding, name: str = "array") -> Embedding:
     """Open an embedding store, or take an array as an embedding.
 
     Parameters
@@ -333,18 +350,41 @@ def open_embedding(embedding: str | Path | ArrayLike | Embedding, name: str = "a
     InputError
         When there is no embedding store at the path, or the array is not (n, p) floating.
     """
-    if isinstance(embedding, (str, Path)):
+    if isinstance(embedding, (str, Path, UPath)):
         return EmbeddingStore(embedding)
     if hasattr(embedding, "check_unchanged"):
         return cast(Embedding, embedding)
     return ArrayEmbedding(cast(ArrayLike, embedding), name)
 
 
-def _open_group(path: str) -> tuple[zarr.Group, dict[str, Any]]:
+def _opened_elsewhere(place: Location, source: str, digest: str, ids: Ids | None) -> EmbeddingStore:
+    """Open a store that another process has opened, and make sure that it is the same one."""
     try:
-        group = zarr.open_group(path, mode="r")
+        store = EmbeddingStore(place)
+    except InputError as error:
+        raise InputError(
+            f"{error}; so {platform.node()} sees it: every process of a run needs its stores in the same place, on a "
+            "file system that all machines share or in an object store"
+        ) from None
+    if (store.digest, store.ids) != (digest, ids):
+        raise ChangedError(
+            f"{place}: another store, seen from {platform.node()}, than the one that the run began with (digest "
+            f"{store.digest}, there {digest}): run the comparison again from the start with --overwrite"
+        )
+    store.source = source
+    return store
+
+
+def _open_group(path: Location) -> tuple[zarr.Group, dict[str, Any]]:
+    try:
+        with reaching(path):
+            # Looking for other formats too would leave requests behind where a store does not answer.
+            store = zarr_store(path, read_only=True)
+            group = zarr.open_group(store, mode="r", zarr_format=None if is_local(path) else 3)
     except FileNotFoundError:
-        if Path(path).exists():
+        with reaching(path):
+            there = path.exists()
+        if there:
             raise InputError(f"{path}: not an embedding store: make one with `specscale ingest {path} STORE`") from None
         raise InputError(f"{path}: no such embedding store") from None
     except _DAMAGE as error:

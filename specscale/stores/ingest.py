@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from upath import UPath
 
-from specscale.errors import ChangedError, InputError, OptionError, SpecscaleError
+from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
+from specscale.files import Location, located
+from specscale.stores.beginning import StoredRows
+from specscale.stores.computed import computed, is_lazy
 from specscale.stores.ids import check_ids
 from specscale.stores.layout import FORMAT
 from specscale.stores.metadata import Metadata
+from specscale.stores.publishing import Partial, finish_earlier, is_finished, was_published
 from specscale.stores.sources import Batch, Source, open_source
-from specscale.stores.tables import RowCursor
+from specscale.stores.tables import RowCursor, one_line
 from specscale.stores.writer import StoreWriter, check_target
 
 _NAMED_PLACES = 5
+_DROP = "drop such rows with --on-bad drop"
+_OVERFLOW = f"use --dtype float32, or {_DROP}"
 
 
 @dataclass(frozen=True)
@@ -35,17 +41,19 @@ class IngestReport:
     n, p, dtype
         Rows, dimensions and type of the store.
     dropped
-        Rows left out because they cannot be used.
+        Rows of the source left out because they cannot be used.
     dropped_places
         Where the first few of these come from.
     zero_norm
-        Rows of norm zero; they are kept.
+        Rows of norm zero in the store; they are kept.
     digest
         Of the features.
     columns
         Names of the samples' own columns.
     resumed_at
         The source row at which the work of an interrupted run was continued; 0 for a run from the start.
+    appended
+        Rows that were added to those of the store; 0 for a new store.
     """
 
     store: str
@@ -59,11 +67,12 @@ class IngestReport:
     digest: str
     columns: tuple[str, ...]
     resumed_at: int
+    appended: int = 0
 
 
 def ingest(
-    source: str | PathLike[str] | Sequence[str | PathLike[str]],
-    store: str | PathLike[str],
+    source: str | PathLike[str] | Sequence[str | PathLike[str]] | Any,
+    store: str | PathLike[str] | UPath,
     *,
     name: str | None = None,
     key: str | None = None,
@@ -73,38 +82,49 @@ def ingest(
     dtype: str | None = None,
     on_bad: str = "error",
     overwrite: bool = False,
+    append: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> IngestReport:
     """
-    Write an embedding store from files of vectors.
+    Write an embedding store from files of vectors, or add rows to one.
 
     Memory does not depend on the number of rows (but for 8 bytes a row while ids are checked). An interrupted run
     continues where it stopped when it is run again with the same arguments and files; the store is the same, byte for
     byte. It appears under its name only when it is complete.
 
+    With `append` the rows follow those of a store that is there, and the store becomes, byte for byte, the one that
+    ingesting all rows at once would have made. Full chunks are not written again. Until all rows are there the store
+    stays as it was, and who has opened it goes on reading its old rows. A source without rows is refused here as ever.
+
     Parameters
     ----------
     source
-        A file, a directory or a glob, or several of them, all of one format: ``.npy``, ``.npz``, Parquet, Zarr.
+        A file, a directory or a glob, or several of them, all of one format: ``.npy``, ``.npz``, Parquet, Zarr. Or a
+        Dask array (n, p), which is computed chunk by chunk; an interrupted run computes it again.
     store
-        Directory to write.
+        Directory to write, or a URL such as ``s3://bucket/clip.zarr``.
     name
-        Name of the model; by default from the name of the source.
+        Name of the model; by default from the name of the source. A store that rows are added to keeps its name.
     key
         Name of the array in an ``.npz`` archive.
     vector
         Column or columns of the vectors in a Parquet file: a list column, a glob, or names separated by commas.
     id_column
-        The column of the metadata, or of the Parquet source, that identifies the rows.
+        The column of the metadata, or of the Parquet source, that identifies the rows; by default that of the store
+        that rows are added to.
     metadata
         Parquet, CSV or JSON lines with a row for every row of the source, in its order.
     dtype
-        ``"float16"`` or ``"float32"``; by default float16 for float16 sources and float32 for all others.
+        ``"float16"`` or ``"float32"``; by default float16 for float16 sources and float32 for all others, and the type
+        of the store that rows are added to.
     on_bad
         What to do with rows that are null, NaN or infinite, or overflow `dtype`: ``"error"`` or ``"drop"``; ``"keep"``
         leaves them to a comparison, which finds them by their norms.
     overwrite
         Whether to replace a store of this name; it stays until the new one is complete.
+    append
+        Whether to add the rows to a store of this name, which has as many dimensions and columns of the same names and
+        types.
     progress
         Called with the rows done and the rows in all.
 
@@ -116,16 +136,30 @@ def ingest(
     Raises
     ------
     InputError
-        A file, a row or a column cannot be used.
+        A file, a row or a column cannot be used, or does not go with the store that rows are added to; or an object
+        store cannot be reached.
     OptionError
-        An argument has no such value, or does not go with the format of the source.
+        An argument has no such value, or does not go with the format of the source or with the store.
     ExistsError
-        `store` exists and is not to be replaced.
+        `store` exists and is not to be replaced, or another process writes it.
     ChangedError
         A file changed while it was read.
     """
-    target = Path(store)
-    check_target(target, overwrite)
+    target = located(store)
+    if is_lazy(source):
+        with computed(source, target, name or "array") as path:
+            return ingest(
+                path, store, name=name or "array", id_column=id_column, metadata=metadata, dtype=dtype, on_bad=on_bad,
+                overwrite=overwrite, append=append, progress=progress,
+            )  # fmt: skip
+    if not target.name:
+        raise OptionError(f"{store}: is no name for a store; give it a name of its own")
+    if append and overwrite:
+        raise OptionError("--append adds rows to a store and --overwrite replaces it: give one of the two")
+    finish_earlier(target)
+    before = StoredRows(target) if append else None
+    if before is None and not was_published(target):
+        check_target(target, overwrite)
     if dtype not in (None, "float16", "float32"):
         raise OptionError(f"--dtype {dtype}: no such type; choose float16 or float32")
     if on_bad not in ("error", "drop", "keep"):
@@ -133,11 +167,14 @@ def ingest(
     paths = [fspath(source)] if isinstance(source, str | PathLike) else [fspath(path) for path in source]
 
     rows = open_source(paths, key=key, vector=vector)
-    columns = _Columns(rows, Metadata(fspath(metadata)) if metadata is not None else None)
-    if id_column is not None:
-        columns.check_ids(id_column)
-    kind = np.dtype(dtype or ("float16" if rows.dtype == np.float16 else "float32"))
-    model = name or rows.name
+    columns = _Columns(rows, metadata, before)
+    if before is not None:
+        _check_goes_with(before, rows, name, dtype, id_column)
+        id_column = before.store.ids.column if before.store.ids is not None else None
+        kind, model = before.store.dtype, before.store.name
+    else:
+        kind = np.dtype(dtype or ("float16" if rows.dtype == np.float16 else "float32"))
+        model = name or rows.name
 
     identity = {
         "format": FORMAT,
@@ -146,15 +183,23 @@ def ingest(
         "columns": columns.fingerprint,
         "options": [model, key, vector, id_column, kind.name, on_bad],
     }
-    writer = StoreWriter(target, identity, rows.n, rows.p, kind, columns.schema)
+    if before is not None:
+        identity["append"] = True
+    if id_column is not None and not is_finished(Partial(target), identity):
+        columns.check_ids(id_column)
+    writer = StoreWriter(target, identity, rows.n, rows.p, kind, columns.schema, before)
     try:
-        check_target(target, overwrite)
+        if before is None and not writer.finished:
+            check_target(target, overwrite)
         resumed_at = writer.journal.next_row
-        _copy(rows, columns, writer, kind, on_bad, progress or _silent)
+        overflow = _OVERFLOW if before is None else f"ingest all rows afresh into a float32 store, or {_DROP}"
+        _copy(rows, columns, writer, kind, on_bad, overflow, progress or _silent)
         if writer.journal.dropped == rows.n:
             raise InputError(f"{rows.locate(0)} and all {rows.n} rows are unusable and were dropped; nothing is left")
         if open_source(paths, key=key, vector=vector).fingerprint != rows.fingerprint:
             raise ChangedError(f"{paths[0]}: the source changed while it was read; run the same command again")
+        if before is None and not writer.finished:
+            _check_free(target, overwrite, writer)
         attributes = writer.finish(rows.n, model, rows.paths, id_column)
     except SpecscaleError:
         # The remedy changes an option or a file, so there is nothing to continue from.
@@ -162,27 +207,60 @@ def ingest(
         raise
     finally:
         writer.close()
+    dropped = writer.journal.dropped
     return IngestReport(
         store=str(target),
         name=model,
         n=attributes["n"],
         p=attributes["p"],
         dtype=attributes["dtype"],
-        dropped=attributes["dropped"],
-        dropped_places=tuple(rows.locate(row) for row in attributes["dropped_rows"][:_NAMED_PLACES]),
+        dropped=dropped,
+        dropped_places=tuple(rows.locate(row) for row in writer.journal.dropped_rows[:_NAMED_PLACES]),
         zero_norm=attributes["zero_norm"],
         digest=attributes["digest"],
         columns=tuple(attributes["columns"]),
         resumed_at=resumed_at,
+        appended=rows.n - dropped if append else 0,
     )
+
+
+def _check_free(target: Location, overwrite: bool, writer: StoreWriter) -> None:
+    """Leave alone what has appeared under the store's name during the work."""
+    try:
+        check_target(target, overwrite)
+    except ExistsError as error:
+        writer.keep()
+        raise ExistsError(f"{error}; the work is kept: free the name, and the same command finishes it") from None
+
+
+def _check_goes_with(
+    before: StoredRows, rows: Source, name: str | None, dtype: str | None, id_column: str | None
+) -> None:
+    """Refuse rows and options that do not go with the store that the rows are to follow."""
+    store = before.store
+    ids = store.ids.column if store.ids is not None else None
+    for option, given, kept in (("--name", name, store.name), ("--dtype", dtype, store.dtype.name)):
+        if given not in (None, kept):
+            raise OptionError(f"{option} {given}: {store.path} has {kept}, and --append keeps it; leave {option} out")
+    if id_column not in (None, ids):
+        has = f"has its ids in {ids}" if ids is not None else "has no ids"
+        raise OptionError(f"--id {id_column}: {store.path} {has}, and --append keeps it so; leave --id out")
+    if rows.p != store.p:
+        raise InputError(
+            f"{rows.locate(0)}: its rows have {rows.p} dimensions, those of {store.path} have {store.p}; give vectors "
+            "of the same model"
+        )
 
 
 class _Columns:
     """The samples' own columns from both places they may be in: the source itself and the metadata."""
 
-    def __init__(self, rows: Source, metadata: Metadata | None) -> None:
+    def __init__(self, rows: Source, path: str | PathLike[str] | None, before: StoredRows | None) -> None:
+        known = (before.store.path, before.schema) if before is not None and before.schema is not None else None
+        metadata = Metadata(fspath(path), known) if path is not None else None
         self._rows = rows
         self._metadata = metadata
+        self._before = before
         self.fingerprint = metadata.fingerprint if metadata is not None else ""
         own = list(rows.schema) if rows.schema is not None else []
         added = list(metadata.schema) if metadata is not None else []
@@ -198,6 +276,8 @@ class _Columns:
                 " rename or remove them in one of the two"
             )
         self.schema = pa.schema([*own, *added]) if own or added else None
+        if before is not None:
+            self.schema = before.settled(self.schema, metadata.path if metadata is not None else rows.paths[0])
 
     def stream(self, start: int) -> Callable[[Batch], pa.Table | None]:
         """Return a function that gives each batch, from row `start` on, its columns."""
@@ -205,21 +285,27 @@ class _Columns:
         path = self._metadata.path if self._metadata is not None else ""
 
         def columns_of(batch: Batch) -> pa.Table | None:
-            if cursor is None:
-                return batch.columns
-            added = cursor.take(len(batch.vectors))
-            if added.num_rows != len(batch.vectors):
-                raise ChangedError(f"{path}: has fewer rows than before; run the same command again")
-            own = batch.columns
-            return (
-                added
-                if own is None
-                else pa.Table.from_arrays(
-                    [*own.columns, *added.columns], schema=pa.schema([*own.schema, *added.schema])
-                )
-            )
+            columns = batch.columns
+            if cursor is not None:
+                added = cursor.take(len(batch.vectors))
+                if added.num_rows != len(batch.vectors):
+                    raise ChangedError(f"{path}: has fewer rows than before; run the same command again")
+                both = [added] if columns is None else [columns, added]
+                columns = pa.table({name: table.column(name) for table in both for name in table.column_names})
+            return columns if self._before is None else self._as_before(columns, batch)
 
         return columns_of
+
+    def _as_before(self, columns: pa.Table | None, batch: Batch) -> pa.Table | None:
+        if columns is None or self.schema is None:
+            return None
+        try:
+            return columns.select(self.schema.names).cast(self.schema)
+        except pa.ArrowException as error:
+            raise InputError(
+                f"{self._rows.locate(batch.start)} and the rows after it: a column does not fit the store "
+                f"({one_line(error)}); convert it"
+            ) from None
 
     def check_ids(self, column: str) -> None:
         """Refuse a column that is not there, or whose values are not ids."""
@@ -227,14 +313,22 @@ class _Columns:
         if self.schema is None or column not in self.schema.names:
             has = f"the columns are {', '.join(self.schema.names)}" if self.schema is not None else "there are none"
             raise InputError(f"--id {column}: no such column in the source or its metadata; {has}")
-        read, locate = self._rows.tables, self._rows.locate
+        read, locate_new = self._rows.tables, self._rows.locate
         if from_metadata and self._metadata is not None:
-            read, locate = self._metadata.tables, self._metadata.locate
+            read, locate_new = self._metadata.tables, self._metadata.locate
+        before = self._before
+        n = before.n if before is not None else 0
 
         def arrays() -> Iterator[pa.ChunkedArray]:
-            return (table.column(column) for table in read([column]))
+            if before is not None:
+                yield from before.ids()
+            for table in read([column]):
+                yield table.column(column)
 
-        check_ids(column, self._rows.n, arrays, locate)
+        def locate(row: int) -> str:
+            return locate_new(row - n) if before is None or row >= n else f"{before.store.path}, row {row}"
+
+        check_ids(column, n + self._rows.n, arrays, locate)
 
 
 def _copy(
@@ -243,6 +337,7 @@ def _copy(
     writer: StoreWriter,
     dtype: np.dtype[Any],
     on_bad: str,
+    overflow: str,
     progress: Callable[[int, int], None],
 ) -> None:
     start = writer.journal.next_row
@@ -253,17 +348,17 @@ def _copy(
             vectors = batch.vectors.astype(dtype, copy=False)
         usable = np.isfinite(vectors).all(axis=1)  # nulls read as NaN
         if on_bad == "error" and not usable.all():
-            raise InputError(_complaint(rows, batch, vectors, int(np.argmin(usable))))
+            raise InputError(_complaint(rows, batch, vectors, int(np.argmin(usable)), overflow))
         if on_bad == "keep":
             usable[:] = True
         writer.add(batch.start, vectors, columns_of(batch), usable)
         progress(batch.start + len(vectors), rows.n)
 
 
-def _complaint(rows: Source, batch: Batch, vectors: NDArray[Any], index: int) -> str:
+def _complaint(rows: Source, batch: Batch, vectors: NDArray[Any], index: int, overflow: str) -> str:
     dimension = int(np.argmin(np.isfinite(vectors[index])))
     value = batch.vectors[index, dimension]
-    remedy = "drop such rows with --on-bad drop"
+    remedy = _DROP
     if batch.null is not None and batch.null[index]:
         what = "null"
     elif np.isnan(value):
@@ -273,7 +368,7 @@ def _complaint(rows: Source, batch: Batch, vectors: NDArray[Any], index: int) ->
     else:
         what = f"{value:g} does not fit in {vectors.dtype.name}"
         if vectors.dtype == np.float16:
-            remedy = f"use --dtype float32, or {remedy}"
+            remedy = overflow
     return f"{rows.locate(batch.start + index)}, {rows.dimension(dimension)}: {what}; {remedy}"
 
 

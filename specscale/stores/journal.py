@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
+
+from specscale.files import Location, reaching, write_whole
 
 NAMED_ROWS = 100
 
@@ -20,24 +20,33 @@ class Journal:
     ----------
     identity
         Everything the result depends on: options and fingerprints. Work continues only under the same identity.
+    base
+        Digest of the store that the rows follow; ``None`` for a store of its own.
     next_row
         The first source row that is in no chunk yet.
     zero_norm, dropped
-        Rows counted so far.
+        Rows counted so far; of a store that the rows follow only those of its last, ragged chunk.
     dropped_rows
         The first of the dropped rows, at most ``NAMED_ROWS``.
     chunk_digests
-        Of the chunks on disk.
+        Of the chunks on disk, without the full ones of a store that the rows follow.
+    result
+        Digest of the store, once it is complete and only has to get its name.
+    replacing
+        Whether the store of this name has to be removed before that.
     """
 
     identity: dict[str, Any]
+    base: str | None = None
     next_row: int = 0
     zero_norm: int = 0
     dropped: int = 0
     dropped_rows: list[int] = field(default_factory=list)
     chunk_digests: list[str] = field(default_factory=list)
+    result: str | None = None
+    replacing: bool = False
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Location) -> None:
         """
         Write the journal; a reader sees the old one or the new one, never half of either.
 
@@ -46,12 +55,10 @@ class Journal:
         path
             The file.
         """
-        draft = path.with_suffix(".tmp")
-        draft.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        os.replace(draft, path)
+        write_whole(path, json.dumps(asdict(self)).encode())
 
     @classmethod
-    def load(cls, path: Path) -> Journal | None:
+    def load(cls, path: Location) -> Journal | None:
         """
         Read a journal.
 
@@ -64,8 +71,14 @@ class Journal:
         -------
         Journal or None
             ``None`` where there is no journal that can be read.
+
+        Raises
+        ------
+        InputError
+            The object store cannot be reached.
         """
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            with reaching(path):
+                return cls(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from specscale.files import Location
+from specscale.files import Location, await_answer, reaching
 
 FORMAT = 1
 CHUNK_ROWS = 32_768  # in every store, so that the chunks of any two stores align
@@ -126,9 +126,16 @@ def store_attributes(path: Location) -> dict[str, Any] | None:
     -------
     dict or None
         The store's attribute; ``None`` where there is no store.
+
+    Raises
+    ------
+    InputError
+        The object store cannot be reached, so that nobody knows.
     """
+    await_answer(path / "zarr.json")
     try:
-        metadata = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+        with reaching(path):
+            metadata = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
         attributes = metadata["attributes"][ATTRIBUTE]
     except (OSError, ValueError, KeyError, TypeError):
         return None

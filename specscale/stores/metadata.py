@@ -83,6 +83,8 @@ class Metadata:
     ----------
     path
         A file, a directory or a glob; of several files the natural order counts.
+    before
+        Path and columns of rows that come before these, whose types hold for these too where that loses nothing.
 
     Attributes
     ----------
@@ -99,7 +101,7 @@ class Metadata:
         A file is missing or cannot be used, or the files do not go together.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, before: tuple[str, pa.Schema] | None = None) -> None:
         paths = expand([path], _KINDS, lambda _: False)
         kinds = {_kind(file): file for file in reversed(paths)}
         if len(kinds) > 1:
@@ -109,7 +111,16 @@ class Metadata:
         filled = [file for file in files if file.n > 0] or files[:1]
         self.path = path
         self.n = sum(file.n for file in filled)
-        self.schema = _settled([(file.path, file.schema) for file in filled], "CSV" in kinds)
+        schemas = [(file.path, file.schema) for file in filled]
+        if before is not None:
+            first = filled[0].schema
+            names = [name for name in before[1].names if name in first.names]
+            fields = [
+                *(before[1].field(name) for name in names),
+                *(field for field in first if field.name not in names),
+            ]
+            schemas.insert(0, (before[0], pa.schema(fields)))
+        self.schema = _settled(schemas, "CSV" in kinds)
         self.fingerprint = " ".join(fingerprint(file) for file in paths)
         self._files = filled
         self._starts = [0, *accumulate(file.n for file in filled)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from specscale.errors import OptionError, PairingError
+from specscale.files import Location
 from specscale.stores.embedding import Embedding, EmbeddingStore
 from specscale.stores.ids import check_ids, id_hashes
 from specscale.stores.reordered import ReorderedEmbedding
@@ -18,19 +18,19 @@ from specscale.stores.rows import Match, PairedRows
 __all__ = ["pair", "pair_many"]
 
 
-def pair(a: Embedding, b: Embedding, *, match: str | None = None, work: Path) -> PairedRows:
+def pair(a: Embedding, b: Embedding, *, match: str | None = None, work: Location) -> PairedRows:
     """Pair the rows of two embeddings, as :func:`pair_many` does of any number."""
     return pair_many((a, b), match=match, work=work)
 
 
-def pair_many(embeddings: Sequence[Embedding], *, match: str | None = None, work: Path) -> PairedRows:
+def pair_many(embeddings: Sequence[Embedding], *, match: str | None = None, work: Location) -> PairedRows:
     """Pair the rows of two or more embeddings.
 
     Parameters
     ----------
     embeddings : the embeddings
     match : "id", "position", or None: by id when all have ids, by position when none has
-    work : a folder in which the others may be rewritten in the order of the first
+    work : a folder, local or remote, in which the others may be rewritten in the order of the first
 
     Returns
     -------
@@ -82,7 +82,7 @@ def _ids_digest(a: Embedding) -> str | None:
     return a.ids.digest if a.ids else None
 
 
-def _pair_by_id(embeddings: Sequence[EmbeddingStore], work: Path) -> PairedRows:
+def _pair_by_id(embeddings: Sequence[EmbeddingStore], work: Location) -> PairedRows:
     a, others = embeddings[0], embeddings[1:]
     moved = [number for number, b in enumerate(others, 1) if _ids_digest(b) != _ids_digest(a) or b.n != a.n]
     if moved:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale.stores.chunks import READERS, read_ahead
 from specscale.stores.embedding import Embedding
 
 __all__ = ["Block", "Match", "PairedRows"]
 
 _SAMPLE = 0x5A3F1E
+_UNDER_WAY = 64 << 20  # bytes asked for ahead, what a gigabyte a second delivers in the 50 ms that an answer may take
+_FEWEST, _MOST = 2, 8  # blocks
+_GAP = 128 << 10  # bytes between two rows that are read along rather than asked for around
+_RUN = 4 << 20  # bytes of one read of several rows
 
 
 @dataclass(frozen=True)
@@ -85,20 +90,30 @@ class PairedRows:
     def blocks(self, runs: Sequence[tuple[int, int]], rows: int, ring: int) -> Iterator[Block]:
         """Yield the rows of each run ``(start, stop)`` in blocks of at most `rows`.
 
-        A block's arrays are overwritten `ring` blocks later.
+        A block's arrays are overwritten `ring` blocks later. Several blocks are read at once where an embedding is
+        remote.
         """
         largest = min(rows, max((stop - start for start, stop in runs), default=0))
+        ahead = self._ahead(rows)
         rooms = cycle(
-            [tuple(np.empty((largest, one.p), dtype=one.dtype) for one in self.embeddings) for _ in range(ring)]
+            [
+                tuple(np.empty((largest, one.p), dtype=one.dtype) for one in self.embeddings)
+                for _ in range(ring - 1 + ahead)
+            ]
         )
+        wanted = (
+            (one, low, min(low + rows, stop), out)
+            for start, stop in runs
+            for low in range(start, stop, rows)
+            for one, out in zip(self.embeddings, next(rooms), strict=True)
+        )
+        # Not a read more, which would lie in a block that is still in use.
+        arrays = read_ahead(_read, wanted, (ahead - 1) * len(self.embeddings) + 1)
         for start, stop in runs:
             offset = start if self.kept is None else int(np.count_nonzero(self.kept[:start]))
             for low in range(start, stop, rows):
                 high = min(low + rows, stop)
-                raw = tuple(
-                    one.read(low, high, out[: high - low])
-                    for one, out in zip(self.embeddings, next(rooms), strict=True)
-                )
+                raw = tuple(islice(arrays, len(self.embeddings)))
                 kept = None
                 if self.kept is not None and not self.kept[low:high].all():
                     kept = np.flatnonzero(self.kept[low:high])
@@ -106,10 +121,22 @@ class PairedRows:
                 yield Block(low, high, raw, kept, offset)
                 offset += len(raw[0])
 
+    def held_blocks(self, rows: int, ring: int) -> int:
+        """How many blocks of `rows` rows the arrays and the answers under way of :meth:`blocks` take at most."""
+        ahead = self._ahead(rows)
+        return ring if ahead == 1 else ring - 1 + 2 * ahead  # an answer is held whole before it is copied
+
+    def _ahead(self, rows: int) -> int:
+        """Blocks that are read at once, the one that is waited for included."""
+        if not any(one.remote for one in self.embeddings):
+            return 1
+        size = rows * sum(one.p * one.dtype.itemsize for one in self.embeddings)
+        return min(max(-(-_UNDER_WAY // size), _FEWEST), _MOST)
+
     def take(self, positions: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         """Return the kept rows at distinct ascending `positions` among them, (s, p) for each embedding."""
         numbers = positions if self.kept is None else np.flatnonzero(self.kept)[positions]
-        return tuple(_take(one, numbers) for one in self.embeddings)
+        return tuple(_take_remote(one, numbers) if one.remote else _take(one, numbers) for one in self.embeddings)
 
     def sample(self, size: int, seed: int, stream: int = 0) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
         """Draw up to `size` kept rows without replacement.
@@ -144,3 +171,29 @@ def _take(embedding: Embedding, rows: NDArray[np.int64]) -> NDArray[Any]:
     for i, row in enumerate(rows):
         embedding.read(int(row), int(row) + 1, out[i : i + 1])
     return out
+
+
+def _take_remote(embedding: Embedding, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Read ascending `rows` many at once, those near one another together: (s, p)."""
+    row_bytes = embedding.p * embedding.dtype.itemsize
+    begins = [0] if len(rows) else []
+    for i in range(1, len(rows)):
+        gap, length = rows[i] - rows[i - 1] - 1, rows[i] + 1 - rows[begins[-1]]
+        if gap * row_bytes > _GAP or length * row_bytes > _RUN:
+            begins.append(i)
+    out = np.empty((len(rows), embedding.p), dtype=embedding.dtype)
+
+    def fill(part: slice) -> None:
+        numbers = rows[part]
+        first = int(numbers[0])
+        out[part] = embedding.read(first, int(numbers[-1]) + 1)[numbers - first]
+
+    parts = [slice(begin, end) for begin, end in pairwise([*begins, len(rows)])]
+    for _ in read_ahead(fill, parts, READERS):
+        pass
+    return out
+
+
+def _read(wanted: tuple[Embedding, int, int, NDArray[Any]]) -> NDArray[Any]:
+    embedding, low, high, out = wanted
+    return embedding.read(low, high, out[: high - low])

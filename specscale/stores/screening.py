@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.errors import InputError, OptionError
-from specscale.stores.embedding import Embedding, chunk_runs
+from specscale.stores.chunks import read_ahead
+from specscale.stores.embedding import Embedding, chunk_runs, readers
 from specscale.stores.rows import PairedRows
 
 __all__ = ["screen"]
@@ -71,8 +72,8 @@ def screen(rows: PairedRows, *, directions: bool, on_bad: str, sample: int | Non
 
 
 def _bad_rows(one: Embedding, kept: NDArray[np.bool_] | None, directions: bool) -> Iterator[NDArray[np.int64]]:
-    for start, stop in chunk_runs(one.n):
-        norms = one.norms(start, stop)
+    all_norms = read_ahead(lambda run: one.norms(*run), chunk_runs(one.n), readers(one))
+    for (start, stop), norms in zip(chunk_runs(one.n), all_norms, strict=True):
         bad = ~np.isfinite(norms)
         if directions:
             bad |= norms == 0

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from specscale.errors import InputError
+from specscale.files import Location, is_local, located, reaching
+from specscale.stores.chunks import read_ahead
 
+_REMOTE_BUFFER = {"cache_type": "blockcache", "block_size": 1 << 20, "cache_options": {"maxblocks": 32}}
+_GROUPS = 8  # row groups of a remote file that are read at once
 _PAGE_BUFFER = 64 << 10  # one for every column, and there may be thousands
 
 
@@ -53,14 +59,14 @@ class RowCursor:
         return pa.concat_tables(pieces)
 
 
-def open_parquet(path: str) -> pq.ParquetFile:
+def open_parquet(path: str | Location) -> pq.ParquetFile:
     """
     Open a Parquet file for streaming.
 
     Parameters
     ----------
     path
-        The file.
+        The file, local or remote.
 
     Returns
     -------
@@ -70,15 +76,20 @@ def open_parquet(path: str) -> pq.ParquetFile:
     Raises
     ------
     InputError
-        The file is not a Parquet file.
+        The file is not a Parquet file, or cannot be reached.
     """
+    place = located(path)
     try:
-        return pq.ParquetFile(path, pre_buffer=False, buffer_size=_PAGE_BUFFER)
+        if isinstance(place, Path):
+            return pq.ParquetFile(place, pre_buffer=False, buffer_size=_PAGE_BUFFER)
+        with reaching(place):
+            file = place.fs.open(place.path, "rb", **_REMOTE_BUFFER)
+            return pq.ParquetFile(file, pre_buffer=False, buffer_size=_PAGE_BUFFER)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({one_line(error)})") from error
 
 
-def parquet_rows(path: str, columns: Sequence[str], start: int, step: int) -> Iterator[pa.RecordBatch]:
+def parquet_rows(path: str | Location, columns: Sequence[str], start: int, step: int) -> Iterator[pa.RecordBatch]:
     """
     Read rows of a Parquet file in order.
 
@@ -101,9 +112,9 @@ def parquet_rows(path: str, columns: Sequence[str], start: int, step: int) -> It
     Raises
     ------
     InputError
-        The file is damaged.
+        The file is damaged, or cannot be reached.
     """
-    with open_parquet(path) as file:
+    with open_parquet(path) as file, reaching(path):
         skip, first = start, 0
         while first < file.num_row_groups and skip >= file.metadata.row_group(first).num_rows:
             skip -= file.metadata.row_group(first).num_rows
@@ -118,6 +129,79 @@ def parquet_rows(path: str, columns: Sequence[str], start: int, step: int) -> It
                     yield rest
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{path}: the Parquet file is damaged ({one_line(error)})") from error
+
+
+class RowGroups:
+    """
+    The row groups of a Parquet file, each read whole; several at once where the file is remote.
+
+    Parameters
+    ----------
+    place
+        The file.
+    """
+
+    def __init__(self, place: Location) -> None:
+        self._place = place
+        with open_parquet(place) as file:
+            self._metadata = file.metadata
+            self.schema = file.schema_arrow
+
+    def __len__(self) -> int:
+        return int(self._metadata.num_row_groups)
+
+    def rows_of(self, number: int) -> int:
+        """Return how many rows a group has."""
+        return int(self._metadata.row_group(number).num_rows)
+
+    def read(self, numbers: Sequence[int], columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield columns of some groups, in the order asked for."""
+        ahead = 1 if is_local(self._place) else _GROUPS
+        return read_ahead(lambda number: self._read(number, list(columns)), numbers, ahead)
+
+    def _read(self, number: int, columns: list[str]) -> pa.Table:
+        if isinstance(self._place, Path):
+            with pq.ParquetFile(self._place, metadata=self._metadata) as file:
+                return file.read_row_group(number, columns=columns)
+        with reaching(self._place), self._place.fs.open(self._place.path, "rb", cache_type="none") as whole:
+            return pq.ParquetFile(whole, metadata=self._metadata, pre_buffer=True).read_row_group(
+                number, columns=columns, use_threads=False
+            )
+
+
+def take_rows(place: Location, indices: Sequence[int], columns: Sequence[str] | None) -> pa.Table:
+    """
+    Return rows of a Parquet file by their numbers, row group by row group.
+
+    Parameters
+    ----------
+    place
+        The file.
+    indices
+        Numbers of rows, in any order.
+    columns
+        The columns to read; all of them if ``None``.
+
+    Returns
+    -------
+    pyarrow.Table
+        The rows in the order asked for.
+    """
+    wanted = np.asarray(indices, dtype=np.int64)
+    order = np.argsort(wanted, kind="stable")
+    groups = RowGroups(place)
+    names = list(columns) if columns is not None else groups.schema.names
+    stops = np.cumsum([groups.rows_of(number) for number in range(len(groups))], dtype=np.int64)
+    group_of = np.searchsorted(stops, wanted[order], side="right")
+    numbers = [int(number) for number in np.unique(group_of) if number < len(groups)]
+    parts = [groups.schema.empty_table().select(names)]
+    for number, table in zip(numbers, groups.read(numbers, names), strict=True):
+        inside = wanted[order[group_of == number]]
+        parts.append(table.take(pa.array(inside - (stops[number] - table.num_rows))))
+    found = pa.concat_tables(parts)
+    back = np.empty(len(wanted), dtype=np.int64)
+    back[order] = np.arange(len(wanted))
+    return found.take(pa.array(back))
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import zarr
 from numpy.typing import NDArray
 
-from specscale.errors import ExistsError
+from specscale.errors import ExistsError, SpecscaleError
+from specscale.files import Location, exists, reaching, remove_tree
+from specscale.stores.beginning import Beginning
 from specscale.stores.claim import claim_folder
+from specscale.stores.draft import Draft
 from specscale.stores.journal import NAMED_ROWS, Journal
-from specscale.stores.layout import (
-    ATTRIBUTE,
-    CHUNK_ROWS,
-    FEATURES,
-    FORMAT,
-    NORMS,
-    ROWS,
-    chunk_digest,
-    features_digest,
-    ids_digest,
-    store_attributes,
-)
-
-_NORM_ROWS = 1024
+from specscale.stores.layout import CHUNK_ROWS, FORMAT, chunk_digest, features_digest, store_attributes
+from specscale.stores.publishing import MARK, Partial, finish_publishing, is_finished, publish
 
 
-def check_target(store: Path, overwrite: bool) -> None:
+def check_target(store: Location, overwrite: bool) -> None:
     """
     Refuse to write where something else is.
 
@@ -49,7 +37,7 @@ def check_target(store: Path, overwrite: bool) -> None:
     ExistsError
         There is a store and `overwrite` is false, or something that is not a store.
     """
-    if not os.path.lexists(store):
+    if not exists(store):
         return
     if store_attributes(store) is None:
         raise ExistsError(
@@ -80,34 +68,79 @@ class StoreWriter:
         float16 or float32.
     schema
         The samples' own columns; ``None`` where there are none.
+    beginning
+        Rows of `store` that the new ones follow; none by default.
+
+    Attributes
+    ----------
+    journal
+        How far the work has come.
+    finished
+        Whether an earlier run with the same `identity` was killed after all of its work: there is nothing to add.
 
     Raises
     ------
     ExistsError
         ``STORE.partial`` is something else, or in use by another process.
+    InputError
+        The object store cannot be reached.
     """
 
     def __init__(
-        self, store: Path, identity: dict[str, Any], n: int, p: int, dtype: np.dtype[Any], schema: pa.Schema | None
+        self,
+        store: Location,
+        identity: dict[str, Any],
+        n: int,
+        p: int,
+        dtype: np.dtype[Any],
+        schema: pa.Schema | None,
+        beginning: Beginning | None = None,
     ) -> None:
         self._target = store
-        self._partial = store.with_name(f"{store.name}.partial")
-        self._draft = self._partial / "store"
-        self._replaced = self._partial / "replaced"
-        self._columns = self._partial / "columns"
+        self._partial = Partial(store)
+        self._draft = Draft(self._partial, CHUNK_ROWS, p, dtype, schema)
         self._schema = schema
-        self._lock = claim_folder(self._partial, "journal.json")
-        self._restore_replaced()
-        journal = Journal.load(self._partial / "journal.json")
-        if journal is None or journal.identity != identity or not self._intact(journal):
-            journal = Journal(identity)
-            self._start_afresh(journal, n, p, dtype)
-        self.journal = journal
-        group = zarr.open_group(self._draft, mode="r+")
-        self._features, self._norms = _array(group, FEATURES), _array(group, NORMS)
-        self._buffer = np.empty((min(n, CHUNK_ROWS), p), dtype)
+        self._beginning = beginning if beginning is not None else Beginning()
+        self._buffer = np.empty((min(self._beginning.n + n, CHUNK_ROWS), p), dtype)
         self._filled = 0
         self._tables: list[pa.Table] = []
+        self._kept = False
+        self._claim = claim_folder(self._partial.folder, MARK)
+        try:
+            with reaching(store):
+                self._take_up(identity, self._beginning.n + n)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_up(self, identity: dict[str, Any], n: int) -> None:
+        journal = Journal.load(self._partial.journal)
+        if journal is not None and journal.result is not None:
+            finish_publishing(self._partial, journal)
+        self.finished = journal is not None and is_finished(self._partial, identity)
+        if journal is None or not (self.finished or self._continues(journal, identity)):
+            journal = Journal(identity, self._beginning.digest)
+            self._draft.begin(n)
+            journal.save(self._partial.journal)
+        self.journal = journal
+        if self.finished:
+            return
+        self._draft.open()
+        try:
+            self._beginning.place_chunks(self._partial.draft)
+            if not journal.chunk_digests:
+                self._begin_with_rest()
+        except SpecscaleError:
+            self.discard()  # the store that others are to follow is damaged
+            raise
+
+    def _begin_with_rest(self) -> None:
+        rows, columns = self._beginning.rest(), self._beginning.rest_columns()
+        if rows is not None:
+            self._buffer[: len(rows)] = rows
+            self._filled = len(rows)
+        if columns is not None:
+            self._tables.append(columns)
 
     def add(self, start: int, vectors: NDArray[Any], columns: pa.Table | None, keep: NDArray[np.bool_]) -> None:
         """
@@ -124,21 +157,22 @@ class StoreWriter:
         keep
             b flags; the other rows are dropped and counted.
         """
-        low = 0
-        while low < len(vectors):
-            room = CHUNK_ROWS - self._filled
-            rows = low + np.flatnonzero(keep[low:])[:room]
-            high = int(rows[-1]) + 1 if len(rows) == room else len(vectors)
-            dropped = start + low + np.flatnonzero(~keep[low:high])
-            self.journal.dropped += len(dropped)
-            self.journal.dropped_rows += dropped[: NAMED_ROWS - len(self.journal.dropped_rows)].tolist()
-            self._buffer[self._filled : self._filled + len(rows)] = vectors[rows]
-            self._filled += len(rows)
-            if columns is not None and len(rows):
-                self._tables.append(columns.take(pa.array(rows)))
-            if self._filled == CHUNK_ROWS:
-                self._commit(start + high)
-            low = high
+        with self._work():
+            low = 0
+            while low < len(vectors):
+                room = CHUNK_ROWS - self._filled
+                rows = low + np.flatnonzero(keep[low:])[:room]
+                high = int(rows[-1]) + 1 if len(rows) == room else len(vectors)
+                dropped = start + low + np.flatnonzero(~keep[low:high])
+                self.journal.dropped += len(dropped)
+                self.journal.dropped_rows += dropped[: NAMED_ROWS - len(self.journal.dropped_rows)].tolist()
+                self._buffer[self._filled : self._filled + len(rows)] = vectors[rows]
+                self._filled += len(rows)
+                if columns is not None and len(rows):
+                    self._tables.append(columns.take(pa.array(rows)))
+                if self._filled == CHUNK_ROWS:
+                    self._commit(start + high)
+                low = high
 
     def finish(self, n_source: int, name: str, source: tuple[str, ...], id_column: str | None) -> dict[str, Any]:
         """
@@ -151,7 +185,7 @@ class StoreWriter:
         name
             Name of the model.
         source
-            The files the rows came from.
+            The files the new rows came from.
         id_column
             The column that holds the ids, if any.
 
@@ -160,157 +194,85 @@ class StoreWriter:
         dict
             The store's attribute.
         """
-        if self._filled or self.journal.next_row < n_source:
-            self._commit(n_source)
-        n, p = n_source - self.journal.dropped, int(self._features.shape[1])
-        dtype = self._buffer.dtype.name
-        self._features.resize((n, p))
-        self._norms.resize((n,))
-        if self._schema is not None:
-            self._join_columns(self._schema)
-        attributes = {
+        with self._work():
+            if not self.finished:
+                self._claim.check()
+                if self._filled or self.journal.next_row < n_source:
+                    self._commit(n_source)
+                attributes = self._describe(n_source, name, source, id_column)
+                self._draft.describe(attributes)
+                self._beginning.check()
+                self._claim.check()
+                publish(self._partial, self.journal, attributes["digest"])
+            found = store_attributes(self._target)
+            assert found is not None
+        self.discard()
+        return found
+
+    def discard(self) -> None:
+        """Remove the work in progress, unless it is kept, as where writing failed: another run can go on from it."""
+        if not self._kept:
+            self._partial.remove()
+            if isinstance(self._partial.folder, Path):
+                remove_tree(self._partial.folder)
+        self.close()
+
+    def keep(self) -> None:
+        """Never discard the work in progress."""
+        self._kept = True
+
+    def close(self) -> None:
+        """Let others continue the work in progress."""
+        self._claim.close()
+
+    @contextmanager
+    def _work(self) -> Iterator[None]:
+        try:
+            with reaching(self._target):
+                yield
+        except BaseException:
+            self.keep()
+            raise
+
+    def _describe(self, n_source: int, name: str, source: tuple[str, ...], id_column: str | None) -> dict[str, Any]:
+        journal, before = self.journal, self._beginning
+        n = before.n + n_source - journal.dropped
+        written = range(before.chunks, before.chunks + len(journal.chunk_digests))
+        ids = self._draft.finish(n, before.columns(), written, id_column)
+        p, dtype = int(self._buffer.shape[1]), self._buffer.dtype.name
+        digests = [*before.chunk_digests, *journal.chunk_digests]
+        dropped_rows = [*before.dropped_rows, *(before.n + before.dropped + row for row in journal.dropped_rows)]
+        return {
             "format": FORMAT,
             "name": name,
             "n": n,
             "p": p,
             "dtype": dtype,
-            "source": list(source),
-            "digest": features_digest(dtype, n, p, self.journal.chunk_digests),
-            "chunk_digests": self.journal.chunk_digests,
-            "zero_norm": self.journal.zero_norm,
-            "dropped": self.journal.dropped,
-            "dropped_rows": self.journal.dropped_rows,
-            "ids": self._ids(id_column),
+            "source": [*before.source, *source],
+            "digest": features_digest(dtype, n, p, digests),
+            "chunk_digests": digests,
+            "zero_norm": before.zero_norm + journal.zero_norm,
+            "dropped": before.dropped + journal.dropped,
+            "dropped_rows": dropped_rows[:NAMED_ROWS],
+            "ids": ids,
             "columns": self._schema.names if self._schema is not None else [],
         }
-        zarr.open_group(self._draft, mode="r+").attrs[ATTRIBUTE] = attributes
-        if self._target.exists():
-            self._target.rename(self._replaced)
-        self._draft.rename(self._target)
-        self.discard()
-        return attributes
-
-    def discard(self) -> None:
-        """Remove the work in progress."""
-        self.close()
-        shutil.rmtree(self._partial)
-
-    def close(self) -> None:
-        """Let others continue the work in progress."""
-        self._lock.close()
 
     def _commit(self, next_row: int) -> None:
         block = self._buffer[: self._filled]
-        index = len(self.journal.chunk_digests)
         if self._filled:
-            low = index * CHUNK_ROWS
-            norms = row_norms(block)
-            self._features[low : low + self._filled] = block
-            self._norms[low : low + self._filled] = norms
-            if self._schema is not None:
-                table = pa.concat_tables(self._tables).cast(self._schema)
-                pq.write_table(table, self._part(index), compression="zstd")
+            index = self._beginning.chunks + len(self.journal.chunk_digests)
+            self.journal.zero_norm += self._draft.write(index, block, self._tables)
             self.journal.chunk_digests.append(chunk_digest(block))
-            self.journal.zero_norm += int(np.count_nonzero(norms == 0))
         self.journal.next_row = next_row
+        self._claim.check()
         # Last: only chunks that are complete are ever relied on.
-        self.journal.save(self._partial / "journal.json")
+        self.journal.save(self._partial.journal)
         self._filled = 0
         self._tables = []
 
-    def _start_afresh(self, journal: Journal, n: int, p: int, dtype: np.dtype[Any]) -> None:
-        for stale in (self._draft, self._columns):
-            if stale.exists():
-                shutil.rmtree(stale)
-        self._columns.mkdir()
-        group = zarr.create_group(self._draft, zarr_format=3)
-        for name, shape in ((FEATURES, (n, p)), (NORMS, (n,))):
-            group.create_array(
-                name,
-                shape=shape,
-                chunks=(CHUNK_ROWS, *shape[1:]),
-                dtype=dtype.newbyteorder("<") if name == FEATURES else "<f4",
-                compressors=None,
-                filters=None,
-                fill_value=np.nan,
-                # Without this every chunk is compared with the fill value, at the price of a pass over it.
-                config={"write_empty_chunks": True},
-            )
-        journal.save(self._partial / "journal.json")
-
-    def _intact(self, journal: Journal) -> bool:
-        # After a power failure the journal may be on disk and a chunk not.
-        try:
-            group = zarr.open_group(self._draft, mode="r")
-            features, norms = _array(group, FEATURES), _array(group, NORMS)
-            for index, digest in enumerate(journal.chunk_digests):
-                rows = slice(index * CHUNK_ROWS, (index + 1) * CHUNK_ROWS)
-                block = np.asarray(features[rows])
-                last = index == len(journal.chunk_digests) - 1
-                if last:
-                    block = block[: journal.next_row - journal.dropped - index * CHUNK_ROWS]
-                if chunk_digest(block) != digest:
-                    return False
-                if not np.array_equal(np.asarray(norms[rows])[: len(block)], row_norms(block)):
-                    return False
-                if self._schema is not None and pq.read_metadata(self._part(index)).num_rows != len(block):
-                    return False
-        except (OSError, KeyError, ValueError):
+    def _continues(self, journal: Journal, identity: dict[str, Any]) -> bool:
+        if (journal.identity, journal.base, journal.result) != (identity, self._beginning.digest, None):
             return False
-        return True
-
-    def _restore_replaced(self) -> None:
-        # An earlier run was stopped between moving the old store away and the new one in.
-        if self._replaced.exists():
-            if self._target.exists():
-                shutil.rmtree(self._replaced)
-            else:
-                self._replaced.rename(self._target)
-
-    def _part(self, index: int) -> Path:
-        return self._columns / f"{index:06d}.parquet"
-
-    def _join_columns(self, schema: pa.Schema) -> None:
-        with pq.ParquetWriter(self._draft / ROWS, schema, compression="zstd") as writer:
-            for index in range(len(self.journal.chunk_digests)):
-                with pq.ParquetFile(self._part(index)) as part:
-                    writer.write_table(part.read(), row_group_size=CHUNK_ROWS)
-
-    def _ids(self, column: str | None) -> dict[str, str] | None:
-        if column is None or self._schema is None:
-            return None
-
-        def arrays() -> Iterator[pa.Array]:
-            with pq.ParquetFile(self._draft / ROWS) as file:
-                for batch in file.iter_batches(CHUNK_ROWS, columns=[column]):
-                    yield batch.column(column)
-
-        return {"column": column, "type": str(self._schema.field(column).type), "digest": ids_digest(arrays())}
-
-
-def row_norms(block: NDArray[Any]) -> NDArray[np.float32]:
-    """
-    Euclidean norms of rows.
-
-    Parameters
-    ----------
-    block
-        b × p.
-
-    Returns
-    -------
-    ndarray
-        b norms, summed in double precision; infinite above the largest float32.
-    """
-    norms = np.empty(len(block), np.float32)
-    with np.errstate(over="ignore"):
-        for low in range(0, len(block), _NORM_ROWS):
-            wide = block[low : low + _NORM_ROWS].astype(np.float64)
-            norms[low : low + _NORM_ROWS] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-    return norms
-
-
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    return array
+        rows = self._beginning.n + journal.next_row - journal.dropped
+        return self._draft.has(self._beginning.chunks, journal.chunk_digests, rows)

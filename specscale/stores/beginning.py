@@ -1,0 +1,250 @@
+"""What a store begins with before the first new row: nothing, or the rows of a store that others are to follow."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import zarr
+from numpy.typing import NDArray
+
+from specscale.errors import ChangedError, InputError
+from specscale.files import Location, located, reaching, zarr_store
+from specscale.stores.embedding import EmbeddingStore
+from specscale.stores.layout import CHUNK_ROWS, FEATURES, NORMS, ROWS, chunk_digest, store_attributes
+from specscale.stores.tables import RowGroups, plain_schema
+
+__all__ = ["Beginning", "StoredRows"]
+
+_AFRESH = "ingest all rows afresh with --overwrite"
+
+
+class Beginning:
+    """
+    No rows: a store of its own.
+
+    Attributes
+    ----------
+    n
+        Rows.
+    digest
+        Of the store whose rows these are; ``None`` where there is none.
+    chunks
+        Full chunks.
+    chunk_digests
+        Their digests.
+    zero_norm
+        Rows of norm zero in them.
+    dropped, dropped_rows
+        Rows that were left out, and the numbers of the first of them in the source.
+    source
+        The files that the rows came from.
+    """
+
+    n: int = 0
+    digest: str | None = None
+    chunks: int = 0
+    chunk_digests: Sequence[str] = ()
+    zero_norm: int = 0
+    dropped: int = 0
+    dropped_rows: Sequence[int] = ()
+    source: Sequence[str] = ()
+
+    def place_chunks(self, draft: Location) -> None:
+        """Put the full chunks into the group at `draft`, if they have to be there."""
+
+    def rest(self) -> NDArray[Any] | None:
+        """Return the rows that fill no chunk; ``None`` where there are none."""
+        return None
+
+    def rest_columns(self) -> pa.Table | None:
+        """Return the samples' own columns of these rows; ``None`` where there are none."""
+        return None
+
+    def columns(self) -> Iterator[pa.Table]:
+        """Yield the samples' own columns of the full chunks, chunk by chunk."""
+        return iter(())
+
+    def check(self) -> None:
+        """Raise ChangedError when the rows are no longer what they were."""
+
+
+class StoredRows(Beginning):
+    """
+    The rows of a store that others are to follow.
+
+    Its full chunks are never written again: a local draft gets hard links to them, or copies where there are no links;
+    in an object store they stay where they are.
+
+    Parameters
+    ----------
+    place
+        The store.
+
+    Attributes
+    ----------
+    store
+        The store.
+    schema
+        Its columns; ``None`` where it has none.
+
+    Raises
+    ------
+    InputError
+        There is no such store, or it is damaged, or not as ``specscale ingest`` writes it.
+    """
+
+    def __init__(self, place: Location) -> None:
+        self.store = EmbeddingStore(place)
+        self._place = place
+        attributes = store_attributes(place) or {}
+        digests, dropped_rows = attributes.get("chunk_digests"), attributes.get("dropped_rows")
+        self.n = self.store.n
+        self.digest = self.store.digest
+        self.chunks = self.n // CHUNK_ROWS
+        if not isinstance(digests, list) or not isinstance(dropped_rows, list) or not self._as_ingested(len(digests)):
+            raise InputError(f"{place}: was not written as ingest writes stores, and cannot be added to; {_AFRESH}")
+        self.chunk_digests = digests[: self.chunks]
+        self._rest_digests = digests[self.chunks :]
+        rest = self.store.norms(self.chunks * CHUNK_ROWS, self.n)
+        self.zero_norm = self.store.zero_norm - int(np.count_nonzero(rest == 0))
+        self.dropped = self.store.dropped
+        self.dropped_rows = dropped_rows
+        self.source = attributes.get("source", [])
+        self.schema: pa.Schema | None = None
+        if self.store.columns:
+            self._groups = RowGroups(place / ROWS)
+            self.schema = plain_schema(self._groups.schema)
+            rows = [self._groups.rows_of(number) for number in range(len(self._groups))]
+            if sum(rows) != self.n or rows[: self.chunks] != [CHUNK_ROWS] * self.chunks:
+                raise InputError(f"{place / ROWS}: was not written as ingest writes it; {_AFRESH}")
+
+    def _as_ingested(self, digests: int) -> bool:
+        with reaching(self._place):
+            group = zarr.open_group(zarr_store(self._place, read_only=True), mode="r", zarr_format=3)
+            arrays = [group[FEATURES], group[NORMS]]
+        return digests == -(-self.n // CHUNK_ROWS) and all(
+            isinstance(array, zarr.Array)
+            and array.chunks[0] == CHUNK_ROWS
+            and array.shards is None
+            and not array.compressors
+            and not array.filters
+            for array in arrays
+        )
+
+    def place_chunks(self, draft: Location) -> None:
+        """Put the full chunks into the group at `draft`, if they have to be there."""
+        if not isinstance(draft, Path) or not isinstance(self._place, Path):
+            return
+        for name, ending in ((FEATURES, ("0",)), (NORMS, ())):
+            for index in range(self.chunks):
+                chunk = Path(name, "c", str(index), *ending)
+                if not (draft / chunk).exists():
+                    (draft / chunk).parent.mkdir(parents=True, exist_ok=True)
+                    _link(self._place / chunk, draft / chunk)
+
+    def rest(self) -> NDArray[Any] | None:
+        """Return the rows that fill no chunk; ``None`` where there are none."""
+        start = self.chunks * CHUNK_ROWS
+        if start == self.n:
+            return None
+        rows = self.store.read(start, self.n)
+        if [chunk_digest(rows)] != self._rest_digests:
+            raise InputError(f"{self._place}: rows {start} to {self.n - 1} are damaged; {_AFRESH}")
+        return rows
+
+    def rest_columns(self) -> pa.Table | None:
+        """Return the samples' own columns of these rows; ``None`` where there are none."""
+        if self.schema is None or self.chunks * CHUNK_ROWS == self.n:
+            return None
+        groups = range(self.chunks, len(self._groups))
+        return pa.concat_tables([table.cast(self.schema) for table in self._groups.read(groups, self.schema.names)])
+
+    def columns(self) -> Iterator[pa.Table]:
+        """Yield the samples' own columns of the full chunks, chunk by chunk."""
+        if self.schema is not None:
+            yield from self._groups.read(range(self.chunks), self.schema.names)
+
+    def check(self) -> None:
+        """Raise ChangedError when the store is no longer the one that was opened."""
+        if (store_attributes(located(self._place)) or {}).get("digest") != self.digest:
+            raise ChangedError(f"{self._place}: the store changed during the work; run the same command again")
+
+    def ids(self) -> Iterator[pa.ChunkedArray]:
+        """Yield the ids of all rows."""
+        return self.store.id_arrays()
+
+    def settled(self, schema: pa.Schema | None, path: str) -> pa.Schema | None:
+        """
+        Make sure that the columns of new rows go with those of the store.
+
+        Parameters
+        ----------
+        schema
+            Columns of the new rows.
+        path
+            Where they come from, for messages.
+
+        Returns
+        -------
+        pyarrow.Schema or None
+            The store's columns.
+
+        Raises
+        ------
+        InputError
+            A column is missing, or is not one of the store's, or has another type.
+        """
+        new = schema if schema is not None else pa.schema([])
+        old = self.schema if self.schema is not None else pa.schema([])
+        if lost := [name for name in old.names if name not in new.names]:
+            raise InputError(
+                f"{path}: has no column {', '.join(lost)}, as the rows of {self._place} have; add it, or give it "
+                "with --metadata"
+            )
+        if added := [name for name in new.names if name not in old.names]:
+            raise InputError(
+                f"{path}: the rows of {self._place} have no column {', '.join(added)}; remove it, or {_AFRESH}"
+            )
+        for field in old:
+            kind = new.field(field.name).type
+            if not _holds(field.type, kind):
+                raise InputError(
+                    f"{path}: column {field.name} holds {kind}, in {self._place} it holds {field.type}; convert it, "
+                    f"or {_AFRESH}"
+                )
+        return self.schema
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise InputError(f"{source}: the chunk is missing; {_AFRESH}") from None
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        copy = target.with_name(f"{target.name}.new")
+        shutil.copyfile(source, copy)
+        os.replace(copy, target)
+
+
+def _holds(kind: pa.DataType, other: pa.DataType) -> bool:
+    """Whether a column of some type takes all values of another type as they are."""
+    if _is_text(kind) and _is_text(other):
+        return True
+    try:
+        common = pa.unify_schemas([pa.schema([("x", kind)]), pa.schema([("x", other)])], promote_options="permissive")
+    except pa.ArrowException:
+        return False
+    return bool(common.field("x").type == kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -1,0 +1,84 @@
+"""Arrays that Dask computes, written down once so that they can be read as often as is needed."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from specscale.errors import InputError
+from specscale.files import Location
+from specscale.stores.layout import CHUNK_ROWS
+from specscale.stores.sources.base import check_floating, matrix_shape
+from specscale.stores.tables import one_line
+
+__all__ = ["computed", "is_lazy"]
+
+
+def is_lazy(candidate: object) -> bool:
+    """Whether Dask computes something; its library is not loaded to find that out."""
+    return hasattr(type(candidate), "__dask_graph__")
+
+
+@contextmanager
+def computed(array: Any, target: Location, name: str) -> Iterator[str]:
+    """Compute a Dask array chunk by chunk into a Zarr array, which is removed at the end.
+
+    It is computed once and never held whole, by the scheduler that Dask is set to: a cluster where a client is active,
+    whose workers see the folder of `target`, else threads of this process. For a target that is not on a file system
+    of this machine it is computed by this process into a temporary folder.
+
+    Parameters
+    ----------
+    array : (n, p) or (n, 1, p) floating ``dask.array.Array`` of known shape, in any chunks
+    target : the store that its rows are for; the array is put beside it
+    name : what to call it in messages
+
+    Yields
+    ------
+    str
+        The path of the Zarr array.
+
+    Raises
+    ------
+    InputError
+        When it is no such array, or a chunk cannot be computed.
+    """
+    import dask
+
+    matrix = _matrix(array, name)
+    local = isinstance(target, Path)
+    place = target.with_name(f"{target.name}.array") if isinstance(target, Path) else Path(tempfile.mkdtemp()) / "array"
+    try:
+        with nullcontext() if local else dask.config.set(scheduler="threads"):
+            try:
+                matrix.to_zarr(str(place.absolute()), overwrite=True, compute=True)
+            except Exception as error:
+                raise InputError(
+                    f"{name}: its rows cannot be computed ({type(error).__name__}: {one_line(error)})"
+                ) from None
+        yield str(place)
+    finally:
+        shutil.rmtree(place if local else place.parent, ignore_errors=True)
+
+
+def _matrix(array: Any, name: str) -> Any:
+    """Two-dimensional chunks of whole rows, as many as a store's chunks have, with NaN for what is masked."""
+    if not isinstance(getattr(array, "chunks", None), tuple):
+        raise InputError(
+            f"{name}: a {type(array).__name__} is computed by Dask but no array: give a dask.array, as from "
+            ".to_dask_array(lengths=True)"
+        )
+    if any(math.isnan(length) for length in array.shape):
+        raise InputError(f"{name}: the sizes of its chunks are unknown: call .compute_chunk_sizes() first")
+    check_floating(name, np.dtype(array.dtype))
+    n, p = matrix_shape(name, tuple(array.shape))
+    if not n or not p:
+        raise InputError(f"{name}: an embedding is an array of shape (n, p), this one is {array.shape}")
+    return array.reshape(n, p).map_blocks(np.ma.filled, np.nan, dtype=array.dtype).rechunk((CHUNK_ROWS, p))

@@ -1,0 +1,267 @@
+"""The store in progress: its arrays, the samples' columns chunk by chunk, and whether they are still what they were."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zarr
+from numpy.typing import NDArray
+
+from specscale.files import PIECE, Location, is_local, remove_tree, write_whole, zarr_store
+from specscale.stores.layout import ATTRIBUTE, FEATURES, NORMS, ROWS, chunk_digest, ids_digest
+from specscale.stores.publishing import Partial
+
+__all__ = ["Draft", "row_norms"]
+
+_NORM_ROWS = 1024
+
+
+class Draft:
+    """
+    The files of a store in progress.
+
+    Parameters
+    ----------
+    partial
+        Where they are.
+    rows
+        Rows of a chunk.
+    p
+        Dimensions.
+    dtype
+        float16 or float32.
+    schema
+        The samples' own columns; ``None`` where there are none.
+    """
+
+    def __init__(self, partial: Partial, rows: int, p: int, dtype: np.dtype[Any], schema: pa.Schema | None) -> None:
+        self._partial = partial
+        self._rows = rows
+        self._p = p
+        self._dtype = dtype
+        self._schema = schema
+
+    def begin(self, n: int) -> None:
+        """
+        Make the arrays, in place of those of other work.
+
+        Parameters
+        ----------
+        n
+            Rows to come, at most.
+        """
+        for stale in (self._partial.draft, self._partial.columns):
+            remove_tree(stale)
+        if isinstance(self._partial.columns, Path):
+            self._partial.columns.mkdir()
+        group = zarr.create_group(zarr_store(self._partial.draft), zarr_format=3)
+        for name, shape in ((FEATURES, (n, self._p)), (NORMS, (n,))):
+            group.create_array(
+                name,
+                shape=shape,
+                chunks=(self._rows, *shape[1:]),
+                dtype=self._dtype.newbyteorder("<") if name == FEATURES else "<f4",
+                compressors=None,
+                filters=None,
+                fill_value=np.nan,
+                # Without this every chunk is compared with the fill value, at the price of a pass over it.
+                config={"write_empty_chunks": True},
+            )
+
+    def open(self) -> None:
+        """Open the arrays for writing."""
+        self._features, self._norms = self._arrays("r+")
+
+    def write(self, index: int, block: NDArray[Any], tables: Sequence[pa.Table]) -> int:
+        """
+        Write a chunk.
+
+        Parameters
+        ----------
+        index
+            Its number.
+        block
+            Its rows.
+        tables
+            Their columns, in pieces.
+
+        Returns
+        -------
+        int
+            How many rows have norm zero.
+        """
+        low = index * self._rows
+        norms = row_norms(block)
+        self._features[low : low + len(block)] = block
+        self._norms[low : low + len(block)] = norms
+        if self._schema is not None:
+            self._write_part(index, pa.concat_tables(tables).cast(self._schema))
+        return int(np.count_nonzero(norms == 0))
+
+    def has(self, first: int, digests: Sequence[str], rows: int) -> bool:
+        """
+        Whether the chunks that were written are there, as they were written.
+
+        Parameters
+        ----------
+        first
+            Number of the first of them.
+        digests
+            Their digests.
+        rows
+            Rows of the store up to their end.
+        """
+        return (
+            self._is_intact(first, digests, rows) if is_local(self._partial.draft) else self._is_there(first, digests)
+        )
+
+    def _is_intact(self, first: int, digests: Sequence[str], rows: int) -> bool:
+        # After a power failure the journal may be on disk and a chunk not.
+        try:
+            features, norms = self._arrays("r")
+            for index, digest in enumerate(digests, first):
+                low, high = index * self._rows, min((index + 1) * self._rows, rows)
+                block = np.asarray(features[low:high])
+                if chunk_digest(block) != digest or not np.array_equal(np.asarray(norms[low:high]), row_norms(block)):
+                    return False
+                if self._schema is not None and pq.read_metadata(self._part(index)).num_rows != len(block):
+                    return False
+        except (OSError, KeyError, ValueError):
+            return False
+        return True
+
+    def _is_there(self, first: int, digests: Sequence[str]) -> bool:
+        # An object store takes objects whole or not at all, and keeps what it has taken.
+        folder = self._partial.folder
+        assert not isinstance(folder, Path)
+        found = folder.fs.find(folder.path, detail=True)
+        sizes = {path.removeprefix(f"{folder.path}/"): entry["size"] for path, entry in found.items()}
+        draft = self._partial.draft.name
+        names = [f"{draft}/zarr.json", f"{draft}/{FEATURES}/zarr.json", f"{draft}/{NORMS}/zarr.json"]
+        for index, _ in enumerate(digests, first):
+            if sizes.get(f"{draft}/{FEATURES}/c/{index}/0") != self._rows * self._p * self._dtype.itemsize:
+                return False
+            names.append(f"{draft}/{NORMS}/c/{index}")
+            if self._schema is not None:
+                names.append(f"{self._partial.columns.name}/{self._part(index).name}")
+        return sizes.keys() >= set(names)
+
+    def finish(
+        self, n: int, before: Iterable[pa.Table], indices: Iterable[int], id_column: str | None
+    ) -> dict[str, str] | None:
+        """
+        Fit the arrays to the rows that came, and write the columns of all rows as one file.
+
+        Parameters
+        ----------
+        n
+            Rows of the store.
+        before
+            Columns of the chunks that were there before, one table for each.
+        indices
+            Numbers of the chunks that were written.
+        id_column
+            The column that holds the ids, if any.
+
+        Returns
+        -------
+        dict or None
+            What describes the ids; ``None`` where there are none.
+        """
+        self._features.resize((n, self._p))
+        self._norms.resize((n,))
+        if self._schema is None:
+            return None
+
+        def written(writer: pq.ParquetWriter) -> Iterator[pa.Table]:
+            for table in itertools.chain(before, map(self._read_part, indices)):
+                writer.write_table(table, row_group_size=self._rows)
+                yield table
+
+        sink, kind = self._partial.draft / ROWS, "zstd"
+        with _sink(sink) as file, pq.ParquetWriter(file, self._schema, compression=kind) as writer:
+            if id_column is None:
+                deque(written(writer), maxlen=0)
+                return None
+            digest = ids_digest(table.column(id_column) for table in written(writer))
+        return {"column": id_column, "type": str(self._schema.field(id_column).type), "digest": digest}
+
+    def describe(self, attributes: dict[str, Any]) -> None:
+        """Set the store's attribute."""
+        self._group("r+").attrs[ATTRIBUTE] = attributes
+
+    def _group(self, mode: Literal["r", "r+"]) -> zarr.Group:
+        return zarr.open_group(zarr_store(self._partial.draft), mode=mode, zarr_format=3)
+
+    def _arrays(self, mode: Literal["r", "r+"]) -> tuple[zarr.Array[Any], zarr.Array[Any]]:
+        group = self._group(mode)
+        return _array(group, FEATURES), _array(group, NORMS)
+
+    def _part(self, index: int) -> Location:
+        return self._partial.columns / f"{index:06d}.parquet"
+
+    def _write_part(self, index: int, table: pa.Table) -> None:
+        part = self._part(index)
+        if isinstance(part, Path):
+            pq.write_table(table, part, compression="zstd")
+            return
+        written = pa.BufferOutputStream()
+        pq.write_table(table, written, compression="zstd")
+        write_whole(part, written.getvalue())
+
+    def _read_part(self, index: int) -> pa.Table:
+        part = self._part(index)
+        with pq.ParquetFile(part if isinstance(part, Path) else pa.BufferReader(part.read_bytes())) as file:
+            return file.read()
+
+
+def row_norms(block: NDArray[Any]) -> NDArray[np.float32]:
+    """
+    Euclidean norms of rows.
+
+    Parameters
+    ----------
+    block
+        b × p.
+
+    Returns
+    -------
+    ndarray
+        b norms, summed in double precision; infinite above the largest float32.
+    """
+    norms = np.empty(len(block), np.float32)
+    with np.errstate(over="ignore"):
+        for low in range(0, len(block), _NORM_ROWS):
+            wide = block[low : low + _NORM_ROWS].astype(np.float64)
+            norms[low : low + _NORM_ROWS] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    return norms
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+@contextmanager
+def _sink(place: Location) -> Iterator[Any]:
+    """What ``pyarrow`` writes a file of any length to; remotely nothing is there until it is complete."""
+    if isinstance(place, Path):
+        yield place
+        return
+    file = place.fs.open(place.path, "wb", block_size=8 * PIECE)
+    try:
+        yield file
+    except BaseException:
+        file.discard()
+        file.closed = True
+        raise
+    file.close()
