@@ -30,6 +30,7 @@ __all__ = [
     "move",
     "reaching",
     "read_into",
+    "read_whole",
     "remove_tree",
     "size_of_tree",
     "write_whole",
@@ -170,6 +171,20 @@ def _pieces(part: Any) -> Iterator[memoryview]:
     view = memoryview(part).cast("B")
     for low in range(0, len(view), PIECE):
         yield view[low : low + PIECE]
+
+
+def read_whole(place: Location) -> bytes:
+    """Read a small file at once, as it was at one moment: it may be written anew meanwhile.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    """
+    if isinstance(place, Path):
+        return place.read_bytes()
+    with reaching(place):
+        return bytes(place.fs.cat_file(place.path))
 
 
 def read_into(place: Location, offset: int, out: memoryview) -> int:

@@ -16,6 +16,7 @@ from specscale.files import (
     located,
     move,
     read_into,
+    read_whole,
     remove_tree,
     size_of_tree,
     write_whole,
@@ -38,7 +39,9 @@ def test_files_are_written_whole_and_read_in_parts(place: str) -> None:
     back = np.empty_like(values)
     assert read_into(folder / "one", 4, back.view(np.uint8).data) == values.nbytes
     np.testing.assert_array_equal(back, values)
-    assert (folder / "small").read_bytes() == b"abc"
+    assert read_whole(folder / "small") == b"abc"
+    with pytest.raises(FileNotFoundError):
+        read_whole(folder / "none")
     assert size_of_tree(folder) == values.nbytes + 7
     assert exists(folder / "small")
     assert not exists(folder / "none")

@@ -18,7 +18,7 @@ from specscale.errors import ChangedError, InputError
 from specscale.files import Location, located, reaching, zarr_store
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.layout import CHUNK_ROWS, FEATURES, NORMS, ROWS, chunk_digest, store_attributes
-from specscale.stores.tables import RowGroups, plain_schema
+from specscale.stores.tables import RowGroups, one_line, plain_schema
 
 __all__ = ["Beginning", "StoredRows"]
 
@@ -163,13 +163,19 @@ class StoredRows(Beginning):
         """Return the samples' own columns of these rows; ``None`` where there are none."""
         if self.schema is None or self.chunks * CHUNK_ROWS == self.n:
             return None
-        groups = range(self.chunks, len(self._groups))
-        return pa.concat_tables([table.cast(self.schema) for table in self._groups.read(groups, self.schema.names)])
+        return pa.concat_tables(self._read(range(self.chunks, len(self._groups)), self.schema))
 
     def columns(self) -> Iterator[pa.Table]:
         """Yield the samples' own columns of the full chunks, chunk by chunk."""
         if self.schema is not None:
-            yield from self._groups.read(range(self.chunks), self.schema.names)
+            yield from self._read(range(self.chunks), self.schema)
+
+    def _read(self, groups: Sequence[int], schema: pa.Schema) -> Iterator[pa.Table]:
+        try:
+            for table in self._groups.read(groups, schema.names):
+                yield table.cast(schema)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{self._place / ROWS}: missing or damaged ({one_line(error)}); {_AFRESH}") from None
 
     def check(self) -> None:
         """Raise ChangedError when the store is no longer the one that was opened."""

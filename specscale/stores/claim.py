@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from specscale.errors import ChangedError, ExistsError
-from specscale.files import Location, exists, reaching, write_whole
+from specscale.files import Location, exists, reaching, read_whole, write_whole
 
 __all__ = ["LOCK", "Claim", "Lease", "claim_folder"]
 
@@ -244,10 +244,7 @@ class Lease:
 
     def _read(self) -> bytes | None:
         try:
-            if isinstance(self._file, Path):
-                return self._file.read_bytes()
-            with reaching(self._file):  # in one request: the file may change between two
-                return bytes(self._file.fs.cat_file(self._file.path))
+            return read_whole(self._file)
         except FileNotFoundError:
             return None
 

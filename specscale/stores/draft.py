@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 
-from specscale.files import PIECE, Location, is_local, remove_tree, write_whole, zarr_store
+from specscale.files import PIECE, Location, is_local, read_whole, remove_tree, write_whole, zarr_store
 from specscale.stores.layout import ATTRIBUTE, FEATURES, NORMS, ROWS, chunk_digest, ids_digest
 from specscale.stores.publishing import Partial
 
@@ -219,7 +219,7 @@ class Draft:
 
     def _read_part(self, index: int) -> pa.Table:
         part = self._part(index)
-        with pq.ParquetFile(part if isinstance(part, Path) else pa.BufferReader(part.read_bytes())) as file:
+        with pq.ParquetFile(part if isinstance(part, Path) else pa.BufferReader(read_whole(part))) as file:
             return file.read()
 
 

@@ -149,8 +149,8 @@ def ingest(
     if is_lazy(source):
         with computed(source, target, name or "array") as path:
             return ingest(
-                path, store, name=name or "array", id_column=id_column, metadata=metadata, dtype=dtype, on_bad=on_bad,
-                overwrite=overwrite, append=append, progress=progress,
+                path, store, name=name if append else name or "array", id_column=id_column, metadata=metadata,
+                dtype=dtype, on_bad=on_bad, overwrite=overwrite, append=append, progress=progress,
             )  # fmt: skip
     if not target.name:
         raise OptionError(f"{store}: is no name for a store; give it a name of its own")

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from specscale.files import Location, reaching, write_whole
+from specscale.files import Location, read_whole, write_whole
 
 NAMED_ROWS = 100
 
@@ -78,7 +78,6 @@ class Journal:
             The object store cannot be reached.
         """
         try:
-            with reaching(path):
-                return cls(**json.loads(path.read_text(encoding="utf-8")))
+            return cls(**json.loads(read_whole(path)))
         except (OSError, ValueError, TypeError):
             return None

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from specscale.errors import ExistsError, SpecscaleError
+from specscale.errors import ExistsError, OptionError, SpecscaleError
 from specscale.files import Location, exists, reaching, remove_tree
 from specscale.stores.beginning import Beginning
 from specscale.stores.claim import claim_folder
@@ -84,6 +84,8 @@ class StoreWriter:
         ``STORE.partial`` is something else, or in use by another process.
     InputError
         The object store cannot be reached.
+    OptionError
+        There is no such bucket.
     """
 
     def __init__(
@@ -105,7 +107,10 @@ class StoreWriter:
         self._filled = 0
         self._tables: list[pa.Table] = []
         self._kept = False
-        self._claim = claim_folder(self._partial.folder, MARK)
+        try:
+            self._claim = claim_folder(self._partial.folder, MARK)
+        except FileNotFoundError:
+            raise OptionError(f"{store}: there is no such bucket; make it first") from None
         try:
             with reaching(store):
                 self._take_up(identity, self._beginning.n + n)
@@ -197,6 +202,7 @@ class StoreWriter:
         with self._work():
             if not self.finished:
                 self._claim.check()
+                self._beginning.check()
                 if self._filled or self.journal.next_row < n_source:
                     self._commit(n_source)
                 attributes = self._describe(n_source, name, source, id_column)
