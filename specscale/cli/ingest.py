@@ -106,7 +106,7 @@ def info(
     """Describe an embedding store: its attributes, its norms, its first rows."""
     from specscale.stores.embedding import EmbeddingStore
 
-    description = _describe(EmbeddingStore.open(store), rows)
+    description = _describe(EmbeddingStore(store), rows)
     if json:
         print_json(description)
     else:

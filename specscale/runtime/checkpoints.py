@@ -117,10 +117,10 @@ class NodeFolder:
         """The nodes that are there."""
         try:
             with reaching(self.folder):
-                paths = list(self.folder.iterdir())
+                names = [str(path.name) for path in self.folder.iterdir()]
         except (FileNotFoundError, NotADirectoryError):  # object stores have no empty folders
             return set()
-        found = (path.stem.split("-") for path in paths if path.suffix == ".node")
+        found = (name.removesuffix(".node").split("-") for name in names if name.endswith(".node"))
         return {(int(level), int(index)) for level, index in found}
 
     def save(self, node: Node, arrays: Accumulator) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from upath import UPath
 
 from specscale.errors import ChangedError, ExistsError, OptionError, SpecscaleError
-from specscale.files import Location, exists, located, move, reaching, remove_tree, write_whole
+from specscale.files import Location, exists, located, move, reaching, read_whole, remove_tree, write_whole
 from specscale.stores.claim import LOCK, claim_folder
 
 __all__ = ["Workplace"]
@@ -226,8 +226,7 @@ def _copy(source: Location, target: Location) -> None:
 def _content(place: Location) -> bytes | None:
     """The bytes of a file; None where there is none."""
     try:
-        with reaching(place):
-            return bytes(place.read_bytes())
+        return read_whole(place)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from specscale.files import Location, await_answer, reaching
+from specscale.files import Location, await_answer, reaching, read_whole
 
 FORMAT = 1
 CHUNK_ROWS = 32_768  # in every store, so that the chunks of any two stores align
@@ -135,7 +135,7 @@ def store_attributes(path: Location) -> dict[str, Any] | None:
     await_answer(path / "zarr.json")
     try:
         with reaching(path):
-            metadata = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+            metadata = json.loads(read_whole(path / "zarr.json"))
         attributes = metadata["attributes"][ATTRIBUTE]
     except (OSError, ValueError, KeyError, TypeError):
         return None
