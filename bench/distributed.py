@@ -11,7 +11,7 @@ import psutil
 
 from bench.common import gemm_rate, measured, planted_store, report, specscale, workspace
 
-ROWS = 524_288  # eight spans of d = 4,000
+ROWS = 524_288  # four spans of d = 4,000
 ROUNDS = 2
 CASES = {
     "one process, 1 thread": ("--threads", "1"),
