@@ -122,10 +122,10 @@ def compare_grown(
         with run.step("pairing"):
             rows = pair_inputs((a, b), options, run.place.folder)
             check_grown(rows, result)
-            rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
+        planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)
+        rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         choice = f"bandwidths and maps of {result.path}, {result.summary['rows']['total']:,} of these rows"
         problem = pose_alike(rows, options, result, choice, repeated_rows(rows, run))
-        planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)
         plan = planner.plan(problem.maps)
         plan.check_memory("allow more with --memory")
         plan.check_disk(run.place.folder)

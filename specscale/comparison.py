@@ -105,8 +105,9 @@ def compare(
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
             rows = pair_inputs((a, b), options, run.place.folder)
-            rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
+        # The machine is measured before workers begin to compile.
         planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)
+        rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         most = planner.largest_size()
         problem = pose(rows, options, most, run, repeated_rows(rows, run))
         plan = planner.plan(problem.maps)

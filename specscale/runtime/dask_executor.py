@@ -136,7 +136,7 @@ class DaskExecutor:
         root = root_of(len(spans))
         while (total := files.load(root)) is None:
             with suppress(StuckError), self._tasks(work.name) as tasks:
-                _submit(tasks, file, root, len(spans), files.nodes())
+                _submit(tasks, self._engine.name, file, root, len(spans), files.nodes())
                 for future in tasks.ended(_QUIET_SECONDS, lambda line: notify(Warned(line))):
                     one = cast(Done, future.result())
                     if one.error:
@@ -155,7 +155,9 @@ class DaskExecutor:
         while True:
             with suppress(StuckError), self._tasks(work.name) as tasks:
                 # A task of its own holds the order, so that it is made again where a worker was lost.
-                root, leaves = _submit_returning(tasks, tasks.submit(pickle.loads, order, key="order"), len(spans))
+                root, leaves = _submit_returning(
+                    tasks, self._engine.name, tasks.submit(pickle.loads, order, key="order"), len(spans)
+                )
                 for future in tasks.ended(_QUIET_SECONDS, lambda line: notify(Warned(line))):
                     span = leaves.get(str(future.key))
                     if span is not None and span not in told:
@@ -173,18 +175,18 @@ class DaskExecutor:
             tasks.close()
 
 
-def _submit(tasks: Tasks, file: OrderFile, node: Node, spans: int, there: set[Node]) -> Future | None:
+def _submit(tasks: Tasks, engine: str, file: OrderFile, node: Node, spans: int, there: set[Node]) -> Future | None:
     """Submit the task of a node after those of its children; None where the node is there."""
     if is_covered(node, there):
         return None
     level, index = node
-    before = [_submit(tasks, file, child, spans, there) for child in children(node, spans)] if level else []
+    before = [_submit(tasks, engine, file, child, spans, there) for child in children(node, spans)] if level else []
     # The higher a node, the sooner it is made, so that few nodes are on the disk at once.
     after = [one for one in before if one is not None]
-    return tasks.submit(make_node, file, node, *after, key=f"{level}-{index}", priority=level)
+    return tasks.submit(make_node, engine, file, node, *after, key=f"{level}-{index}", priority=level)
 
 
-def _submit_returning(tasks: Tasks, order: Future, spans: int) -> tuple[Future, dict[str, int]]:
+def _submit_returning(tasks: Tasks, engine: str, order: Future, spans: int) -> tuple[Future, dict[str, int]]:
     """Submit the tasks of a tree that return what they make: that of the root, and the span of each that has one."""
     leaves: dict[str, int] = {}
 
@@ -193,7 +195,7 @@ def _submit_returning(tasks: Tasks, order: Future, spans: int) -> tuple[Future, 
         if level:
             before = [submit(child) for child in children(node, spans)]
             return tasks.submit(combine_returned, order, *before, key=f"{level}-{index}", priority=level)
-        future = tasks.submit(return_span, order, index, key=f"{level}-{index}")
+        future = tasks.submit(return_span, engine, order, index, key=f"{level}-{index}")
         leaves[str(future.key)] = index
         return future
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any, cast
 
 from distributed import Worker, WorkerPlugin, get_worker
@@ -15,9 +16,7 @@ from specscale.runtime.checkpoints import Node
 from specscale.runtime.orders import Done, Order, OrderFile
 from specscale.runtime.threads import Threads
 
-__all__ = ["PLUGIN", "WorkerEngine", "combine_returned", "make_node", "return_span"]
-
-PLUGIN = "specscale"
+__all__ = ["WorkerEngine", "combine_returned", "make_node", "return_span"]
 
 
 class WorkerEngine(WorkerPlugin):
@@ -27,10 +26,16 @@ class WorkerEngine(WorkerPlugin):
     ----------
     warm_up : compiles the kernels
     threads : threads that compute; by default as many as the worker has for tasks
+
+    Attributes
+    ----------
+    name : what workers know it by; one that is there already stays, with what it has loaded
     """
 
+    idempotent = True
+
     def __init__(self, warm_up: Callable[[], None], threads: int | None = None) -> None:
-        self.name = PLUGIN
+        self.name = f"specscale-{version('specscale')}-{threads or 'all'}"
         self._warm_up = warm_up
         self._count = threads
 
@@ -68,15 +73,15 @@ class WorkerEngine(WorkerPlugin):
             return order.accumulate(span, self._threads)
 
 
-def make_node(file: OrderFile, node: Node, *before: Done) -> Done:
+def make_node(engine: str, file: OrderFile, node: Node, *before: Done) -> Done:
     """Make a node of an order's tree on this worker, after those it is made of."""
     failed = next((one for one in before if one.error), None)
-    return failed or _engine().make(file, node)
+    return failed or _engine(engine).make(file, node)
 
 
-def return_span(order: Order, span: int) -> Accumulator:
+def return_span(engine: str, order: Order, span: int) -> Accumulator:
     """Compute a span on this worker and return its accumulator."""
-    return _engine().accumulate(order, span)
+    return _engine(engine).accumulate(order, span)
 
 
 def combine_returned(order: Order, first: Accumulator, second: Accumulator) -> Accumulator:
@@ -86,5 +91,5 @@ def combine_returned(order: Order, first: Accumulator, second: Accumulator) -> A
     return total
 
 
-def _engine() -> WorkerEngine:
-    return cast(WorkerEngine, cast(Any, get_worker()).plugins[PLUGIN])
+def _engine(name: str) -> WorkerEngine:
+    return cast(WorkerEngine, cast(Any, get_worker()).plugins[name])
