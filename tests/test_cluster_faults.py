@@ -6,7 +6,6 @@ import errno
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,12 +60,12 @@ def quiet(stores: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
 @contextmanager
 def cluster_of(before: list[str], environment: dict[str, str]) -> Iterator[Client]:
     """A scheduler here, and one worker that a command line of its own starts."""
-    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster:
+    with LocalCluster(n_workers=0, processes=False, protocol="tcp://", dashboard_address=":0") as cluster:
         command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
         options = ["--no-nanny", "--nthreads", "1", "--no-dashboard"]
         with (
             subprocess.Popen(
-                [*before, *command, *options], env={**os.environ, **environment}, stderr=subprocess.DEVNULL
+                [*before, *command, *options], env={**os.environ, **environment}, cwd="/", stderr=subprocess.DEVNULL
             ) as worker,
             Client(cluster, set_as_default=False) as client,
         ):
@@ -233,18 +232,21 @@ def test_the_disk_fills_up_under_the_workers(
 
 
 def test_workers_on_the_command_line(
-    stores: tuple[str, str], quiet: Result, tmp_path: Path, run_cli: Callable[..., CompletedProcess[str]]
+    stores: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_cli: Callable[..., CompletedProcess[str]],
 ) -> None:
+    monkeypatch.undo()  # processes of their own have spans of the usual length
+    alone = ss.compare(*stores, **SETTINGS)
     options = ["--size", "40", "--sigma-a", "1.5", "--sigma-b", "1.5", "--certify", "64", "--top", "20", "--quiet"]
     for extra in (["--workers", "2"], ["--workers", "1", "--threads", "3"]):
         out = tmp_path / extra[1]
-        began = time.monotonic()
         done = run_cli("compare", *stores, "-o", str(out), *options, *extra)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
-        assert time.monotonic() - began < 60
         found = ss.open_result(out)
-        assert found.summary["modes"] == ss.compare(*stores, **SETTINGS).summary["modes"]
+        assert_same(found, alone)
         assert found.summary["plan"]["workers"]["count"] == int(extra[1])
         planned = sum(step["moved"] for step in found.summary["plan"]["steps"])
         assert abs(sum(found.summary["measured"]["moved"].values()) / planned - 1) < 0.1
