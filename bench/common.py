@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import scipy.sparse.linalg
@@ -48,15 +48,15 @@ import os, sys, time
 began = time.perf_counter()
 pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
 _, status, usage = os.wait4(pid, 0)
-os.write(int(sys.argv[1]), f"{time.perf_counter() - began} {usage.ru_maxrss}".encode())
+os.write(int(sys.argv[1]), f"{time.perf_counter() - began} {usage.ru_maxrss} {usage.ru_inblock}".encode())
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 _BAND = 1000  # rows of the exact matrix made at once
 
 
 @contextmanager
-def workspace() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="specscale-bench-") as folder:
+def workspace(place: Path | None = None) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="specscale-bench-", dir=place) as folder:
         yield Path(folder)
 
 
@@ -200,8 +200,17 @@ def gemm_rate(size: int = 4096, rounds: int = 4) -> float:
     return rounds * 2 * size**3 / (time.perf_counter() - began)
 
 
-def measured(command: list[str]) -> tuple[float, int, str]:
-    """Run a command: wall seconds, peak resident bytes of that process, standard output."""
+class Measured(NamedTuple):
+    """What a process took: wall seconds, peak resident bytes, bytes that came from a disk; and what it printed."""
+
+    seconds: float
+    peak: int
+    from_disk: int
+    output: str
+
+
+def measured(command: list[str]) -> Measured:
+    """Run a command and measure its process."""
     reading, writing = os.pipe()
     launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(writing), *command]
     done = subprocess.run(launcher, stdout=subprocess.PIPE, text=True, pass_fds=[writing])
@@ -210,7 +219,7 @@ def measured(command: list[str]) -> tuple[float, int, str]:
         told = pipe.read().split()
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}")
-    return float(told[0]), int(told[1]) * 1024, done.stdout
+    return Measured(float(told[0]), int(told[1]) * 1024, int(told[2]) * 512, done.stdout)
 
 
 def specscale(*arguments: str | Path) -> list[str]:

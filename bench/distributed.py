@@ -51,7 +51,7 @@ def _work(runs: list[dict[str, Any]]) -> float:
 def _compared(folder: Path, stores: list[Path], size: int, options: tuple[str, ...]) -> dict[str, Any]:
     out = folder / "out.spec"
     before, sent = gemm_rate(), psutil.net_io_counters(pernic=True)["lo"].bytes_sent
-    seconds, peak, _ = measured(
+    seconds, peak, *_ = measured(
         specscale(
             "compare", *stores, "-o", out, "--quiet", "--overwrite", "--features", "orthogonal", "--size", size,
             "--normalize", "unit", *options,

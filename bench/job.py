@@ -28,13 +28,13 @@ def run(counts: tuple[int, ...] = (25_000, 50_000, 100_000, 200_000)) -> None:
                 np.save(paths[-1], np.resize(rows, (n, rows.shape[1])))
                 stores.append(folder / f"{name}-{n}.zarr")
                 ingest(paths[-1], stores[-1])
-            ours, our_peak, _ = measured(
+            ours, our_peak, *_ = measured(
                 specscale(
                     "compare", *stores, "-o", folder / f"{n}.spec", "--features", "fourier", "--size", "1000",
                     "--certify", "0", *sigmas, "--normalize", "unit", "--on-bad", "drop", "--quiet",
                 )
             )  # fmt: skip
-            theirs, their_peak, text = measured(
+            theirs, their_peak, _, text = measured(
                 [
                     sys.executable,
                     str(PEER),

@@ -19,7 +19,7 @@ def run(counts: tuple[int, ...] = (100_000, 1_000_000)) -> None:
                 mixture_store(folder / f"{name}-{n}.zarr", n, p, seed) for name, p, seed in (("a", 96, 2), ("b", 64, 3))
             )
             out = folder / f"{n}.spec"
-            seconds, peak, _ = measured(
+            seconds, peak, *_ = measured(
                 specscale("compare", a, b, "-o", out, "--features", "orthogonal", "--size", "500", "--quiet")
             )
             summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))

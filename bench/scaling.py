@@ -6,10 +6,13 @@ import json
 import os
 import shutil
 import statistics
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from bench.common import gemm_rate, measured, planted_store, report, specscale, workspace
 
@@ -18,36 +21,55 @@ SIZES = (250, 500, 1000)
 WORKERS = (1, 2)
 DIMENSIONS = (256, 128)
 PASSES = ("covariance", "scores", "certificate")
+SHARED = 1_000_000  # rows for the tables of features and workers
+MEMORY = Path("/dev/shm")
 FITTED = 100_000  # rows from which the exponent is fitted: below, a pass is over before its threads are warm
 
 
 def run(counts: tuple[int, ...] = COUNTS, sizes: tuple[int, ...] = SIZES, workers: tuple[int, ...] = WORKERS) -> None:
+    what = f"planted groups, {DIMENSIONS[0]} + {DIMENSIONS[1]} dimensions, float16, σ by auto"
+    each = f"{what}, 500 landmarks for each map"
     with workspace() as folder:
-        rows: list[dict[str, Any]] = []
-        for n in counts:
-            stores = [planted_store(folder / f"{name}.zarr", n, p) for name, p in zip("ab", DIMENSIONS, strict=True)]
-            os.sync()  # what is still being written would be in the way
+        rows = _grown(folder, counts)
+        report("scaling", rows, f"{each}; {_exponents(rows)}")
+        with _stores(folder, SHARED) as stores:
+            table = [_compared(folder, stores, "--size", str(size)) for size in sizes]
+            report("scaling_d", table, f"{what}, {SHARED:,} rows")
+            table = [
+                _compared(folder, stores, "--size", "500", "--workers", str(count)) | {"workers": count}
+                for count in workers
+            ]
+            report("scaling_workers", table, f"{each}, {SHARED:,} rows, the cores shared by the workers")
+    if MEMORY.is_dir() and psutil.virtual_memory().available > 2 * counts[-1] * sum(DIMENSIONS) * 2:
+        with workspace(MEMORY) as folder:
+            rows = _grown(folder, [n for n in counts if n >= FITTED])
+            report("scaling_memory", rows, f"{each}, all files in a file system in memory; {_exponents(rows)}")
+
+
+def _grown(folder: Path, counts: Sequence[int]) -> list[dict[str, Any]]:
+    """Compare ever more rows."""
+    rows = []
+    for n in counts:
+        with _stores(folder, n) as stores:
             rounds = 3 if n < 1_000_000 else 2
             rows.append(_median([_compared(folder, stores, "--size", "500") for _ in range(rounds)]))
-            if n == 1_000_000:
-                features = [_compared(folder, stores, "--size", str(size)) for size in sizes]
-                shared = [_compared(folder, stores, "--size", "500", "--workers", str(count)) for count in workers]
-                for count, one in zip(workers, shared, strict=True):
-                    one["workers"] = count
-            for store in stores:
-                shutil.rmtree(store)
-        what = f"planted groups, {DIMENSIONS[0]} + {DIMENSIONS[1]} dimensions, float16, σ by auto"
-        report("scaling", rows, f"{what}, 500 landmarks for each map; {_exponents(rows)}")
-        if counts[-1] >= 1_000_000:
-            report("scaling_d", features, f"{what}, 1,000,000 rows")
-            report("scaling_workers", shared, f"{what}, 1,000,000 rows, 500 landmarks, the cores shared by the workers")
+    return rows
+
+
+@contextmanager
+def _stores(folder: Path, n: int) -> Iterator[list[Path]]:
+    stores = [planted_store(folder / f"{name}.zarr", n, p) for name, p in zip("ab", DIMENSIONS, strict=True)]
+    os.sync()  # what is still being written would be in the way
+    yield stores
+    for store in stores:
+        shutil.rmtree(store)
 
 
 def _compared(folder: Path, stores: list[Path], *options: str) -> dict[str, Any]:
     """Compare in a process of its own: seconds of the passes, also in units of the gemm rate measured beside it."""
     out = folder / "out.spec"
     before = gemm_rate()
-    seconds, peak, _ = measured(specscale("compare", *stores, "-o", out, "--quiet", "--overwrite", *options))
+    seconds, peak, from_disk, _ = measured(specscale("compare", *stores, "-o", out, "--quiet", "--overwrite", *options))
     rate = (before + gemm_rate()) / 2
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     n, took, planned = summary["rows"]["total"], summary["measured"]["seconds"], summary["plan"]["seconds"]
@@ -61,6 +83,7 @@ def _compared(folder: Path, stores: list[Path], *options: str) -> dict[str, Any]
         "gemm GFLOP/s": rate / 1e9,
         **per_row,
         "plan / measured": sum(planned[name] for name in PASSES) / sum(passes.values()),
+        "from disk GB": from_disk / 1e9,
         "peak MB": peak / 2**20,
         "plan MB": summary["plan"]["memory"]["peak"] / 2**20,
     }

@@ -25,7 +25,7 @@ def run(sample: int | None = None, sizes: tuple[int, int] = (1000, 3000), rounds
             out = folder / f"{name}.spec"
             features, size = name.split(maxsplit=2)[:2]
             command = specscale("compare", *stores, "-o", out, "--features", features, "--size", size, *more)
-            seconds, peak, _ = measured([*command, *options, "--overwrite"])
+            seconds, peak, *_ = measured([*command, *options, "--overwrite"])
             return _line(name, seconds, peak, out)
 
         # One after the other in turn, so that a busy neighbour weighs on both alike.
