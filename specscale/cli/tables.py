@@ -98,18 +98,21 @@ def _assumptions(plan: Plan, machine: Machine) -> list[str]:
     reads = f"{format_bytes(machine.read_rate)}/s, as measured here, likely from the page cache"
     if plan.workers is None:
         return [*lines, f"reading at {reads}; {machine.gemm_rate / 1e9:,.0f} GFLOP/s, as measured here"]
+    threads = f"{machine.threads} thread{'s' * (machine.threads > 1)}"
     if plan.workers.rate is None:
-        lines.append(f"rate of a worker measured on {machine.threads} threads of this machine")
+        lines.append(f"rate of a worker measured on {threads} of this machine")
     else:
         lines.append(
             f"rate of a worker given, not measured (this machine does {machine.gemm_rate / 1e9:,.0f} GFLOP/s on "
-            f"{machine.threads} threads); its elementary functions are as much faster"
+            f"{threads}); its elementary functions are as much faster"
         )
     seconds = plan.seconds(machine)
     alone = [step.name for step in plan.steps if not plan.shared(step)]
+    busy = min(plan.workers.count, len(plan.spans))
     lines += [
-        f"each worker reads, and moves partial results, at {reads}",
-        "no worker is slower than the others or lost, and none waits for the store or the network",
+        f"each worker reads, and moves partial results, at {reads}: the store must give "
+        f"{format_bytes(busy * machine.read_rate)}/s to all at once",
+        "no worker is slower than the others or lost, none waits for the network, and scheduling takes no time",
         f"the client is this machine; {', '.join(alone)} run there one after another, "
         f"{sum(seconds[name] for name in alone):,.0f} s of the whole",
     ]
