@@ -23,6 +23,7 @@ from specscale.errors import InputError
 __all__ = [
     "Location",
     "await_answer",
+    "copy_tree",
     "exists",
     "free_space",
     "is_local",
@@ -223,23 +224,29 @@ def read_into(place: Location, offset: int, out: memoryview) -> int:
 def move(source: Location, target: Location, last: Iterable[str] = ()) -> None:
     """Give a file or folder another name on the same file system; nothing is at the target.
 
-    Where nothing can be renamed, as in object stores, files are copied there, those named in `last` at the end in that
-    order, and then removed: who looks for these sees nothing or all.
+    Where nothing can be renamed, as in object stores, it is copied as by `copy_tree`, and then removed.
     """
     if isinstance(source, Path) and isinstance(target, Path):
         os.replace(source, target)
         return
+    copy_tree(source, target, last)
+    remove_tree(source)
+
+
+def copy_tree(source: Location, target: Location, last: Iterable[str] = ()) -> None:
+    """Copy a file or folder within an object store.
+
+    Files named in `last` are copied at the end, in that order: who looks for these sees nothing or all.
+    """
     assert isinstance(source, UPath)
     assert isinstance(target, UPath)
+    root, end = source.path.rstrip("/"), target.path.rstrip("/")
     with reaching(target):
         paths = source.fs.find(source.path)
-        final = [path for name in last for path in paths if path == f"{source.path.rstrip('/')}/{name}"]
-        early = [path for path in paths if path not in set(final)]
-        for group in (early, *([path] for path in final)):
+        final = [path for name in last for path in paths if path == f"{root}/{name}"]
+        for group in ([path for path in paths if path not in set(final)], *([path] for path in final)):
             if group:
-                there = [target.path.rstrip("/") + path[len(source.path.rstrip("/")) :] for path in group]
-                source.fs.copy(group, there)
-        remove_tree(source)
+                source.fs.copy(group, [end + path[len(root) :] for path in group])
 
 
 def remove_tree(place: Location) -> None:

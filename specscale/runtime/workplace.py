@@ -11,10 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from upath import UPath
-
 from specscale.errors import ChangedError, ExistsError, OptionError, SpecscaleError
-from specscale.files import Location, exists, located, move, reaching, read_whole, remove_tree, write_whole
+from specscale.files import Location, copy_tree, exists, located, move, reaching, read_whole, remove_tree, write_whole
 from specscale.stores.claim import LOCK, claim_folder
 
 __all__ = ["Workplace"]
@@ -196,7 +194,7 @@ class Workplace:
         else:
             remove_tree(self.out / _SUMMARY)
             remove_tree(self.out)
-            _copy(result, self.out)
+            copy_tree(result, self.out, last=(_SUMMARY,))
         self._remove_work()
 
     def leave(self) -> None:
@@ -209,18 +207,6 @@ class Workplace:
                 if not exists(self.work / _RUN):
                     self._remove_work()
         self._release()
-
-
-def _copy(source: Location, target: Location) -> None:
-    """Copy a result within an object store, summary.json last."""
-    assert isinstance(source, UPath)
-    assert isinstance(target, UPath)
-    with reaching(target):
-        paths = source.fs.find(source.path)
-        last = f"{source.path}/{_SUMMARY}"
-        for group in ([path for path in paths if path != last], [path for path in paths if path == last]):
-            if group:
-                source.fs.copy(group, [target.path + path[len(source.path) :] for path in group])
 
 
 def _content(place: Location) -> bytes | None:
