@@ -40,6 +40,23 @@ def structured(n: int, p_a: int = 12, p_b: int = 9, seed: int = 0, dtype: str = 
     return a.astype(dtype), b.astype(dtype)
 
 
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    """The exit status of a command in this process."""
+    from specscale.cli import main
+
+    monkeypatch.setattr("sys.argv", ["specscale", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code if isinstance(end.value.code, int) else 0
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the test is in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture
 def pair() -> Pair:
     return structured(700)

@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from chunks import CHUNK, shrink_chunks
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import specscale.stores.beginning as beginning_module
 import specscale.stores.publishing as publishing
 import specscale.stores.writer as writer_module
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
@@ -29,26 +29,11 @@ from specscale.files import located
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.ingest import IngestReport, ingest
 from specscale.stores.layout import CHUNK_ROWS, store_attributes
-from specscale.stores.sources import base
-
-CHUNK = 8  # rows, in tests that need many chunks
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     shrink_chunks(monkeypatch)
-
-
-def shrink_chunks(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(writer_module, "CHUNK_ROWS", CHUNK)
-    patch.setattr(beginning_module, "CHUNK_ROWS", CHUNK)
-    patch.setattr(base, "BATCH_BYTES", 5 * 12)
 
 
 def matrix(n: int, seed: int = 0, dtype: str = "f4") -> np.ndarray:

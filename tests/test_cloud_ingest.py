@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from chunks import CHUNK, shrink_chunks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import specscale.stores.beginning as beginning_module
 import specscale.stores.publishing as publishing
 import specscale.stores.writer as writer_module
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError
@@ -29,9 +29,6 @@ from specscale.stores.claim import claim_folder
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.ingest import ingest
 from specscale.stores.layout import CHUNK_ROWS, store_attributes
-from specscale.stores.sources import base
-
-CHUNK = 8  # rows, in tests that need many chunks
 
 Files = dict[str, bytes]
 
@@ -57,12 +54,6 @@ def hurry(patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     shrink_chunks(monkeypatch)
-
-
-def shrink_chunks(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(writer_module, "CHUNK_ROWS", CHUNK)
-    patch.setattr(beginning_module, "CHUNK_ROWS", CHUNK)
-    patch.setattr(base, "BATCH_BYTES", 5 * 12)
 
 
 def matrix(n: int, seed: int = 0) -> np.ndarray:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import command
 from hypothesis import given
 from hypothesis import strategies as st
 
 import specscale as ss
-from specscale.cli import main
 from specscale.errors import OptionError
 from specscale.gate import CERTIFICATE, FIELDS, OF_ALL, Rule
 from specscale.result import Mode
@@ -175,13 +175,6 @@ def test_what_the_certificate_says_needs_one(make_pair: MakePair) -> None:
 
 
 # --- the command
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    monkeypatch.setattr("sys.argv", ["specscale", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return end.value.code if isinstance(end.value.code, int) else 0
 
 
 @pytest.fixture

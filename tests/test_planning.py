@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import command
 from hypothesis import given
 from hypothesis import strategies as st
 
 import specscale as ss
-from specscale.cli import main
 from specscale.cost import Cost
 from specscale.errors import OptionError, PlanError
 from specscale.features.maps import FeatureMap, LinearMap
@@ -289,13 +289,6 @@ def test_an_object_store_has_no_limit_known(tmp_path: Path) -> None:
 
 
 # --- the command
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    monkeypatch.setattr("sys.argv", ["specscale", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return end.value.code if isinstance(end.value.code, int) else 0
 
 
 @pytest.fixture

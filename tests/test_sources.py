@@ -246,12 +246,6 @@ def test_any_split_into_shards_gives_the_same_rows(
 # Traps. Each message must name the file and say what to do.
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def refused(paths: list[str], *needles: str, error: type[Exception] = InputError, **options: str) -> None:
     with pytest.raises(error) as caught:
         for _ in open_source(paths, **options).batches():
