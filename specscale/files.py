@@ -45,6 +45,7 @@ _PATIENCE = 60  # seconds until a store that has never answered is given up; req
 _CONNECTIONS = 64  # of one process to an object store; fewer would queue behind one another
 _OPTIONS: dict[str, Any] = {"use_listings_cache": False}  # what other processes wrote must be seen
 _S3_OPTIONS = {"config_kwargs": {"max_pool_connections": _CONNECTIONS}}
+_BUCKETS = ("s3", "s3a", "gs", "gcs")  # kinds of object stores whose URLs begin with a bucket
 _NOT_THERE = (errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 _LIBRARIES = ("botocore", "aiobotocore", "aiohttp", "s3fs", "gcsfs", "adlfs")
 
@@ -59,7 +60,7 @@ def located(place: str | os.PathLike[str] | UPath) -> Location:
     Raises
     ------
     InputError
-        When the library for such URLs is not installed, or there is no such kind of URL.
+        When the library for such URLs is not installed, there is no such kind of URL, or it names nothing.
     """
     if isinstance(place, UPath) and not isinstance(place, Path):
         return place
@@ -68,6 +69,9 @@ def located(place: str | os.PathLike[str] | UPath) -> Location:
         return Path(text)
     if text.startswith("file://"):
         return Path(text.removeprefix("file://"))
+    scheme, _, rest = text.partition("://")
+    if not rest.strip("/") or (rest.startswith("/") and scheme in _BUCKETS):
+        raise InputError(f"{text}: names no place: give a URL as s3://bucket/name")
     with reaching(text):
         found: UPath = UPath(text.rstrip("/"), protocol=None, **_options(text))
         _ = found.fs
@@ -86,6 +90,10 @@ def reaching(place: object) -> Iterator[None]:
     except ImportError as error:
         raise InputError(f"{place}: {_line(error)}: install it with pip install 'specscale[cloud]'") from None
     except Exception as error:
+        if str(error).startswith("Invalid endpoint"):
+            raise InputError(
+                f"{place}: AWS_ENDPOINT_URL is no URL ({_line(error)}): give it as https://HOST or http://HOST:PORT"
+            ) from None
         if type(error).__module__.partition(".")[0] in _LIBRARIES or ("://" in str(place) and _refusal(error)):
             raise InputError(
                 f"{place}: cannot be reached ({_line(error)}): check the address, the network and the credentials in "

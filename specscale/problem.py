@@ -171,6 +171,8 @@ def opened(given: Input, name: str, work: Location) -> Embedding:
         computed = EmbeddingStore(store)
         computed.source = name.upper()
         return computed
+    if isinstance(given, str):
+        given = given.removeprefix("file://")
     ingestible = isinstance(given, (str, Path)) and (Path(given).exists() or any(sign in str(given) for sign in "*?["))
     if not ingestible or is_store(cast(str, given)):
         return open_embedding(given, name.upper())

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
+from specscale.errors import ClusterError, OptionError
 from specscale.kernels import Kernels, load_kernels
 from specscale.passes.record import Pass
 from specscale.runtime.checkpoints import Parts
@@ -111,10 +112,15 @@ def _executor(given: Any, pool: Threads, kernels: Kernels) -> Executor:
     local = LocalExecutor(pool)
     if given is None:
         return local
-    if hasattr(given, "scheduler_info"):  # a client; looked for by what it can do, so as not to load its library
+    # A client is known by what it can do, so as not to load its library.
+    if hasattr(given, "scheduler_info") and hasattr(given, "submit"):
         given = Cluster(given)
     if not isinstance(given, Cluster):
+        if not hasattr(given, "run") or not hasattr(given, "ready"):
+            raise OptionError(f"executor is a distributed.Client, as distributed.Client({given!r}), not {given!r}")
         return cast(Executor, given)
+    if given.client.status != "running":
+        raise ClusterError("the client given as executor is not connected to its cluster any more: make a new one")
     from specscale.runtime.dask_executor import DaskExecutor
 
     return DaskExecutor(given.client, local, kernels.warm_up, given.threads)

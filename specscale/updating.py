@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from specscale.errors import ChangedError, OptionError
-from specscale.files import Location
+from specscale.files import Location, exists
 from specscale.result import Result
 from specscale.runtime.checkpoints import NodeFolder, is_covered, load_arrays
 from specscale.stores.prefix import digest_of_first, ids_digest_of_first
@@ -57,6 +57,8 @@ def take_up_parts(before: Result, folder: Location) -> None:
     before : the earlier result
     folder : where the partial results of the pass are; what is there already stays
     """
+    if not exists(before.parts()):  # few rows have none
+        return
     kept, here = NodeFolder(before.parts()), NodeFolder(folder)
     there = here.nodes()
     for node in sorted(kept.nodes(), reverse=True):

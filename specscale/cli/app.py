@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from io import TextIOWrapper
+from types import FrameType
 
 import typer
 
@@ -23,6 +25,7 @@ from specscale.cli.modes import modes
 from specscale.errors import SpecscaleError
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
+_TERMINATED = 143
 
 app = typer.Typer(
     name="specscale",
@@ -47,12 +50,13 @@ def main() -> None:
     """Run the command line; errors that the user can mend are one line on standard error and exit status 1."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # λ and σ, and the user's texts, where the locale lacks them
+    before = signal.signal(signal.SIGTERM, _terminated)
     try:
         app()
     except SpecscaleError as error:
         _fail(str(error))
     except SystemExit as end:
-        if end.code == _INTERRUPTED:
+        if end.code in (_INTERRUPTED, _TERMINATED):
             print(
                 "specscale: interrupted: the same command goes on from here (compare and matrix with --resume added)",
                 file=sys.stderr,
@@ -62,6 +66,13 @@ def main() -> None:
         _fail(f"out of memory ({_first_line(error)}): take less with --size, --top, --modes or --sample")
     except OSError as error:
         _fail(_complaint(error))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(signum: int, frame: FrameType | None) -> None:
+    """End as on Ctrl-C, so that what is done is written."""
+    raise SystemExit(_TERMINATED)
 
 
 def _complaint(error: OSError) -> str:

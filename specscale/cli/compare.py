@@ -87,11 +87,10 @@ def compare(
 
         print_overview(result)
     holding = [one for one in verdicts if one.holds]
-    if holding and not json:
+    if holding:
         from specscale.cli.tables import print_gate
 
         print_gate(result, holding)
-    if holding:
         raise typer.Exit(GATE_STATUS)
 
 

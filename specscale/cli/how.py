@@ -51,16 +51,18 @@ def earlier_result(ctx: typer.Context, path: str, answer: dict[str, Any]) -> Res
     from specscale.errors import OptionError
     from specscale.options import Options
     from specscale.result import open_result
+    from specscale.runtime.workplace import finish_publishing
 
+    finish_publishing(path)
     result = open_result(path)
     asked, kept = _by_option(Options(**answer).to_json()), _by_option(result.summary["options"])
     for name, value in kept.items():
         source = ctx.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE" and asked[name] != value:
-            option = "--" + name.replace("_", "-")
+            option, kept_as = "--" + name.replace("_", "-"), "not given" if value is None else value
             raise OptionError(
-                f"--update {path} keeps the options of that result, whose {option} is {value}: leave {option} out, or "
-                "compare afresh with -o alone"
+                f"--update {path} keeps the options of that result, whose {option} is {kept_as}: leave {option} out, "
+                "or compare afresh with -o alone"
             )
     return result
 

@@ -31,16 +31,16 @@ def print_plan(plan: Plan, machine: Machine) -> None:
         f"reads {format_bytes(machine.read_rate)}/s\n"
     )
     print(f"the process holds {format_bytes(plan.base)} before it begins; each step on top of that:")
-    print(f"{'step':<12}{'memory':>10}{'disk':>10}{'read':>10}{'GFLOP':>10}{'seconds':>10}")
+    print(f"{'step':<12}{'memory':>11}{'disk':>11}{'read':>11}{'GFLOP':>16}{'seconds':>13}")
     for step in plan.steps:
         print(
-            f"{step.name:<12}{format_bytes(step.memory):>10}{format_bytes(step.disk):>10}{format_bytes(step.read):>10}"
-            f"{step.operations / 1e9:>10,.0f}{seconds[step.name]:>10.1f}"
+            f"{step.name:<12}{format_bytes(step.memory):>11}{format_bytes(step.disk):>11}{format_bytes(step.read):>11}"
+            f"{step.operations / 1e9:>16,.0f}{seconds[step.name]:>13,.1f}"
         )
     allowed = "" if plan.memory is None else f" of {format_bytes(plan.memory)} allowed"
     print(
         f"\npeak memory {format_bytes(plan.peak)}{allowed}, "
-        f"disk {format_bytes(plan.disk)}, about {sum(seconds.values()):.0f} s"
+        f"disk {format_bytes(plan.disk)}, about {_duration(sum(seconds.values()))}"
     )
 
 
@@ -67,22 +67,30 @@ def _print_cluster(plan: Plan, machine: Machine) -> None:
     )
     print(f"every process holds {format_bytes(plan.base)} before it begins; each step on top of that:")
     print(
-        f"{'step':<12}{'done by':<9}{'a worker':>10}{'client':>10}{'read':>10}{'moved':>10}{'GFLOP':>14}{'seconds':>12}"
+        f"{'step':<12}{'done by':<9}{'a worker':>10}{'client':>11}{'read':>11}{'moved':>11}{'GFLOP':>16}{'seconds':>13}"
     )
     for step in plan.steps:
         done_by, held, moved = "client", "·", "·"
         if plan.shared(step):
             done_by, held, moved = "workers", format_bytes(plan.worker_memory(step)), format_bytes(plan.moved(step))
         print(
-            f"{step.name:<12}{done_by:<9}{held:>10}{format_bytes(plan.client_memory(step)):>10}"
-            f"{format_bytes(step.read):>10}{moved:>10}{step.operations / 1e9:>14,.0f}{seconds[step.name]:>12,.1f}"
+            f"{step.name:<12}{done_by:<9}{held:>10}{format_bytes(plan.client_memory(step)):>11}"
+            f"{format_bytes(step.read):>11}{moved:>11}{step.operations / 1e9:>16,.0f}{seconds[step.name]:>13,.1f}"
         )
     allowed = "" if plan.memory is None else f" ({format_bytes(plan.memory)} allowed)"
     print(
         f"\npeak memory {format_bytes(workers['peak'])} of a worker and {format_bytes(workers['client_peak'])} of the "
         f"client{allowed}, moved through the work directory {format_bytes(workers['moved'])}, "
-        f"disk {format_bytes(plan.disk)}, about {sum(seconds.values()):,.0f} s"
+        f"disk {format_bytes(plan.disk)}, about {_duration(sum(seconds.values()))}"
     )
+
+
+def _duration(seconds: float) -> str:
+    """Seconds, and what they come to where they are many."""
+    for unit, size in (("years", 31_557_600), ("days", 86_400), ("hours", 3_600)):
+        if seconds >= 2 * size:
+            return f"{seconds:,.0f} s, {seconds / size:,.1f} {unit}"
+    return f"{seconds:,.0f} s"
 
 
 def _assumptions(plan: Plan, machine: Machine) -> list[str]:

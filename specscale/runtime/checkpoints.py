@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ Node = tuple[int, int]
 """Level and index: the node stands for spans index · 2^level up to (index + 1) · 2^level."""
 Combine = Callable[[Accumulator, Accumulator], None]
 
+_NODE = re.compile(r"(\d+)-(\d+)\.node", re.ASCII)
 _HEADER = 1 << 16  # more than the first line of any file
 
 
@@ -120,8 +122,8 @@ class NodeFolder:
                 names = [str(path.name) for path in self.folder.iterdir()]
         except (FileNotFoundError, NotADirectoryError):  # object stores have no empty folders
             return set()
-        found = (name.removesuffix(".node").split("-") for name in names if name.endswith(".node"))
-        return {(int(level), int(index)) for level, index in found}
+        found = (_NODE.fullmatch(name) for name in names)
+        return {(int(one[1]), int(one[2])) for one in found if one}
 
     def save(self, node: Node, arrays: Accumulator) -> None:
         """Write a node, whole or not at all."""

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import pickle
 import platform
+import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+import cloudpickle
 import dask
 from distributed import Client, LocalCluster
+from distributed.comm.addressing import get_address_host_port, parse_address
+from distributed.comm.registry import get_backend
+from distributed.security import Security
 
 from specscale.errors import ClusterError, OptionError
 from specscale.files import Location, write_whole
@@ -42,20 +51,34 @@ def local_cluster(workers: int) -> Iterator[Client]:
     ----------
     workers : number of processes
     """
-    # The plan says what a worker holds: nothing is to be paused or ended by a share of memory that knows less.
-    with (
-        dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}),
-        cast(Any, LocalCluster)(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,
-            dashboard_address=":0",
-            silence_logs=50,
-        ) as cluster,
-        cast(Any, Client)(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}))
+        # The plan says what a worker holds: nothing is to be paused or ended by a share of memory that knows less.
+        with _deaf_to_interrupts():
+            cluster = stack.enter_context(
+                cast(Any, LocalCluster)(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=0,
+                    dashboard_address=":0",
+                    silence_logs=50,
+                )
+            )
+        yield stack.enter_context(cast(Any, Client)(cluster, set_as_default=False))
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that are started meanwhile leave Ctrl-C, which a terminal sends to all, to this one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -72,13 +95,48 @@ def connected(address: str, timeout: float = 10) -> Iterator[Client]:
     ClusterError
         When nothing answers there.
     """
+    _check_address(address, timeout)
+    with _silent_logs():
+        try:
+            client = cast(Any, Client)(address, timeout=timeout, set_as_default=False)
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            raise _unanswered(address, error) from None
+        with client:
+            yield client
+
+
+def _check_address(address: str, timeout: float) -> None:
+    """Raise ClusterError where nothing listens; a client that has failed to connect is slow to give up, and loud."""
     try:
-        client = cast(Any, Client)(address, timeout=timeout, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ClusterError(f"--scheduler {address}: no Dask scheduler answers there ({reason})") from None
-    with client:
-        yield client
+        scheme, _ = parse_address(address)
+        get_backend(scheme)
+        if scheme == "tls" and cast(Any, Security)().get_connection_args("client").get("ssl_context") is None:
+            raise ValueError("Dask's configuration names no certificates, distributed.comm.tls")
+        if scheme in ("tcp", "tls", "ws", "wss"):
+            socket.create_connection(get_address_host_port(address), timeout).close()
+        elif scheme == "inproc":
+            raise ValueError("a scheduler inside another process")
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        raise _unanswered(address, error) from None
+
+
+def _unanswered(address: str, error: Exception) -> ClusterError:
+    reason = " ".join(str(error).split())
+    return ClusterError(
+        f"--scheduler {address}: no Dask scheduler answers there ({reason}): give an address as tcp://HOST:8786"
+    )
+
+
+@contextmanager
+def _silent_logs() -> Iterator[None]:
+    """Keep what the cluster's library would log to ourselves: what matters of it is raised."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def crew_of(client: Client, threads: int | None) -> Crew:
@@ -127,7 +185,7 @@ def seen_by_workers(client: Client, rows: PairedRows, folder: Location) -> bool:
                 raise ClusterError(
                     f"worker {worker} has {name} {theirs.get(name)}, this process has {needed}: install it there"
                 )
-    opened = client.run(_open, rows.embeddings, on_error="return")
+    opened = client.run(_open, cloudpickle.dumps(rows.embeddings), on_error="return")
     for worker, answer in opened.items():
         if isinstance(answer, BaseException):
             raise ClusterError(f"worker {worker} does not see what is compared: {answer}")
@@ -136,8 +194,9 @@ def seen_by_workers(client: Client, rows: PairedRows, folder: Location) -> bool:
     return all(answer["sees"] for answer in found.values())
 
 
-def _open(embeddings: Any) -> None:
-    """Arrive on a worker, which opens the embeddings."""
+def _open(embeddings: bytes) -> None:
+    """Open the embeddings on a worker; what is wrong there is raised as it is, not by the transport."""
+    pickle.loads(embeddings)
 
 
 def _absolute(place: Location) -> Location:

@@ -14,6 +14,9 @@ from specscale.errors import OptionError
 __all__ = ["Threads", "available_cores", "single_threaded_blas"]
 
 
+_MOST_THREADS = 4096
+
+
 def available_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -36,12 +39,14 @@ class Threads:
     Raises
     ------
     OptionError
-        When `count` is less than one.
+        When `count` is less than one, or more than a machine would have cores.
     """
 
     def __init__(self, count: int | None = None) -> None:
         if count is not None and count < 1:
             raise OptionError(f"--threads must be at least 1, not {count}")
+        if count is not None and count > _MOST_THREADS:
+            raise OptionError(f"--threads must be at most {_MOST_THREADS:,}, not {count}")
         self.count = count or available_cores()
         self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="specscale") if self.count > 1 else None
 

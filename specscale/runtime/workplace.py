@@ -15,7 +15,7 @@ from specscale.errors import ChangedError, ExistsError, OptionError, SpecscaleEr
 from specscale.files import Location, copy_tree, exists, located, move, reaching, read_whole, remove_tree, write_whole
 from specscale.stores.claim import LOCK, claim_folder
 
-__all__ = ["Workplace"]
+__all__ = ["Workplace", "finish_publishing"]
 
 _RUN = "run.json"
 _PUBLISHING = "publishing"
@@ -197,6 +197,13 @@ class Workplace:
             copy_tree(result, self.out, last=(_SUMMARY,))
         self._remove_work()
 
+    def finish(self) -> None:
+        """Publish the result that an interrupted run had finished and was putting at OUT, if there is one."""
+        result = self.folder / "result"
+        mark = _content(self.work / _PUBLISHING)
+        if mark is not None and mark == _digest(result):
+            self.publish(result)
+
     def leave(self) -> None:
         """Remove a work directory that holds nothing to resume."""
         if self.temporary:
@@ -207,6 +214,24 @@ class Workplace:
                 if not exists(self.work / _RUN):
                     self._remove_work()
         self._release()
+
+
+def finish_publishing(out: str | Location) -> None:
+    """Put a result at OUT where the run that made it was killed between taking the earlier one away and that.
+
+    Raises
+    ------
+    ExistsError
+        When another process is at work there.
+    """
+    place = located(out)
+    if exists(place / _SUMMARY) or not exists(place.with_name(f"{place.name}.work") / _PUBLISHING):
+        return
+    workplace = Workplace(place, resume=True)
+    try:
+        workplace.finish()
+    finally:
+        workplace.leave()
 
 
 def _content(place: Location) -> bytes | None:

@@ -363,8 +363,8 @@ def _opened_elsewhere(place: Location, source: str, digest: str, ids: Ids | None
         store = EmbeddingStore(place)
     except InputError as error:
         raise InputError(
-            f"{error}; so {platform.node()} sees it: every process of a run needs its stores in the same place, on a "
-            "file system that all machines share or in an object store"
+            f"{error} (on {platform.node()}; every process of a run reads the stores itself, from a file system that "
+            "all machines share or an object store)"
         ) from None
     if (store.digest, store.ids) != (digest, ids):
         raise ChangedError(
@@ -386,7 +386,7 @@ def _open_group(path: Location) -> tuple[zarr.Group, dict[str, Any]]:
             there = path.exists()
         if there:
             raise InputError(f"{path}: not an embedding store: make one with `specscale ingest {path} STORE`") from None
-        raise InputError(f"{path}: no such embedding store") from None
+        raise InputError(f"{path}: no such embedding store: `specscale ingest SOURCE {path}` makes one") from None
     except _DAMAGE as error:
         raise InputError(f"{path}: cannot be opened as an embedding store ({one_line(error)})") from None
     attributes = group.attrs.asdict().get(ATTRIBUTE)

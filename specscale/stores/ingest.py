@@ -185,8 +185,11 @@ def ingest(
     }
     if before is not None:
         identity["append"] = True
-    if id_column is not None and not is_finished(Partial(target), identity):
-        columns.check_ids(id_column)
+    if not is_finished(Partial(target), identity):
+        if id_column is not None:
+            columns.check_ids(id_column)
+        elif before is not None:
+            _check_new(before, rows)
     writer = StoreWriter(target, identity, rows.n, rows.p, kind, columns.schema, before)
     try:
         if before is None and not writer.finished:
@@ -250,6 +253,23 @@ def _check_goes_with(
             f"{rows.locate(0)}: its rows have {rows.p} dimensions, those of {store.path} have {store.p}; give vectors "
             "of the same model"
         )
+
+
+def _check_new(before: StoredRows, rows: Source) -> None:
+    """Refuse rows without ids that a store ends with: the command that added them was given again."""
+    store, begin = before.store, before.n - rows.n
+    if begin < 0:
+        return
+    for batch in rows.batches():
+        start = begin + batch.start
+        with np.errstate(over="ignore"):
+            vectors = batch.vectors.astype(store.dtype)
+        if not np.array_equal(vectors, store.read(start, start + len(vectors))):
+            return
+    raise InputError(
+        f"{rows.paths[0]}: {store.path} ends with these {rows.n:,} rows, they were appended before; to have them there "
+        "twice append them in two parts"
+    )
 
 
 class _Columns:

@@ -110,7 +110,7 @@ def _opened_elsewhere(store: EmbeddingStore, path: Location, n: int, source: str
         reordered.read(n - 1, n)
     except InputError as error:
         raise InputError(
-            f"{error}; so {platform.node()} sees it: every process of a run needs OUT.work in the same place, on a "
-            "file system that all machines share or in an object store"
+            f"{error} (on {platform.node()}; every process of a run reads OUT.work itself, on a file system that all "
+            "machines share or in an object store)"
         ) from None
     return reordered
