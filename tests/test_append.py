@@ -266,6 +266,15 @@ def test_what_is_not_a_store(here: Path, store: dict[str, bytes]) -> None:
     refused("rows 0 to 19 are damaged", "--overwrite", **how)
 
 
+def test_rows_without_ids_are_not_appended_twice(here: Path, small_chunks: None) -> None:
+    ingest(store="s.zarr", **write("a", matrix(20)))
+    more = write("b", matrix(13, seed=1))
+    ingest(store="s.zarr", append=True, **more)
+    refused("s.zarr ends with these 13 rows", **more)
+    more = write("b", np.concatenate([matrix(13, seed=1)[:12], matrix(1, seed=2)]))
+    assert ingest(store="s.zarr", append=True, **more).n == 46
+
+
 def test_a_full_chunk_that_is_missing(here: Path, small_chunks: None) -> None:
     ingest(store="s.zarr", **write("a", matrix(20)))
     Path("s.zarr/features/c/1/0").unlink()

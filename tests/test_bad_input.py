@@ -389,7 +389,8 @@ def test_json_is_valid_whatever_the_columns_hold(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_an_interrupted_run_can_be_resumed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sign", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_can_be_resumed(tmp_path: Path, sign: signal.Signals, status: int) -> None:
     a, b = embeddings(150_000)
     for name, array in (("a", a), ("b", b)):
         np.save(tmp_path / f"{name}.npy", array)
@@ -399,9 +400,10 @@ def test_an_interrupted_run_can_be_resumed(tmp_path: Path) -> None:
         while not (tmp_path / "out.work" / "run.json").exists():
             assert run.poll() is None, run.stderr and run.stderr.read()
             time.sleep(0.02)
-        run.send_signal(signal.SIGINT)
+        run.send_signal(sign)
         errors = run.communicate(timeout=60)[1]
-    assert run.returncode == 130
+    assert run.returncode == status
+    assert errors.splitlines()[-1].startswith("specscale: interrupted: the same command goes on from here")
     assert "Traceback" not in errors
     assert not (tmp_path / "out").exists()
     again = subprocess.run([*command, "--size", "599", "--resume"], cwd=tmp_path, capture_output=True, text=True)

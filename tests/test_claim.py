@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from specscale.errors import ChangedError, ExistsError
-from specscale.files import Location, exists, located, write_whole
+from specscale.files import Location, exists, located, read_whole, write_whole
 from specscale.stores.claim import LOCK, Claim, claim_folder
 
 MARK = "journal.json"
@@ -161,9 +161,9 @@ def test_a_lease_outlives_a_network_that_is_away_for_a_while(leased: Location, m
     monkeypatch.setattr(type(claim), "_read", lambda self: (_ for _ in ()).throw(OSError("away")))
     time.sleep(2 * RENEWAL)
     monkeypatch.setattr(type(claim), "_read", original)
-    before = (leased / LOCK).read_bytes()
+    before = read_whole(leased / LOCK)
     time.sleep(3 * RENEWAL)
-    assert (leased / LOCK).read_bytes() != before
+    assert read_whole(leased / LOCK) != before
     claim.check()
     claim.close()
 

@@ -21,7 +21,7 @@ from distributed import Client, LocalCluster
 
 import specscale as ss
 import specscale.runtime.spans as spans_module
-from specscale.errors import ClusterError, InputError
+from specscale.errors import ClusterError, InputError, OptionError
 from specscale.result import Result
 from specscale.running import Cluster
 from specscale.runtime.cluster import connected, local_cluster
@@ -372,7 +372,21 @@ def test_the_scheduler_goes_away(stores: tuple[str, str], quiet: Result, tmp_pat
     assert_same(ss.compare(a, b, out=tmp_path / "out.spec", resume=True, **SETTINGS), quiet)
 
 
-def test_nobody_answers() -> None:
-    with pytest.raises(ClusterError, match=r"--scheduler tcp://127\.0\.0\.1:9: no Dask scheduler answers there"):  # noqa: SIM117
-        with connected("tcp://127.0.0.1:9", timeout=1):
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1:9", "tls://127.0.0.1:9", "", "somewhere", "tcp://127.0.0.1:x", "http://127.0.0.1:9"]
+)
+def test_nobody_answers(address: str) -> None:
+    with pytest.raises(ClusterError, match=f"--scheduler {address}: no Dask scheduler answers there"):  # noqa: SIM117
+        with connected(address, timeout=1):
             pass
+
+
+def test_what_is_no_executor() -> None:
+    pair = structured(300)
+    for given in ("tcp://127.0.0.1:9", 5, object()):
+        with pytest.raises(OptionError, match=r"executor is a distributed\.Client"):
+            ss.compare(*pair, executor=given)
+    with local_cluster(1) as client, pytest.raises(OptionError, match=r"executor is a distributed\.Client"):
+        ss.compare(*pair, executor=client.cluster)
+    with pytest.raises(ClusterError, match="not connected"):
+        ss.compare(*pair, executor=client)

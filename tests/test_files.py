@@ -100,6 +100,13 @@ def test_what_cannot_be_reached_is_one_line(s3: str, monkeypatch: pytest.MonkeyP
     for url in ("zzz://a/b", "gs://a/b"):
         with pytest.raises(InputError, match=url):
             located(url)
+    for url in ("s3://", "s3:///x", "memory://"):
+        with pytest.raises(InputError, match="names no place"):
+            located(url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:9")
+    located(s3).fs.clear_instance_cache()
+    with pytest.raises(InputError, match="AWS_ENDPOINT_URL is no URL"):
+        exists(located(s3))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     located(s3).fs.clear_instance_cache()
     with pytest.raises(InputError, match=r"s3://.*cannot be reached.*credentials in the environment"):

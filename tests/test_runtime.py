@@ -27,7 +27,7 @@ from specscale.passes.covariance import covariance
 from specscale.passes.products import products
 from specscale.passes.record import Accumulator, Pass, Task
 from specscale.passes.scores import MappedScores, score
-from specscale.runtime.checkpoints import Tree, load_arrays, save_arrays
+from specscale.runtime.checkpoints import NodeFolder, Tree, load_arrays, save_arrays
 from specscale.runtime.events import Event, PassFinished, PassStarted, RowsDone
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.plan import Plan, format_bytes, parse_bytes
@@ -219,6 +219,12 @@ def test_a_node_and_its_parts_do_not_count_twice(tmp_path: Path) -> None:
     tree = Tree(folder, 4, add)
     assert len(files_in(folder)) == 1
     assert same(tree.root(), total)
+
+
+def test_files_of_others_are_no_nodes(tmp_path: Path) -> None:
+    for name in ("foo.node", "1.node", "a-b.node", "0-0.node.new"):
+        (tmp_path / name).touch()
+    assert NodeFolder(tmp_path).nodes() == set()
 
 
 def test_a_half_written_node_is_no_node(tmp_path: Path) -> None:
@@ -572,9 +578,10 @@ def test_all_tasks_run_and_the_first_error_in_their_order_is_raised(count: int) 
             threads.run([task(1), task(2)])
 
 
-def test_less_than_one_thread_is_refused() -> None:
+@pytest.mark.parametrize("count", [0, 100_000])
+def test_more_threads_than_there_could_be_are_refused(count: int) -> None:
     with pytest.raises(OptionError, match="--threads"):
-        Threads(0)
+        Threads(count)
 
 
 # --- the work directory

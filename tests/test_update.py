@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 import specscale as ss
 import specscale.runtime.spans as spans_module
+import specscale.runtime.workplace as workplace_module
 from specscale.again import compare_grown
 from specscale.errors import ChangedError, InputError, OptionError
+from specscale.files import Location, exists, located, move
 from specscale.result import Result
 from specscale.runtime.checkpoints import NodeFolder
 from specscale.runtime.cluster import local_cluster
@@ -180,3 +182,51 @@ def test_appending_and_updating_on_the_command_line(
     refused = run_cli("compare", *stores, "--update", str(tmp_path / "none"))
     assert refused.returncode == 1
     assert "no result of" in refused.stderr
+
+
+@pytest.fixture(params=["local", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path) if request.param == "local" else str(request.getfixturevalue("s3"))
+
+
+def test_an_update_that_is_killed_while_it_replaces_its_result_is_finished_by_the_same_command(
+    arrays: tuple[NDArray[Any], NDArray[Any]],
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_cli: Callable[..., CompletedProcess[str]],
+) -> None:
+    monkeypatch.setattr(spans_module, "_MOST_CHUNKS", 8)  # as in the process of the command
+    stores = [tmp_path / f"{name}.zarr" for name in "ab"]
+    for store, array in zip(stores, first(arrays, 2 * CHUNK), strict=True):
+        np.save(tmp_path / "rows.npy", array)
+        ingest(tmp_path / "rows.npy", store)
+    out = f"{place}/out.spec"
+    earlier = ss.compare(*first(arrays, CHUNK + 9), out=out, **SETTINGS)
+    expected = compare_grown(earlier, *map(str, stores), out=tmp_path / "expected")
+    with monkeypatch.context() as patch:
+
+        def stop(*arguments: Any, **options: Any) -> None:
+            raise KeyboardInterrupt
+
+        def stop_at_the_second(source: Location, target: Location) -> None:
+            patch.setattr(workplace_module, "move", stop)
+            move(source, target)
+
+        patch.setattr(workplace_module, "move", stop_at_the_second)
+        patch.setattr(workplace_module, "copy_tree", stop)
+        with pytest.raises(KeyboardInterrupt):
+            compare_grown(earlier, *map(str, stores), out=out, overwrite=True)
+    with pytest.raises(InputError, match="no result"):
+        ss.open_result(out)
+    done = run_cli("compare", *map(str, stores), "--update", out, "--resume", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert_same(ss.open_result(out), expected)
+    assert not exists(located(f"{out}.work"))
+
+
+def test_the_earlier_result_is_only_read(arrays: tuple[NDArray[Any], NDArray[Any]], tmp_path: Path) -> None:
+    earlier = ss.compare(*first(arrays, 500), out=tmp_path / "earlier", **SETTINGS)
+    before = sorted(Path(earlier.path).rglob("*"))
+    compare_grown(earlier, *first(arrays, 600), out=tmp_path / "grown")
+    assert sorted(Path(earlier.path).rglob("*")) == before
