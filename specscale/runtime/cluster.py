@@ -21,6 +21,7 @@ from distributed import Client, LocalCluster
 from distributed.comm.addressing import get_address_host_port, parse_address
 from distributed.comm.registry import get_backend
 from distributed.security import Security
+from distributed.utils import silence_logging_cmgr
 
 from specscale.errors import ClusterError, OptionError
 from specscale.files import Location, write_whole
@@ -96,7 +97,7 @@ def connected(address: str, timeout: float = 10) -> Iterator[Client]:
         When nothing answers there.
     """
     _check_address(address, timeout)
-    with _silent_logs():
+    with silence_logging_cmgr(logging.CRITICAL):  # what matters of it is raised
         try:
             client = cast(Any, Client)(address, timeout=timeout, set_as_default=False)
         except (OSError, RuntimeError, TypeError, ValueError) as error:
@@ -125,18 +126,6 @@ def _unanswered(address: str, error: Exception) -> ClusterError:
     return ClusterError(
         f"--scheduler {address}: no Dask scheduler answers there ({reason}): give an address as tcp://HOST:8786"
     )
-
-
-@contextmanager
-def _silent_logs() -> Iterator[None]:
-    """Keep what the cluster's library would log to ourselves: what matters of it is raised."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def crew_of(client: Client, threads: int | None) -> Crew:
