@@ -32,8 +32,8 @@ def check_grown(rows: PairedRows, before: Result) -> None:
     reordered = any(isinstance(one, ReorderedEmbedding) for one in rows.embeddings)
     if reordered or match.only_a or match.only_b or was["only_a"] or was["only_b"]:
         raise ChangedError(
-            f"--update {before.path}: goes on only where both stores hold the same samples in the same order: compare "
-            "them afresh with -o"
+            f"--update {before.path}: goes on only where both stores hold the same samples in the same order: append "
+            "what one of them lacks, or compare them afresh with -o"
         )
     for one, earlier in zip(rows.embeddings, summary["inputs"].values(), strict=True):
         count = earlier["rows"]

@@ -95,13 +95,18 @@ def _duration(seconds: float) -> str:
 
 def _assumptions(plan: Plan, machine: Machine) -> list[str]:
     """What the seconds of a projected plan take for granted."""
-    from specscale.runtime.plan import format_bytes
+    from specscale.runtime.plan import available_memory, format_bytes
 
     lines = []
     if plan.rows_given is not None:
         lines.append(
             f"rows like the {plan.rows_given:,} of A and B: the same dimensions and types, the same share compared, "
             "and the size of the maps that these ask for"
+        )
+    if plan.client_peak > plan.base + available_memory():
+        lines.append(
+            f"{format_bytes(plan.client_peak)} of memory for this process, of which this machine has "
+            f"{format_bytes(available_memory())} to give now: with --memory the plan keeps within a size"
         )
     reads = f"{format_bytes(machine.read_rate)}/s, as measured here, likely from the page cache"
     if plan.workers is None:

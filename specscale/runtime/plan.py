@@ -158,6 +158,11 @@ class Plan:
         """Bytes that this process holds in a step, above what it holds before the run."""
         return step.memory - step.worker_memory + step.partial if self.shared(step) else step.memory
 
+    @property
+    def client_peak(self) -> int:
+        """Projected peak memory of this process."""
+        return self.base + SLACK + max(self.client_memory(step) for step in self.steps)
+
     def worker_memory(self, step: Cost) -> int:
         """Bytes that each worker of a cluster holds in a step, above what it holds before the run."""
         return step.worker_memory if self.shared(step) else 0
@@ -271,7 +276,7 @@ class Plan:
             "rate_measured": workers.rate is None,
             "moved": sum(self.moved(step) for step in self.steps),
             "peak": self.base + SLACK + max(self.worker_memory(step) for step in self.steps),
-            "client_peak": self.base + SLACK + max(self.client_memory(step) for step in self.steps),
+            "client_peak": self.client_peak,
         }
 
 
