@@ -501,7 +501,7 @@ def test_paired_rows_are_opened_in_other_processes(
     (said,) = read_elsewhere(rows, tmp_path, run_python)
     assert said.startswith("InputError")
     assert "reordered-1.raw: the file is gone" in said
-    assert "OUT.work in the same place" in said
+    assert "every process of a run reads OUT.work itself" in said
 
 
 def test_another_store_is_not_taken_for_the_one(
