@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
+from specscale.result import Result
 from specscale.runtime.threads import single_threaded_blas
 
 settings.register_profile("specscale", deadline=None, max_examples=30, derandomize=True)
@@ -55,6 +56,25 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the test is in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def stored_pair(folder: Path, n: int) -> tuple[str, str]:
+    """Two stores of the same n samples."""
+    from specscale.stores.ingest import ingest
+
+    for name, array in zip("ab", structured(n, 6, 5), strict=True):
+        np.save(folder / f"{name}.npy", array)
+        ingest(folder / f"{name}.npy", folder / f"{name}.zarr")
+    return str(folder / "a.zarr"), str(folder / "b.zarr")
+
+
+def compared_alone(stores: tuple[str, str], out: Path, settings: dict[str, Any]) -> Result:
+    """The result of this process alone, with short spans and nothing in its way."""
+    from specscale import compare
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("specscale.runtime.spans._MOST_CHUNKS", 1)
+        return compare(*stores, out=out, **settings)
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
-import numpy as np
 import pytest
 from clusters import InTheMiddle, Slow, assert_same, kill
-from conftest import structured
+from conftest import compared_alone, stored_pair
 from distributed import Client, LocalCluster
 
 import specscale as ss
@@ -38,23 +37,17 @@ def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("stores")
-    for name, array in zip("ab", structured(N, 6, 5), strict=True):
-        np.save(folder / f"{name}.npy", array)
-        ingest(folder / f"{name}.npy", folder / f"{name}.zarr")
-    return folder
+    return tmp_path_factory.mktemp("stores")
 
 
 @pytest.fixture(scope="module")
 def stores(folder: Path) -> tuple[str, str]:
-    return str(folder / "a.zarr"), str(folder / "b.zarr")
+    return stored_pair(folder, N)
 
 
 @pytest.fixture(scope="module")
 def quiet(stores: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Result:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spans_module, "_MOST_CHUNKS", 1)
-        return ss.compare(*stores, out=tmp_path_factory.mktemp("quiet") / "out.spec", **SETTINGS)
+    return compared_alone(stores, tmp_path_factory.mktemp("quiet") / "out.spec", SETTINGS)
 
 
 @contextmanager

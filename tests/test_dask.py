@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 from clusters import InTheMiddle, Slow, assert_same, kill
-from conftest import structured
+from conftest import compared_alone, stored_pair, structured
 from distributed import Client, LocalCluster
 
 import specscale as ss
@@ -26,7 +26,6 @@ from specscale.result import Result
 from specscale.running import Cluster
 from specscale.runtime.cluster import connected, local_cluster
 from specscale.runtime.events import Event, Moved, PassStarted, RowsDone
-from specscale.stores.ingest import ingest
 
 N = 150_000
 SETTINGS: dict[str, Any] = {"features": "landmarks", "size": 40, "sigma": (1.5, 1.5), "certify": 64, "top": 20}
@@ -40,19 +39,12 @@ def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    folder = tmp_path_factory.mktemp("stores")
-    for name, array in zip("ab", structured(N, 6, 5), strict=True):
-        np.save(folder / f"{name}.npy", array)
-        ingest(folder / f"{name}.npy", folder / f"{name}.zarr")
-    return str(folder / "a.zarr"), str(folder / "b.zarr")
+    return stored_pair(tmp_path_factory.mktemp("stores"), N)
 
 
 @pytest.fixture(scope="module")
 def quiet(stores: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """The result of this process alone, with nothing in its way."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spans_module, "_MOST_CHUNKS", 1)
-        return ss.compare(*stores, out=tmp_path_factory.mktemp("quiet") / "out.spec", **SETTINGS)
+    return compared_alone(stores, tmp_path_factory.mktemp("quiet") / "out.spec", SETTINGS)
 
 
 @pytest.fixture(scope="module")
