@@ -45,7 +45,7 @@ class Job:
         if not maps:
             return None
         full = full_spans(self.problem.rows.n, self.plan.d, CHUNK_ROWS)
-        parts = Parts(self.run.place.folder / "result" / "parts", full)
+        parts = Parts(self.run.place.result / "parts", full)
         return self.run.sweep(covariance(maps, kernels, self._buffers), self.problem.rows, self.plan.spans, parts)
 
     def result(self, C: TiledSymmetric | None, inputs: tuple[Input, Input]) -> Result:
@@ -78,7 +78,7 @@ class Job:
     ) -> Result:
         """From the modes to the result on disk: scores, certificate, summary."""
         run, problem, rows = self.run, self.problem, self.problem.rows
-        writer = ResultWriter(run.place.folder / "result", rows.n, modes)
+        writer = ResultWriter(run.place.result, rows.n, modes)
         if C is not None:
             writer.covariance(C)
         source: ScoreSource = KnownScores(modes.vectors) if isinstance(modes, VectorModes) else self._mapped(modes)

@@ -193,7 +193,7 @@ def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list
             for i, j in pairs
         ]
         modes = cast(Modes, problem.oriented(_together(solved, [(blocks[i], blocks[j]) for i, j in pairs]), kernels))
-    writer = _MatrixWriter(run.place.folder / "result")
+    writer = _MatrixWriter(run.place.result)
     writer.covariance(C)
     del C
     source = MappedScores(maps, kernels, modes.coefficients, rows.n_kept, buffers)

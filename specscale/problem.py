@@ -16,7 +16,7 @@ from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
 from specscale.features.choose import chosen_maps, survey
 from specscale.features.exact import ExactKernel
 from specscale.features.maps import FeatureMap, restored_kernel, restored_map
-from specscale.files import Location
+from specscale.files import Location, located
 from specscale.kernels import Kernels
 from specscale.options import Options
 from specscale.passes.record import SLICE_ROWS
@@ -171,8 +171,8 @@ def opened(given: Input, name: str, work: Location) -> Embedding:
         computed = EmbeddingStore(store)
         computed.source = name.upper()
         return computed
-    if isinstance(given, str):
-        given = given.removeprefix("file://")
+    if isinstance(given, str) and given.startswith("file://"):
+        given = str(located(given))
     ingestible = isinstance(given, (str, Path)) and (Path(given).exists() or any(sign in str(given) for sign in "*?["))
     if not ingestible or is_store(cast(str, given)):
         return open_embedding(given, name.upper())

@@ -41,7 +41,7 @@ def structured(n: int, p_a: int = 12, p_b: int = 9, seed: int = 0, dtype: str = 
     return a.astype(dtype), b.astype(dtype)
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     """The exit status of a command in this process."""
     from specscale.cli import main
 

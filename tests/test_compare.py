@@ -441,6 +441,15 @@ def test_what_ingest_reads_is_compared_too(pair: Pair, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "b.npy", "out"]
 
 
+def test_a_file_is_found_by_its_url(pair: Pair, tmp_path: Path) -> None:
+    for name, array in zip("ab", pair, strict=True):
+        np.save(tmp_path / f"{name}.npy", array)
+    options: dict[str, Any] = {"size": 30, "certify": 0}
+    by_path = compare(*(f"{tmp_path}/{name}.npy" for name in "ab"), **options)
+    by_url = compare(*(f"file://{tmp_path}/{name}.npy" for name in "ab"), **options)
+    np.testing.assert_array_equal(by_url.scores[:], by_path.scores[:])
+
+
 def test_memory_maps_are_arrays(pair: Pair, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", pair[0])
     assert files_of(compare(np.load(tmp_path / "a.npy", mmap_mode="r"), pair[1])) == files_of(compare(*pair))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import command
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from specscale.cli.app import main
 from specscale.demo import planted
 from specscale.demo.digits import gradient_histograms
 from specscale.demo.montage import Section, Strip, montage
@@ -23,17 +22,14 @@ from specscale.errors import InputError, OptionError, SpecscaleError
 from specscale.result import open_result
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+def demo(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     """The exit status of ``specscale demo``."""
-    monkeypatch.setattr(sys, "argv", ["specscale", "demo", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
+    return command(monkeypatch, "demo", *words)
 
 
 def test_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "digits"
-    assert command(monkeypatch, "-o", out) == 0
+    assert demo(monkeypatch, "-o", out) == 0
     printed = capsys.readouterr().out
     result = open_result(out / "digits.spec")
     assert {mode.grouped_by for mode in result.modes} == {"A", "B"}
@@ -51,7 +47,7 @@ def test_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert occurs(tile, picture), "the strongest member of the first mode is not in the picture"
 
     before = (out / "montage.png").stat().st_mtime_ns
-    assert command(monkeypatch, "-o", out) == 1
+    assert demo(monkeypatch, "-o", out) == 1
     assert capsys.readouterr().err == f"specscale: {out}: exists already: add --overwrite or choose another -o\n"
     assert (out / "montage.png").stat().st_mtime_ns == before
 
@@ -67,7 +63,7 @@ def occurs(tile: np.ndarray, picture: np.ndarray) -> bool:
 def test_refused_before_anything_is_written(
     words: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command(monkeypatch, "-o", tmp_path / "out", *words) == 1
+    assert demo(monkeypatch, "-o", tmp_path / "out", *words) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
@@ -163,7 +159,7 @@ def test_batches_do_not_depend_on_the_number_of_rows() -> None:
 
 def test_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "planted"
-    assert command(monkeypatch, "--kind", "planted", "--rows", 20_000, "-o", out, "--threads", 2) == 0
+    assert demo(monkeypatch, "--kind", "planted", "--rows", 20_000, "-o", out, "--threads", 2) == 0
     printed = capsys.readouterr().out
     assert printed.count("   found\n") == len(GROUPS)
     findings = check(open_result(out / "planted.spec"))
@@ -184,7 +180,7 @@ def test_planted_fails_where_the_groups_are_not_there(
 
     out = tmp_path / "planted"
     monkeypatch.setattr(planted, "draw_batches", mislabelled)
-    assert command(monkeypatch, "--kind", "planted", "--rows", 8_000, "-o", out) == 1
+    assert demo(monkeypatch, "--kind", "planted", "--rows", 8_000, "-o", out) == 1
     error = capsys.readouterr().err
     assert "1 of 5 planted groups not found (A2)" in error
     assert error.count("\n") == 1

@@ -241,6 +241,7 @@ def test_json_says_what_every_rule_found(
     assert command(monkeypatch, "compare", *stores, "-o", out, *FAST, *rules, "--json") == 3
     done = capsys.readouterr()
     assert done.err.startswith("specscale: modes>=1 holds: modes is ")
+    assert "spec_diff>0.9" not in done.err
     told = json.loads(done.out)
     found = ss.open_result(out)
     assert {key: told[key] for key in told if key != "gate"} == found.summary

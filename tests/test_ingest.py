@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zarr
+from chunks import CHUNK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,8 +28,6 @@ from specscale.stores.ingest import IngestReport, ingest
 from specscale.stores.layout import CHUNK_ROWS, chunk_digest, features_digest, ids_digest, store_attributes
 from specscale.stores.metadata import Metadata
 from specscale.stores.sources import base
-
-CHUNK = 8  # rows, in tests that need many chunks
 
 
 @pytest.fixture

@@ -579,7 +579,7 @@ def test_all_tasks_run_and_the_first_error_in_their_order_is_raised(count: int) 
 
 
 @pytest.mark.parametrize("count", [0, 100_000])
-def test_more_threads_than_there_could_be_are_refused(count: int) -> None:
+def test_a_number_of_threads_that_cannot_be_is_refused(count: int) -> None:
     with pytest.raises(OptionError, match="--threads"):
         Threads(count)
 

@@ -13,8 +13,7 @@ from specscale.errors import OptionError
 
 __all__ = ["Threads", "available_cores", "single_threaded_blas"]
 
-
-_MOST_THREADS = 4096
+_MOST_THREADS = 4096  # more than a machine has cores
 
 
 def available_cores() -> int:

@@ -42,6 +42,7 @@ class Workplace:
     ----------
     out, work : OUT and OUT.work
     folder : where everything in progress is, with an absolute path, because other processes use it too
+    result : where in it the result is, until it is published
     temporary : whether OUT is a temporary place
 
     Raises
@@ -77,6 +78,7 @@ class Workplace:
             self.folder: Location = work / self._token
             if isinstance(self.folder, Path):
                 self.folder.mkdir(exist_ok=True)
+            self.result: Location = self.folder / "result"
         except BaseException:
             self._release()
             raise
@@ -199,10 +201,9 @@ class Workplace:
 
     def finish(self) -> None:
         """Publish the result that an interrupted run had finished and was putting at OUT, if there is one."""
-        result = self.folder / "result"
         mark = _content(self.work / _PUBLISHING)
-        if mark is not None and mark == _digest(result):
-            self.publish(result)
+        if mark is not None and mark == _digest(self.result):
+            self.publish(self.result)
 
     def leave(self) -> None:
         """Remove a work directory that holds nothing to resume."""

@@ -185,7 +185,7 @@ def ingest(
     }
     if before is not None:
         identity["append"] = True
-    if not is_finished(Partial(target), identity):
+    if (id_column is not None or before is not None) and not is_finished(Partial(target), identity):
         if id_column is not None:
             columns.check_ids(id_column)
         elif before is not None:
