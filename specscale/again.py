@@ -126,7 +126,7 @@ def compare_grown(
         rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         choice = f"bandwidths and maps of {result.path}, {result.summary['rows']['total']:,} of these rows"
         problem = pose_alike(rows, options, result, choice, repeated_rows(rows, run))
-        plan = planner.plan(problem.maps)
+        plan = planner.plan(problem.maps, problem.wide)
         plan.check_memory("allow more with --memory")
         plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))
@@ -153,4 +153,4 @@ def _again(run: Run, result: Result, options: Options) -> Job:
     rows = pair_inputs((a, b), options, run.place.folder)
     problem = pose_again(rows, options, result)
     planner = Planner.of(rows, options, None, run.pool)
-    return Job(run, problem, planner.plan(problem.maps), planner.machine)
+    return Job(run, problem, planner.plan(problem.maps, problem.wide), planner.machine)

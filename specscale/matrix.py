@@ -112,7 +112,7 @@ def compare_many(
         planner = _MatrixPlanner.of(rows, options, memory, run.pool)
         most = planner.largest_size()
         problem = pose(rows, options, most, run, repeated_rows(rows, run))
-        plan = planner.plan(problem.maps)
+        plan = planner.plan(problem.maps, problem.wide)
         plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))
         called = _unique([one.name for one in rows.embeddings]) if names is None else list(names)
@@ -151,9 +151,9 @@ def _unique(names: Sequence[str]) -> list[str]:
 class _MatrixPlanner(Planner):
     """Plans a matrix."""
 
-    def plan(self, maps: tuple[FeatureMap, ...]) -> Plan:
+    def plan(self, maps: tuple[FeatureMap, ...], wide: bool = False) -> Plan:
         """The plan with some feature maps: the steps of a comparison, with one solve and the modes of each pair."""
-        plan = super().plan(maps)
+        plan = super().plan(maps, wide)
         options, d, n_kept = self.options, plan.d, self.rows.n_kept
         steps = {step.name: step for step in plan.steps}
         beside = steps["solve"].memory - solve_cost(d, min(options.n_modes, d)).memory  # rows, and buffers of features

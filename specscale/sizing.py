@@ -160,7 +160,7 @@ def _captured(
 def _kernels_of(exact: ExactKernel, one: LandmarkMap, raw: NDArray[Any], kernels: Kernels) -> tuple[_Matrix, _Matrix]:
     """The exact and the approximate kernel matrix of some rows, (s, s) each."""
     chosen = np.ascontiguousarray(raw)
-    standardised = np.empty(chosen.shape, dtype=kernels.real)
+    standardised = np.empty(chosen.shape, dtype=exact.real(kernels))
     exact.standardise(kernels, chosen, standardised)
     values = np.empty((len(chosen), len(chosen)), dtype=kernels.real)
     exact.anchors(kernels, chosen).evaluate(kernels, standardised, slice(None), values)
