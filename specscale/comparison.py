@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from specscale.errors import OptionError
-from specscale.job import Job
+from specscale.job import Job, claim
 from specscale.options import Options
 from specscale.planning import Planner
 from specscale.problem import Input, pair_inputs, pose, repeated_rows
@@ -114,7 +114,7 @@ def compare(
         plan = planner.plan(problem.maps, problem.wide)
         plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))
-        run.place.claim(problem.configuration())
+        claim(run, problem)
         job = Job(run, problem, plan, planner.machine)
         return job.result(job.covariance(), (a, b))
 

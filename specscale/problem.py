@@ -235,7 +235,9 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
     maps: tuple[FeatureMap, ...] = ()
     if options.features == "landmarks":
         with run.step("landmarks"):
-            landmarks = chosen_landmarks(rows, exact, options, most, (positions, sample), run.kernels, run.pool.run)
+            taken = _size_taken_up(run.place.interrupted())
+            sampled = (positions, sample)
+            landmarks = chosen_landmarks(rows, exact, options, most, sampled, run.kernels, run.pool.run, taken)
         maps = landmarks.maps
         choice.append(str(landmarks))
     elif options.features != "exact":
@@ -247,6 +249,12 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
             choice.append(found.describe(one.name))
     bandwidths = tuple(one.bandwidth for one in geometries)
     return Problem(options, rows, exact, maps, bandwidths, positions, sample, "; ".join(choice), duplicates)
+
+
+def _size_taken_up(interrupted: dict[str, Any] | None) -> int | None:
+    """The size of the maps of an interrupted run, which other modes or another η would not have chosen."""
+    maps = (interrupted or {}).get("maps")
+    return maps[0].get("size") if maps else None
 
 
 def check_inputs(rows: PairedRows, before: Result) -> None:

@@ -99,15 +99,15 @@ def survey(
         return Geometry(plain, None, tuple(_cosine_warnings(raw, x, name, affine)))
     centre = np.median(x, axis=0).astype(np.float64)  # one wild row would carry a mean away, and the digits of all rows
     warnings = []
-    if not unit and affine is None:
+    if giant := _giants(x):
+        warnings.append(f"{name}: {giant}, which leads all distances: {_STANDARDISE}")
+    elif not unit and affine is None:
         low, high = np.percentile(np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64)), [5, 95])
         if high > _VARYING * low:
             warnings.append(
                 f"{name}: row norms vary widely (5 % below {low:.3g}, 5 % above {high:.3g}), and with --normalize none "
                 "the leading modes may only tell long vectors from short ones: consider --normalize unit"
             )
-    if giant := _giants(x):
-        warnings.append(f"{name}: {giant}, which leads all distances: {_STANDARDISE}")
     bandwidth = choose_bandwidth(rule, x - centre.astype(np.float32), name)
     kernel = ExactKernel(centre, unit, bandwidth.sigma, affine=affine)
     found = precision(raw, kernel)
