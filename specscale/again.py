@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from specscale.errors import OptionError
-from specscale.job import Job
+from specscale.job import Job, claim
 from specscale.options import Options
 from specscale.planning import Planner
 from specscale.problem import Input, pair_inputs, pose_again, pose_alike, repeated_rows
@@ -20,7 +20,7 @@ from specscale.runtime.events import Noted, Notify
 from specscale.runtime.local import Executor
 from specscale.runtime.workplace import Workplace
 from specscale.spectral.constrained import solve_constrained
-from specscale.spectral.difference import modes_of
+from specscale.spectral.difference import check_possible, modes_of
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.updating import check_grown, take_up_parts
 
@@ -80,6 +80,7 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
         with run.step("solve"):
             found = solve_constrained(C, job.problem.d_a, epsilon, n_groups)
             modes = modes_of(C, job.problem.d_a, found.eta, found.coefficients, run.pool.run)
+            check_possible(modes.eigenvalues, modes.eta)
             modes = replace(modes, spec_diff=result.spec_diff)
         constraint = {"epsilon": epsilon, "mixed": np.flatnonzero(found.mixed).tolist()}
         return job.finished(job.problem.oriented(modes, run.kernels), C, result.inputs(), constraint)
@@ -126,11 +127,11 @@ def compare_grown(
         rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         choice = f"bandwidths and maps of {result.path}, {result.summary['rows']['total']:,} of these rows"
         problem = pose_alike(rows, options, result, choice, repeated_rows(rows, run))
-        plan = planner.plan(problem.maps)
+        plan = planner.plan(problem.maps, problem.wide)
         plan.check_memory("allow more with --memory")
         plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))
-        run.place.claim(problem.configuration())
+        claim(run, problem)
         take_up_parts(result, run.place.folder / "covariance")
         job = Job(run, problem, plan, planner.machine)
         return job.result(job.covariance(), (a, b))
@@ -153,4 +154,4 @@ def _again(run: Run, result: Result, options: Options) -> Job:
     rows = pair_inputs((a, b), options, run.place.folder)
     problem = pose_again(rows, options, result)
     planner = Planner.of(rows, options, None, run.pool)
-    return Job(run, problem, planner.plan(problem.maps), planner.machine)
+    return Job(run, problem, planner.plan(problem.maps, problem.wide), planner.machine)

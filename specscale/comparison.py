@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from specscale.errors import OptionError
-from specscale.job import Job
+from specscale.job import Job, claim
 from specscale.options import Options
 from specscale.planning import Planner
 from specscale.problem import Input, pair_inputs, pose, repeated_rows
@@ -61,7 +61,8 @@ def compare(
     sigma : bandwidths of A and of B, each "auto" (top eigenvalue of K/n 0.15 on a sample), "median", "0.5*median",
         "top=0.14" or a number, in the units of the embedding after `normalize`
     eta : weight of B's kernel, ≥ 0
-    normalize : "unit" to compare directions alone, or "none"
+    normalize : "none"; "unit" to compare directions alone; "centre" (with the cosine kernel) to take the mean of a
+        seeded sample off first; "standardise" to divide each dimension by its standard deviation there too
     on_bad : "error" to refuse rows with a NaN, an infinity or (where directions matter) zero norm, "drop" to leave them
         out of both embeddings
     sample : compare this many rows, drawn at random; None for all
@@ -110,10 +111,10 @@ def compare(
         rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         most = planner.largest_size()
         problem = pose(rows, options, most, run, repeated_rows(rows, run))
-        plan = planner.plan(problem.maps)
+        plan = planner.plan(problem.maps, problem.wide)
         plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))
-        run.place.claim(problem.configuration())
+        claim(run, problem)
         job = Job(run, problem, plan, planner.machine)
         return job.result(job.covariance(), (a, b))
 
@@ -161,4 +162,4 @@ def plan(
             planner = planner.projected(count, cluster, memory)
         problem = pose(paired, chosen, planner.largest_size(), run)
         run.place.leave()
-        return planner.plan(problem.maps), planner.machine
+        return planner.plan(problem.maps, problem.wide), planner.machine

@@ -19,6 +19,7 @@ from specscale.cost import Cost
 from specscale.errors import OptionError
 from specscale.features.bandwidth import SAMPLE_ROWS, parse_rule
 from specscale.features.maps import FeatureMap
+from specscale.job import claim, warn_unsettled
 from specscale.matrix_result import MATRIX_SCHEMA, MatrixResult
 from specscale.options import Options
 from specscale.passes.covariance import covariance
@@ -32,7 +33,7 @@ from specscale.runtime.events import Noted, Notify
 from specscale.runtime.local import Executor
 from specscale.runtime.plan import Machine, Plan
 from specscale.runtime.workplace import Workplace
-from specscale.spectral.difference import Modes, solve_cost, solve_difference
+from specscale.spectral.difference import Modes, check_possible, solve_cost, solve_difference
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.rows import PairedRows
 from specscale.writing import Writer, how_it_went, members_table, mode_records, standard_errors, what_was_compared
@@ -112,12 +113,12 @@ def compare_many(
         planner = _MatrixPlanner.of(rows, options, memory, run.pool)
         most = planner.largest_size()
         problem = pose(rows, options, most, run, repeated_rows(rows, run))
-        plan = planner.plan(problem.maps)
+        plan = planner.plan(problem.maps, problem.wide)
         plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))
         called = _unique([one.name for one in rows.embeddings]) if names is None else list(names)
         digests = {f"digest of embedding {name}": one.digest for name, one in zip(called, rows.embeddings, strict=True)}
-        run.place.claim({**options.to_json(), "names": called, **digests, **problem.configuration()})
+        claim(run, problem, {"names": called, **digests})
         return _found(run, problem, plan, planner.machine, called)
 
 
@@ -151,9 +152,9 @@ def _unique(names: Sequence[str]) -> list[str]:
 class _MatrixPlanner(Planner):
     """Plans a matrix."""
 
-    def plan(self, maps: tuple[FeatureMap, ...]) -> Plan:
+    def plan(self, maps: tuple[FeatureMap, ...], wide: bool = False) -> Plan:
         """The plan with some feature maps: the steps of a comparison, with one solve and the modes of each pair."""
-        plan = super().plan(maps)
+        plan = super().plan(maps, wide)
         options, d, n_kept = self.options, plan.d, self.rows.n_kept
         steps = {step.name: step for step in plan.steps}
         beside = steps["solve"].memory - solve_cost(d, min(options.n_modes, d)).memory  # rows, and buffers of features
@@ -192,6 +193,9 @@ def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list
             solve_difference(C.sub([blocks[i], blocks[j]]), maps[i].dim, options.eta, options.n_modes, run.pool.run)
             for i, j in pairs
         ]
+        for (i, j), one in zip(pairs, solved, strict=True):
+            check_possible(one.eigenvalues, one.eta)
+            warn_unsettled(run, one, f"{names[i]} and {names[j]}: ")
         modes = cast(Modes, problem.oriented(_together(solved, [(blocks[i], blocks[j]) for i, j in pairs]), kernels))
     writer = _MatrixWriter(run.place.result)
     writer.covariance(C)

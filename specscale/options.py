@@ -11,7 +11,10 @@ from specscale.errors import OptionError
 from specscale.features.bandwidth import Rule, parse_rule
 from specscale.features.maps import legal_maps
 
-__all__ = ["Options"]
+__all__ = ["NORMALIZATIONS", "Options"]
+
+NORMALIZATIONS = ("none", "unit", "centre", "standardise")
+_SPELLINGS = {"center": "centre", "standardize": "standardise"}
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,14 @@ class Options:
             raise OptionError(f"sigma is a pair, of A and of B, as ('auto', 2.0), not {self.sigma!r}")
         object.__setattr__(self, "features", legal_maps(self.kernel, self.features))
         _ = self.rules
-        if self.normalize not in ("none", "unit"):
-            raise OptionError(f"--normalize is none or unit, not {self.normalize!r}")
+        object.__setattr__(self, "normalize", _SPELLINGS.get(self.normalize, self.normalize))
+        if self.normalize not in NORMALIZATIONS:
+            raise OptionError(f"--normalize is none, unit, centre or standardise, not {self.normalize!r}")
+        if self.normalize == "centre" and self.kernel == "gaussian":
+            raise OptionError(
+                "--normalize centre goes with --kernel cosine: a Gaussian kernel does not see where the middle of the "
+                "rows lies"
+            )
         if self.on_bad not in ("error", "drop"):
             raise OptionError(f"--on-bad is error or drop, not {self.on_bad!r}")
         if self.match not in (None, "id", "position"):
@@ -94,8 +103,13 @@ class Options:
 
     @property
     def directions(self) -> bool:
-        """Whether every row must have a direction."""
+        """Whether rows are compared by their directions alone."""
         return self.kernel == "cosine" or self.normalize == "unit"
+
+    @property
+    def lengths(self) -> bool:
+        """Whether every row must have a length, as one of norm zero has no direction."""
+        return self.directions and self.normalize not in ("centre", "standardise")
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain values."""

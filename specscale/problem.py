@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from specscale.errors import ChangedError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
-from specscale.features.choose import chosen_maps, survey
+from specscale.features.choose import affine_of, chosen_maps, survey
 from specscale.features.exact import ExactKernel
-from specscale.features.maps import FeatureMap, restored_kernel, restored_map
+from specscale.features.maps import FeatureMap, restored_map
 from specscale.files import Location, located
 from specscale.kernels import Kernels
 from specscale.options import Options
@@ -88,6 +88,11 @@ class Problem:
         return self.maps[0].dim
 
     @property
+    def wide(self) -> bool:
+        """Whether a kernel is evaluated in float64."""
+        return any(one.wide for one in self.exact)
+
+    @property
     def size(self) -> int | None:
         """Frequencies or landmarks of each map; None for maps without a size."""
         size: int | None = self.parameters()[0].get("size")
@@ -155,7 +160,7 @@ def pair_inputs(inputs: Sequence[Input], options: Options, work: Location) -> Pa
     """
     embeddings = [opened(one, _letter(number), work) for number, one in enumerate(inputs)]
     rows = pair_many(embeddings, match=options.match, work=work)
-    return screen(rows, directions=options.directions, on_bad=options.on_bad, sample=options.sample, seed=options.seed)
+    return screen(rows, directions=options.lengths, on_bad=options.on_bad, sample=options.sample, seed=options.seed)
 
 
 def _letter(number: int) -> str:
@@ -207,7 +212,15 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
         unit = options.normalize == "unit"
         positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
         geometries = tuple(
-            survey(raw, one.name, gaussian=options.kernel == "gaussian", rule=rule, unit=unit, kernels=run.kernels)
+            survey(
+                raw,
+                one.name,
+                gaussian=options.kernel == "gaussian",
+                rule=rule,
+                unit=unit,
+                kernels=run.kernels,
+                affine=affine_of(raw, options.normalize),
+            )
             for raw, one, rule in zip(sample, rows.embeddings, options.rules, strict=True)
         )
     choice = []
@@ -216,11 +229,15 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
             run.warn(warning)
         if geometry.bandwidth:
             choice.append(f"σ of {one.name} {geometry.bandwidth.describe()}")
+        if geometry.note:
+            choice.append(geometry.note)
     exact = tuple(one.kernel for one in geometries)
     maps: tuple[FeatureMap, ...] = ()
     if options.features == "landmarks":
         with run.step("landmarks"):
-            landmarks = chosen_landmarks(rows, exact, options, most, (positions, sample), run.kernels, run.pool.run)
+            taken = _size_taken_up(run.place.interrupted())
+            sampled = (positions, sample)
+            landmarks = chosen_landmarks(rows, exact, options, most, sampled, run.kernels, run.pool.run, taken)
         maps = landmarks.maps
         choice.append(str(landmarks))
     elif options.features != "exact":
@@ -232,6 +249,12 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
             choice.append(found.describe(one.name))
     bandwidths = tuple(one.bandwidth for one in geometries)
     return Problem(options, rows, exact, maps, bandwidths, positions, sample, "; ".join(choice), duplicates)
+
+
+def _size_taken_up(interrupted: dict[str, Any] | None) -> int | None:
+    """The size of the maps of an interrupted run, which other modes or another η would not have chosen."""
+    maps = (interrupted or {}).get("maps")
+    return maps[0].get("size") if maps else None
 
 
 def check_inputs(rows: PairedRows, before: Result) -> None:
@@ -278,7 +301,7 @@ def pose_alike(
     positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
     maps: tuple[FeatureMap, ...] = ()
     try:
-        exact = tuple(restored_kernel(one) for one in before.maps)
+        exact = tuple(ExactKernel.restored(one) for one in before.maps)
         if options.features != "exact":
             arrays = [before.map_arrays(i) for i in range(len(before.maps))]
             if not all(np.isfinite(one).all() for arrays_of_map in arrays for one in arrays_of_map.values()):

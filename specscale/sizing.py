@@ -72,6 +72,7 @@ def chosen_landmarks(
     sample: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]],
     kernels: Kernels,
     run: Run,
+    taken: int | None = None,
 ) -> Landmarks:
     """Draw landmark rows, shared by all embeddings, and make the maps.
 
@@ -87,6 +88,7 @@ def chosen_landmarks(
     sample : positions and rows of a seeded sample
     kernels : the backend
     run : executes independent tasks
+    taken : the number that an interrupted run took, if this one takes it up
 
     Raises
     ------
@@ -98,6 +100,8 @@ def chosen_landmarks(
     if options.size is not None:
         return Landmarks(_maps(rows, exact, options, options.size, kernels, run), None)
     sizes = [size for size in SIZES if size < min(most, n)] + ([min(most, n)] if min(most, n) <= SIZES[-1] else [])
+    if taken is not None and taken <= n:
+        sizes = [taken]
     found = None
     for size in sizes:
         maps = _maps(rows, exact, options, size, kernels, run)
@@ -160,7 +164,7 @@ def _captured(
 def _kernels_of(exact: ExactKernel, one: LandmarkMap, raw: NDArray[Any], kernels: Kernels) -> tuple[_Matrix, _Matrix]:
     """The exact and the approximate kernel matrix of some rows, (s, s) each."""
     chosen = np.ascontiguousarray(raw)
-    standardised = np.empty(chosen.shape, dtype=kernels.real)
+    standardised = np.empty(chosen.shape, dtype=exact.real(kernels))
     exact.standardise(kernels, chosen, standardised)
     values = np.empty((len(chosen), len(chosen)), dtype=kernels.real)
     exact.anchors(kernels, chosen).evaluate(kernels, standardised, slice(None), values)

@@ -20,7 +20,7 @@ from specscale import sizing
 from specscale.errors import OptionError, SpecscaleError
 from specscale.features.exact import ExactKernel
 from specscale.features.landmarks import CUT_OFF, LandmarkMap, whitening
-from specscale.features.maps import restored_kernel, restored_map
+from specscale.features.maps import restored_map
 from specscale.features.pivoting import pivoted_rows
 from specscale.kernels import load_kernels
 from specscale.result import Result
@@ -197,7 +197,7 @@ def test_a_restored_map_is_the_map_bit_for_bit(kind: str, dtype: str) -> None:
             assert each.apply(kernels, x, where) == -1
         np.testing.assert_array_equal(*out)
     np.testing.assert_array_equal(again.rows, one.rows)
-    kept = restored_kernel(parameters)
+    kept = ExactKernel.restored(parameters)
     assert (kept.sigma, kept.unit) == (kernel.sigma, kernel.unit)
     np.testing.assert_array_equal(kept.centre, kernel.centre)
 

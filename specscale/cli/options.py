@@ -27,6 +27,10 @@ class Normalize(StrEnum):
 
     none = "none"
     unit = "unit"
+    centre = "centre"
+    standardise = "standardise"
+    american_centre = "center"
+    american_standardise = "standardize"
 
 
 class Features(StrEnum):
@@ -69,7 +73,15 @@ KernelOption = Annotated[Kernel, typer.Option("--kernel", help="The kernel of bo
 SigmaA = Annotated[str, typer.Option("--sigma-a", help=_SIGMA.format("A"))]
 SigmaB = Annotated[str, typer.Option("--sigma-b", help=_SIGMA.format("B"))]
 Eta = Annotated[float, typer.Option(help="Weight of B's kernel.")]
-NormalizeOption = Annotated[Normalize, typer.Option("--normalize", help="Compare directions alone with unit.")]
+NormalizeOption = Annotated[
+    Normalize,
+    typer.Option(
+        "--normalize",
+        metavar="none|unit|centre|standardise",
+        help="Compare directions alone with unit; take the mean off with centre (cosine kernel); divide each dimension "
+        "by its standard deviation with standardise.",
+    ),
+]
 OnBadOption = Annotated[OnBad, typer.Option("--on-bad", help="Rows with NaN, infinity or no direction.")]
 Sample = Annotated[int | None, typer.Option(metavar="N", help="Compare N rows drawn at random.")]
 FeaturesOption = Annotated[

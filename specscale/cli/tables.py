@@ -257,7 +257,9 @@ def _heading(result: Result) -> str:
     options, maps = result.summary["options"], result.summary["maps"]
     bandwidths = [one for one in result.summary["bandwidths"].values() if one]
     sigma = f", σ {' and '.join(format(one['sigma'], '.4g') for one in bandwidths)}" if bandwidths else ""
-    unit = ", rows of unit norm" if options["normalize"] == "unit" else ""
+    unit = {"unit": ", rows of unit norm", "centre": ", centred rows", "standardise": ", standardised dimensions"}.get(
+        options["normalize"], ""
+    )
     constraint = result.summary["constraint"]
     of = f"groups of A with b ≤ {constraint['epsilon']:g}, " if constraint else ""
     eta = "" if options["eta"] == 1 else f"{options['eta']:g} "
