@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from specscale.errors import ChangedError
+from specscale.errors import ChangedError, InputError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
 from specscale.features.choose import affine_of, chosen_maps, survey
 from specscale.features.exact import ExactKernel
@@ -158,7 +158,7 @@ def pair_inputs(inputs: Sequence[Input], options: Options, work: Location) -> Pa
     options : how rows are matched and which are dropped
     work : a folder for what has to be rewritten first
     """
-    embeddings = [opened(one, _letter(number), work) for number, one in enumerate(inputs)]
+    embeddings = [opened(one, _letter(number), work, options.on_bad) for number, one in enumerate(inputs)]
     rows = pair_many(embeddings, match=options.match, work=work)
     return screen(rows, directions=options.lengths, on_bad=options.on_bad, sample=options.sample, seed=options.seed)
 
@@ -169,7 +169,7 @@ def _letter(number: int) -> str:
     return (_letter(rest - 1) if rest else "") + chr(ord("a") + last)
 
 
-def opened(given: Input, name: str, work: Location) -> Embedding:
+def opened(given: Input, name: str, work: Location, on_bad: str = "error") -> Embedding:
     """Open what is given as an embedding; files that ingest reads, and Dask arrays, become a store in `work` first."""
     if is_lazy(given):
         ingest(cast(Any, given), store := work / f"{name}.zarr", name=name.upper(), on_bad="keep", overwrite=True)
@@ -182,7 +182,9 @@ def opened(given: Input, name: str, work: Location) -> Embedding:
     if not ingestible or is_store(cast(str, given)):
         return open_embedding(given, name.upper())
     store = work / f"{name}.zarr"
-    ingest(str(given), str(store), on_bad="keep", overwrite=True)
+    report = ingest(str(given), str(store), on_bad="keep", overwrite=True)
+    if report.absent and on_bad == "error":
+        raise InputError(f"{report.absent[0]}: restore the chunks, or leave such rows out with --on-bad drop")
     opened = EmbeddingStore(store)
     opened.source = str(given)
     return opened

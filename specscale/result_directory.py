@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from specscale.errors import InputError
 from specscale.files import Location, located, reaching, remove_tree, zarr_store
+from specscale.stores.holes import WholeStore
 from specscale.stores.values import frame
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class ResultDirectory:
             raise InputError(f"{path}/summary.json: damaged, {', '.join(lost)} is not there: {self.again}")
         try:
             with reaching(self.path):
-                self._arrays = zarr.open_group(zarr_store(self.path / "spec.zarr", read_only=True), mode="r")
+                store = zarr_store(self.path / "spec.zarr", read_only=True)
+                self._arrays = zarr.open_group(WholeStore(store, f"{self.path}/spec.zarr", self.again), mode="r")
         except (OSError, ValueError, zarr.errors.BaseZarrError) as error:
             raise InputError(f"{path}/spec.zarr: missing or damaged ({error}): {self.again}") from None
 

@@ -27,7 +27,7 @@ from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.chunks import RowChunks
-from specscale.stores.layout import CHUNK_ROWS
+from specscale.stores.layout import chunk_rows
 from specscale.stores.rows import PairedRows
 
 __all__ = [
@@ -157,7 +157,7 @@ class ResultWriter(Writer):
         self._whole("eigenvalues", modes.eigenvalues, (max(k, 1),))
         if isinstance(modes, Modes):
             self._coefficients("coefficients", modes.coefficients)
-        self._array(_SCORES, (n, k), "float32", (CHUNK_ROWS, max(k, 1)))
+        self._array(_SCORES, (n, k), "float32", (chunk_rows(n), max(k, 1)))
         self._scores = ScoreArray(folder / _ARRAYS)
 
     @property

@@ -9,7 +9,7 @@ import typer
 
 from specscale.cli.inert import inert
 from specscale.cli.json_output import print_json
-from specscale.cli.options import Json, OnBad, Quiet
+from specscale.cli.options import Json, Quiet
 from specscale.cli.progress import row_progress
 
 
@@ -18,6 +18,14 @@ class Dtype(StrEnum):
 
     float16 = "float16"
     float32 = "float32"
+
+
+class IngestOnBad(StrEnum):
+    """What to do with rows that cannot be used."""
+
+    error = "error"
+    drop = "drop"
+    zero = "zero"
 
 
 def ingest(
@@ -44,7 +52,13 @@ def ingest(
     dtype: Annotated[
         Dtype | None, typer.Option(help="Type to store; by default the source's, at most float32.")
     ] = None,
-    on_bad: Annotated[OnBad, typer.Option(help="Rows with NaN, infinity or float16 overflow.")] = OnBad.error,
+    on_bad: Annotated[
+        IngestOnBad,
+        typer.Option(
+            help="Rows with NaN, infinity or float16 overflow, or in a chunk that a Zarr array lacks; zero reads what"
+            " is in no chunk as the fill value."
+        ),
+    ] = IngestOnBad.error,
     append: Annotated[
         bool, typer.Option("--append", help="Add the rows to the store: same dimensions, same columns, new ids.")
     ] = False,
@@ -90,5 +104,9 @@ def ingest(
         places = "; ".join(report.dropped_places) + (", …" if report.dropped > len(report.dropped_places) else "")
         came = (report.appended if append else report.n) + report.dropped
         print(f"dropped {report.dropped:,} of {came:,} rows: {inert(places)}")
+    for line in report.absent:
+        print(f"{inert(line)} and {'read as the fill value' if on_bad == IngestOnBad.zero else 'were dropped'}")
+    for line in report.notes:
+        print(inert(line))
     if report.zero_norm:
         print(f"{report.zero_norm:,} rows have norm zero: they have no direction under the cosine kernel")

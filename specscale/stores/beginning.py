@@ -80,7 +80,8 @@ class StoredRows(Beginning):
     The rows of a store that others are to follow.
 
     Its full chunks are never written again: a local draft gets hard links to them, or copies where there are no links;
-    in an object store they stay where they are.
+    in an object store they stay where they are. Fewer rows than fill one are written again with those that follow, into
+    a chunk that begins with the same bytes, so that who has opened the store reads its rows in either.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ class StoredRows(Beginning):
             arrays = [group[FEATURES], group[NORMS]]
         return digests == -(-self.n // CHUNK_ROWS) and all(
             isinstance(array, zarr.Array)
-            and array.chunks[0] == CHUNK_ROWS
+            and (array.chunks[0] == CHUNK_ROWS or (not self.chunks and array.chunks[0] >= self.n))
             and array.shards is None
             and not array.compressors
             and not array.filters

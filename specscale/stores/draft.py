@@ -127,6 +127,8 @@ class Draft:
         # After a power failure the journal may be on disk and a chunk not.
         try:
             features, norms = self._arrays("r")
+            if features.chunks[0] != self._rows:
+                return False
             for index, digest in enumerate(digests, first):
                 low, high = index * self._rows, min((index + 1) * self._rows, rows)
                 block = np.asarray(features[low:high])

@@ -133,7 +133,7 @@ class EmbeddingStore:
         self.columns: list[str] = list(attributes["columns"])
         self.zero_norm: int = attributes["zero_norm"]
         self.dropped: int = attributes["dropped"]
-        self._norms = self._array(group, NORMS, (self.n,), np.dtype(np.float32))
+        self._norms = RowChunks(self._array(group, NORMS, (self.n,), np.dtype(np.float32)))
         self._features = RowChunks(self._array(group, FEATURES, (self.n, self.p), self.dtype))
 
     def _array(self, group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> zarr.Array[Any]:
@@ -189,11 +189,11 @@ class EmbeddingStore:
 
     def norms(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return the Euclidean norms of rows ``start:stop``."""
-        try:
-            with reaching(self._place):
-                return np.asarray(self._norms[start:stop], dtype=np.float32)
-        except _DAMAGE as error:
-            raise InputError(f"{self.path}/{NORMS}: {_LOST} ({one_line(error)}): {_AGAIN}") from None
+        norms = np.empty(stop - start, dtype=np.float32)
+        parts = (slice(low, min(low + CHUNK_ROWS, stop)) for low in range(start, stop, CHUNK_ROWS))
+        for part, values in read_ahead(lambda one: (one, self._norms.read(one.start, one.stop)), parts, readers(self)):
+            norms[part.start - start : part.stop - start] = values
+        return norms
 
     def rows(self, indices: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table | None:
         """Return the user's columns of some rows, in the order asked for; None where the store has none."""

@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from upath import UPath
 
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
 from specscale.files import Location, located
 from specscale.stores.beginning import StoredRows
 from specscale.stores.computed import computed, is_lazy
+from specscale.stores.copying import DROP, copy_rows
 from specscale.stores.ids import check_ids
 from specscale.stores.layout import FORMAT
 from specscale.stores.metadata import Metadata
 from specscale.stores.publishing import Partial, finish_earlier, is_finished, was_published
 from specscale.stores.sources import Batch, Source, open_source
+from specscale.stores.sources.zarr_array import is_zarr
 from specscale.stores.tables import RowCursor, one_line
 from specscale.stores.writer import StoreWriter, check_target
 
 _NAMED_PLACES = 5
-_DROP = "drop such rows with --on-bad drop"
-_OVERFLOW = f"use --dtype float32, or {_DROP}"
+_OVERFLOW = f"use --dtype float32, or {DROP}"
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,10 @@ class IngestReport:
         The source row at which the work of an interrupted run was continued; 0 for a run from the start.
     appended
         Rows that were added to those of the store; 0 for a new store.
+    absent
+        Which rows of the source are in chunks that are not there, a line for each array.
+    notes
+        What else was done to the numbers of the source, as its attributes say.
     """
 
     store: str
@@ -68,6 +72,8 @@ class IngestReport:
     columns: tuple[str, ...]
     resumed_at: int
     appended: int = 0
+    absent: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def ingest(
@@ -118,8 +124,9 @@ def ingest(
         ``"float16"`` or ``"float32"``; by default float16 for float16 sources and float32 for all others, and the type
         of the store that rows are added to.
     on_bad
-        What to do with rows that are null, NaN or infinite, or overflow `dtype`: ``"error"`` or ``"drop"``; ``"keep"``
-        leaves them to a comparison, which finds them by their norms.
+        What to do with rows that are null, NaN or infinite, overflow `dtype`, or are in a chunk that is absent from a
+        Zarr array: ``"error"`` or ``"drop"``; ``"zero"`` refuses them too, but reads what is in no chunk as the fill
+        value of the array; ``"keep"`` leaves them to a comparison, which finds them by their norms.
     overwrite
         Whether to replace a store of this name; it stays until the new one is complete.
     append
@@ -146,7 +153,11 @@ def ingest(
         A file changed while it was read.
     """
     target = located(store)
+    if on_bad not in ("error", "drop", "zero", "keep"):
+        raise OptionError(f"--on-bad {on_bad}: no such choice; choose error, drop or zero")
     if is_lazy(source):
+        if on_bad == "zero":
+            raise OptionError("--on-bad zero: a Dask array lacks no chunks; choose error or drop")
         with computed(source, target, name or "array") as path:
             return ingest(
                 path, store, name=name if append else name or "array", id_column=id_column, metadata=metadata,
@@ -162,11 +173,14 @@ def ingest(
         check_target(target, overwrite)
     if dtype not in (None, "float16", "float32"):
         raise OptionError(f"--dtype {dtype}: no such type; choose float16 or float32")
-    if on_bad not in ("error", "drop", "keep"):
-        raise OptionError(f"--on-bad {on_bad}: no such choice; choose error or drop")
     paths = [fspath(source)] if isinstance(source, str | PathLike) else [fspath(path) for path in source]
 
     rows = open_source(paths, key=key, vector=vector)
+    if on_bad == "zero" and not is_zarr(rows.paths[0]):
+        raise OptionError(
+            f"--on-bad zero fills chunks that are absent from a Zarr array, and {rows.paths[0]} is none; choose error "
+            "or drop"
+        )
     columns = _Columns(rows, metadata, before)
     if before is not None:
         _check_goes_with(before, rows, name, dtype, id_column)
@@ -195,8 +209,8 @@ def ingest(
         if before is None and not writer.finished:
             check_target(target, overwrite)
         resumed_at = writer.journal.next_row
-        overflow = _OVERFLOW if before is None else f"ingest all rows afresh into a float32 store, or {_DROP}"
-        _copy(rows, columns, writer, kind, on_bad, overflow, progress or _silent)
+        overflow = _OVERFLOW if before is None else f"ingest all rows afresh into a float32 store, or {DROP}"
+        holes = copy_rows(rows, columns.stream, writer, kind, on_bad, overflow, progress or _silent)
         if writer.journal.dropped == rows.n:
             raise InputError(f"{rows.locate(0)} and all {rows.n} rows are unusable and were dropped; nothing is left")
         if open_source(paths, key=key, vector=vector).fingerprint != rows.fingerprint:
@@ -224,6 +238,8 @@ def ingest(
         columns=tuple(attributes["columns"]),
         resumed_at=resumed_at,
         appended=rows.n - dropped if append else 0,
+        absent=tuple(holes.describe()),
+        notes=rows.notes,
     )
 
 
@@ -349,47 +365,6 @@ class _Columns:
             return locate_new(row - n) if before is None or row >= n else f"{before.store.path}, row {row}"
 
         check_ids(column, n + self._rows.n, arrays, locate)
-
-
-def _copy(
-    rows: Source,
-    columns: _Columns,
-    writer: StoreWriter,
-    dtype: np.dtype[Any],
-    on_bad: str,
-    overflow: str,
-    progress: Callable[[int, int], None],
-) -> None:
-    start = writer.journal.next_row
-    progress(start, rows.n)
-    columns_of = columns.stream(start)
-    for batch in rows.batches(start):
-        with np.errstate(over="ignore", invalid="ignore"):
-            vectors = batch.vectors.astype(dtype, copy=False)
-        usable = np.isfinite(vectors).all(axis=1)  # nulls read as NaN
-        if on_bad == "error" and not usable.all():
-            raise InputError(_complaint(rows, batch, vectors, int(np.argmin(usable)), overflow))
-        if on_bad == "keep":
-            usable[:] = True
-        writer.add(batch.start, vectors, columns_of(batch), usable)
-        progress(batch.start + len(vectors), rows.n)
-
-
-def _complaint(rows: Source, batch: Batch, vectors: NDArray[Any], index: int, overflow: str) -> str:
-    dimension = int(np.argmin(np.isfinite(vectors[index])))
-    value = batch.vectors[index, dimension]
-    remedy = _DROP
-    if batch.null is not None and batch.null[index]:
-        what = "null"
-    elif np.isnan(value):
-        what = "NaN"
-    elif np.isinf(value):
-        what = "infinity"
-    else:
-        what = f"{value:g} does not fit in {vectors.dtype.name}"
-        if vectors.dtype == np.float16:
-            remedy = overflow
-    return f"{rows.locate(batch.start + index)}, {rows.dimension(dimension)}: {what}; {remedy}"
 
 
 def _silent(done: int, total: int) -> None:

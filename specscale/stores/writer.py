@@ -17,7 +17,7 @@ from specscale.stores.beginning import Beginning
 from specscale.stores.claim import claim_folder
 from specscale.stores.draft import Draft
 from specscale.stores.journal import NAMED_ROWS, Journal
-from specscale.stores.layout import CHUNK_ROWS, FORMAT, chunk_digest, features_digest, store_attributes
+from specscale.stores.layout import CHUNK_ROWS, FORMAT, chunk_digest, chunk_rows, features_digest, store_attributes
 from specscale.stores.publishing import MARK, Partial, finish_publishing, is_finished, publish
 
 
@@ -100,9 +100,11 @@ class StoreWriter:
     ) -> None:
         self._target = store
         self._partial = Partial(store)
-        self._draft = Draft(self._partial, CHUNK_ROWS, p, dtype, schema)
         self._schema = schema
         self._beginning = beginning if beginning is not None else Beginning()
+        # As for a store that is made of all rows of the sources at once.
+        rows = chunk_rows(self._beginning.n + self._beginning.dropped + n)
+        self._draft = Draft(self._partial, rows, p, dtype, schema)
         self._buffer = np.empty((min(self._beginning.n + n, CHUNK_ROWS), p), dtype)
         self._filled = 0
         self._tables: list[pa.Table] = []

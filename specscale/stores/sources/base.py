@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
+from specscale.stores.holes import Absent
 
 BATCH_BYTES = 16 << 20
 
@@ -32,6 +33,10 @@ class Batch:
         The file the rows come from.
     null
         b flags: the vector, or an element of it, is null. ``None`` where the format has no nulls. Nulls read as NaN.
+    absent
+        What of the vectors is in a chunk that is not there, and reads as a fill value; ``None`` where nothing is.
+    missing
+        What null means, for messages.
     """
 
     start: int
@@ -39,6 +44,8 @@ class Batch:
     columns: pa.Table | None
     where: str
     null: NDArray[np.bool_] | None = None
+    absent: Absent | None = None
+    missing: str = "null"
 
 
 class Shard(Protocol):
@@ -105,6 +112,8 @@ class Source(Protocol):
         The columns that ride along; ``None`` where there are none.
     fingerprint
         Changes when a file, or the list of files, does.
+    notes
+        What is done to the numbers that the files hold, a line each.
     """
 
     name: str
@@ -114,6 +123,7 @@ class Source(Protocol):
     paths: tuple[str, ...]
     schema: pa.Schema | None
     fingerprint: str
+    notes: tuple[str, ...]
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """Yield the rows from `start` on, in order, in batches of bounded size."""

@@ -54,6 +54,7 @@ class ShardedSource:
         # An empty shard that is filled later changes the rows too, so all of them are in the fingerprint.
         listing = "\n".join(f"{shard.fingerprint} {shard.n} {shard.p} {shard.dtype.str}" for shard in shards)
         self.fingerprint = hashlib.blake2b(listing.encode(), digest_size=16).hexdigest()
+        self.notes = tuple(note for shard in filled for note in getattr(shard, "notes", ()))
         self._shards = filled
         self._starts = [0, *accumulate(shard.n for shard in filled)]
 
