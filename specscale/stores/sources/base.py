@@ -103,6 +103,10 @@ class Source(Protocol):
         The files, in order.
     schema
         The columns that ride along; ``None`` where there are none.
+    offered
+        Names of all columns beside the vectors.
+    vectors
+        Names of the columns that the vectors are in; empty where they are not in columns.
     fingerprint
         Changes when a file, or the list of files, does.
     """
@@ -113,6 +117,8 @@ class Source(Protocol):
     dtype: np.dtype[Any]
     paths: tuple[str, ...]
     schema: pa.Schema | None
+    offered: list[str]
+    vectors: tuple[str, ...]
     fingerprint: str
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
