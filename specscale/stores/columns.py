@@ -12,6 +12,7 @@ from specscale.stores.beginning import StoredRows
 from specscale.stores.ids import check_ids
 from specscale.stores.metadata import Metadata
 from specscale.stores.sources import Batch, Choice, Source
+from specscale.stores.sources.beside import conversion
 from specscale.stores.tables import RowCursor
 from specscale.stores.widening import converted
 
@@ -105,6 +106,8 @@ class SampleColumns:
         """Refuse a column that is not there, or whose values are not ids."""
         from_metadata = self._metadata is not None and column in self._metadata.schema.names
         if self.schema is None or column not in self.schema.names:
+            if (advice := conversion(self._rows.paths[0], column)) is not None:
+                raise InputError(f"--id {column}: {advice}")
             has = f"the columns are {', '.join(self.schema.names)}" if self.schema is not None else "there are none"
             raise InputError(f"--id {column}: no such column in the source or its metadata; {has}")
         read, locate_new = self._rows.tables, self._rows.locate

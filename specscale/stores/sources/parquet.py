@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from specscale.errors import InputError
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.stores.sources.base import Batch, Format, batch_rows
-from specscale.stores.sources.choosing import Choice, describe, element_type, find_vector, name_vector, widest_run
+from specscale.stores.sources.choosing import Choice, describe
+from specscale.stores.sources.dimensions import element_type, find_vector, name_vector, widest_run
 from specscale.stores.sources.paths import fingerprint, suffix
 from specscale.stores.tables import check_distinct, open_parquet, parquet_rows
 from specscale.stores.types import plain_schema
@@ -27,7 +28,7 @@ class ParquetShard:
     path
         The file.
     vector
-        Where the vectors are, see `choosing.name_vector`; left out, see `choosing.find_vector`.
+        Where the vectors are, see `dimensions.name_vector`; left out, see `dimensions.find_vector`.
 
     Attributes
     ----------
