@@ -41,7 +41,13 @@ def ingest(
     name: Annotated[str | None, typer.Option(help="Name of the model; by default from the source.")] = None,
     key: Annotated[str | None, typer.Option(help="The array of an .npz archive.")] = None,
     vector: Annotated[
-        str | None, typer.Option(help="The vectors in a Parquet file: a list column, a glob, or names with commas.")
+        str | None,
+        typer.Option(
+            help="The vectors in a Parquet file: a list column, or names, globs, ranges (x0..x31) with commas."
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Other columns that ride along: names, globs, ranges with commas, or none.")
     ] = None,
     id_column: Annotated[
         str | None, typer.Option("--id", metavar="COL", help="The column that identifies rows.")
@@ -76,6 +82,7 @@ def ingest(
     from dataclasses import asdict
 
     from specscale.stores.ingest import ingest as run
+    from specscale.stores.sources.choosing import describe, listed
 
     with row_progress("ingest", quiet) as progress:
         report = run(
@@ -84,6 +91,7 @@ def ingest(
             name=name,
             key=key,
             vector=vector,
+            columns=columns,
             id_column=id_column,
             metadata=metadata,
             dtype=dtype.value if dtype is not None else None,
@@ -100,6 +108,12 @@ def ingest(
     print(f"{inert(report.store)}: {report.n:,} rows × {report.p:,} dimensions, {report.dtype}, digest {report.digest}")
     if append:
         print(f"{report.appended:,} rows were added")
+    if report.vectors:
+        print(f"vectors: {describe(report.vectors)}")
+    if report.columns:
+        print(f"columns: {listed(report.columns)}")
+    if report.left_out:
+        print(f"left out: {listed(report.left_out)}" + ("" if columns else "; --columns takes them along"))
     if report.dropped:
         places = "; ".join(report.dropped_places) + (", …" if report.dropped > len(report.dropped_places) else "")
         came = (report.appended if append else report.n) + report.dropped

@@ -18,7 +18,8 @@ from specscale.errors import ChangedError, InputError
 from specscale.files import Location, located, reaching, zarr_store
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.layout import CHUNK_ROWS, FEATURES, NORMS, ROWS, chunk_digest, store_attributes
-from specscale.stores.tables import RowGroups, one_line, plain_schema
+from specscale.stores.tables import RowGroups, one_line
+from specscale.stores.types import is_text, plain_schema
 
 __all__ = ["Beginning", "StoredRows"]
 
@@ -94,6 +95,8 @@ class StoredRows(Beginning):
         The store.
     schema
         Its columns; ``None`` where it has none.
+    vectors
+        Names of the columns that its vectors came from, where they did.
 
     Raises
     ------
@@ -118,6 +121,7 @@ class StoredRows(Beginning):
         self.dropped = self.store.dropped
         self.dropped_rows = dropped_rows
         self.source = attributes.get("source", [])
+        self.vectors = tuple(attributes.get("vectors", ()))
         self.schema: pa.Schema | None = None
         if self.store.columns:
             self._groups = RowGroups(place / ROWS)
@@ -217,7 +221,8 @@ class StoredRows(Beginning):
             )
         if added := [name for name in new.names if name not in old.names]:
             raise InputError(
-                f"{path}: the rows of {self._place} have no column {', '.join(added)}; remove it, or {_AFRESH}"
+                f"{path}: the rows of {self._place} have no column {', '.join(added)}; leave it out with --columns, "
+                f"or {_AFRESH}"
             )
         for field in old:
             kind = new.field(field.name).type
@@ -243,9 +248,11 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _holds(kind: pa.DataType, other: pa.DataType) -> bool:
-    """Whether a column of some type takes all values of another type as they are."""
-    if _is_text(kind) and _is_text(other):
-        return True
+    """Whether a column of some type may take the values of another type as they are; which of them is seen then."""
+    types = pa.types
+    for same in (is_text, _is_number, types.is_timestamp, types.is_duration):
+        if same(kind) and same(other):
+            return getattr(kind, "tz", None) == getattr(other, "tz", None)
     try:
         common = pa.unify_schemas([pa.schema([("x", kind)]), pa.schema([("x", other)])], promote_options="permissive")
     except pa.ArrowException:
@@ -253,5 +260,5 @@ def _holds(kind: pa.DataType, other: pa.DataType) -> bool:
     return bool(common.field("x").type == kind)
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

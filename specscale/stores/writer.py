@@ -181,7 +181,14 @@ class StoreWriter:
                     self._commit(start + high)
                 low = high
 
-    def finish(self, n_source: int, name: str, source: tuple[str, ...], id_column: str | None) -> dict[str, Any]:
+    def finish(
+        self,
+        n_source: int,
+        name: str,
+        source: tuple[str, ...],
+        id_column: str | None,
+        vectors: tuple[str, ...] = (),
+    ) -> dict[str, Any]:
         """
         Write what remains and give the store its name.
 
@@ -195,6 +202,8 @@ class StoreWriter:
             The files the new rows came from.
         id_column
             The column that holds the ids, if any.
+        vectors
+            The columns that the vectors came from, if they did.
 
         Returns
         -------
@@ -208,6 +217,8 @@ class StoreWriter:
                 if self._filled or self.journal.next_row < n_source:
                     self._commit(n_source)
                 attributes = self._describe(n_source, name, source, id_column)
+                if vectors:
+                    attributes["vectors"] = list(vectors)
                 self._draft.describe(attributes)
                 self._beginning.check()
                 self._claim.check()

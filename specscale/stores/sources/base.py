@@ -110,6 +110,10 @@ class Source(Protocol):
         The files, in order.
     schema
         The columns that ride along; ``None`` where there are none.
+    offered
+        Names of all columns beside the vectors.
+    vectors
+        Names of the columns that the vectors are in; empty where they are not in columns.
     fingerprint
         Changes when a file, or the list of files, does.
     notes
@@ -122,6 +126,8 @@ class Source(Protocol):
     dtype: np.dtype[Any]
     paths: tuple[str, ...]
     schema: pa.Schema | None
+    offered: list[str]
+    vectors: tuple[str, ...]
     fingerprint: str
     notes: tuple[str, ...]
 

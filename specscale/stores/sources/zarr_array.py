@@ -17,7 +17,8 @@ from specscale.stores.layout import CHUNK_ROWS, FEATURES, ROWS, store_attributes
 from specscale.stores.sources.base import Batch, Format, batch_rows, check_floating, matrix_shape
 from specscale.stores.sources.conventions import Conventions
 from specscale.stores.sources.paths import fingerprint
-from specscale.stores.tables import RowCursor, one_line, open_parquet, parquet_rows, plain_schema
+from specscale.stores.tables import RowCursor, one_line, open_parquet, parquet_rows
+from specscale.stores.types import plain_schema
 
 _MARKERS = ("zarr.json", ".zarray", ".zgroup")
 
