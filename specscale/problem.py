@@ -27,13 +27,15 @@ from specscale.sizing import chosen_landmarks
 from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.varimax import rotation_of
-from specscale.stores.computed import is_lazy
+from specscale.stores.arrays import is_lazy, taken
 from specscale.stores.duplicates import MOST_ROWS, Duplicates, find_duplicates
 from specscale.stores.embedding import Embedding, EmbeddingStore, is_store, open_embedding
 from specscale.stores.ingest import ingest
 from specscale.stores.pairing import pair_many
 from specscale.stores.rows import PairedRows
 from specscale.stores.screening import screen
+from specscale.stores.sources.naming import model_name
+from specscale.stores.sources.paths import is_given
 
 __all__ = [
     "Input",
@@ -166,18 +168,18 @@ def _letter(number: int) -> str:
 
 def opened(given: Input, name: str, work: Location) -> Embedding:
     """Open what is given as an embedding; files that ingest reads, and Dask arrays, become a store in `work` first."""
+    given = taken(given, name.upper())
+    store = work / f"{name}.zarr"
     if is_lazy(given):
-        ingest(cast(Any, given), store := work / f"{name}.zarr", name=name.upper(), on_bad="keep", overwrite=True)
+        ingest(cast(Any, given), store, name=name.upper(), on_bad="keep", overwrite=True)
         computed = EmbeddingStore(store)
         computed.source = name.upper()
         return computed
     if isinstance(given, str) and given.startswith("file://"):
         given = str(located(given))
-    ingestible = isinstance(given, (str, Path)) and (Path(given).exists() or any(sign in str(given) for sign in "*?["))
-    if not ingestible or is_store(cast(str, given)):
+    if not isinstance(given, (str, Path)) or is_store(given) or not is_given(str(given)):
         return open_embedding(given, name.upper())
-    store = work / f"{name}.zarr"
-    ingest(str(given), str(store), on_bad="keep", overwrite=True)
+    ingest(str(given), store, name=model_name([str(given)]), on_bad="keep", overwrite=True)
     opened = EmbeddingStore(store)
     opened.source = str(given)
     return opened

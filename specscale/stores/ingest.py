@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike, fspath
 from typing import Any
 
@@ -14,13 +15,15 @@ from upath import UPath
 
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
 from specscale.files import Location, located
+from specscale.stores.arrays import are_paths, is_lazy, taken
 from specscale.stores.beginning import StoredRows
-from specscale.stores.computed import computed, is_lazy
+from specscale.stores.computed import computed
 from specscale.stores.ids import check_ids
 from specscale.stores.layout import FORMAT
 from specscale.stores.metadata import Metadata
 from specscale.stores.publishing import Partial, finish_earlier, is_finished, was_published
-from specscale.stores.sources import Batch, Source, open_source
+from specscale.stores.sources import Batch, Source
+from specscale.stores.sources.array import open_given
 from specscale.stores.tables import RowCursor, one_line
 from specscale.stores.writer import StoreWriter, check_target
 
@@ -99,8 +102,9 @@ def ingest(
     Parameters
     ----------
     source
-        A file, a directory or a glob, or several of them, all of one format: ``.npy``, ``.npz``, Parquet, Zarr. Or a
-        Dask array (n, p), which is computed chunk by chunk; an interrupted run computes it again.
+        A file, a directory or a glob, or a URL of one, or several, all of one format: ``.npy``, ``.npz``, Parquet,
+        Zarr. Or an array (n, p) of floating-point numbers, as a memory map, which is read a few rows at a time; one of
+        Dask is computed chunk by chunk, and an interrupted run computes it again.
     store
         Directory to write, or a URL such as ``s3://bucket/clip.zarr``.
     name
@@ -146,6 +150,7 @@ def ingest(
         A file changed while it was read.
     """
     target = located(store)
+    source = taken(source, name or "array")
     if is_lazy(source):
         with computed(source, target, name or "array") as path:
             return ingest(
@@ -164,9 +169,8 @@ def ingest(
         raise OptionError(f"--dtype {dtype}: no such type; choose float16 or float32")
     if on_bad not in ("error", "drop", "keep"):
         raise OptionError(f"--on-bad {on_bad}: no such choice; choose error or drop")
-    paths = [fspath(source)] if isinstance(source, str | PathLike) else [fspath(path) for path in source]
-
-    rows = open_source(paths, key=key, vector=vector)
+    opened = partial(open_given, source, name, key=key, vector=vector)
+    rows = opened()
     columns = _Columns(rows, metadata, before)
     if before is not None:
         _check_goes_with(before, rows, name, dtype, id_column)
@@ -199,8 +203,8 @@ def ingest(
         _copy(rows, columns, writer, kind, on_bad, overflow, progress or _silent)
         if writer.journal.dropped == rows.n:
             raise InputError(f"{rows.locate(0)} and all {rows.n} rows are unusable and were dropped; nothing is left")
-        if open_source(paths, key=key, vector=vector).fingerprint != rows.fingerprint:
-            raise ChangedError(f"{paths[0]}: the source changed while it was read; run the same command again")
+        if are_paths(source) and opened().fingerprint != rows.fingerprint:
+            raise ChangedError(f"{rows.paths[0]}: the source changed while it was read; run the same command again")
         if before is None and not writer.finished:
             _check_free(target, overwrite, writer)
         attributes = writer.finish(rows.n, model, rows.paths, id_column)
@@ -392,5 +396,4 @@ def _complaint(rows: Source, batch: Batch, vectors: NDArray[Any], index: int, ov
     return f"{rows.locate(batch.start + index)}, {rows.dimension(dimension)}: {what}; {remedy}"
 
 
-def _silent(done: int, total: int) -> None:
-    pass
+def _silent(done: int, total: int) -> None: ...

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +10,10 @@ import pyarrow as pa
 import zarr
 
 from specscale.errors import InputError
+from specscale.files import located, reaching, zarr_store
 from specscale.stores.layout import CHUNK_ROWS, FEATURES, ROWS, store_attributes
 from specscale.stores.sources.base import Batch, Format, batch_rows, check_floating, matrix_shape
-from specscale.stores.sources.paths import fingerprint
+from specscale.stores.sources.places import fingerprint, is_file, joined
 from specscale.stores.tables import RowCursor, one_line, open_parquet, parquet_rows, plain_schema
 
 _MARKERS = ("zarr.json", ".zarray", ".zgroup")
@@ -43,9 +42,9 @@ class ZarrShard:
         check_floating(path, self.dtype)
         self.n, self.p = matrix_shape(path, tuple(self._array.shape))
         self.fingerprint = fingerprint(path)
-        self._rows = os.path.join(path, ROWS)
+        self._rows = joined(path, ROWS)
         self.schema: pa.Schema | None = None
-        if store_attributes(Path(path)) is not None and os.path.isfile(self._rows):
+        if store_attributes(located(path)) is not None and is_file(self._rows):
             with open_parquet(self._rows) as file:
                 self.schema = plain_schema(file.schema_arrow)
 
@@ -79,7 +78,8 @@ class ZarrShard:
         while low < self.n:
             stop = min((low // span + 1) * span, self.n)
             try:
-                block = np.asarray(self._array[low:stop]).reshape(stop - low, self.p)
+                with reaching(self.path):
+                    block = np.asarray(self._array[low:stop]).reshape(stop - low, self.p)
             except (ValueError, RuntimeError) as error:
                 raise InputError(f"{self.path}, rows {low} to {stop - 1}: damaged ({one_line(error)})") from error
             for begin in range(0, len(block), step):
@@ -104,9 +104,11 @@ class ZarrShard:
 
 
 def _open(path: str) -> zarr.Array[Any]:
-    is_store = store_attributes(Path(path)) is not None
+    place = located(path)
+    is_store = store_attributes(place) is not None
     try:
-        node = zarr.open(os.path.join(path, FEATURES) if is_store else path, mode="r")
+        with reaching(path):
+            node = zarr.open(zarr_store(place / FEATURES if is_store else place, read_only=True), mode="r")
     except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
         raise InputError(f"{path}: not a readable Zarr array ({one_line(error)})") from error
     if isinstance(node, zarr.Array):
@@ -133,7 +135,7 @@ def is_zarr(path: str) -> bool:
     bool
         True where the metadata of either version of Zarr is.
     """
-    return any(os.path.isfile(os.path.join(path, marker)) for marker in _MARKERS)
+    return any(is_file(joined(path, marker)) for marker in _MARKERS)
 
 
 ZARR = Format(
