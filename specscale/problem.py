@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from specscale.errors import ChangedError
+from specscale.errors import ChangedError, OptionError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
 from specscale.features.choose import chosen_maps, survey
 from specscale.features.exact import ExactKernel
@@ -34,13 +34,14 @@ from specscale.stores.ingest import ingest
 from specscale.stores.pairing import pair_many
 from specscale.stores.rows import PairedRows
 from specscale.stores.screening import screen
-from specscale.stores.sources.naming import model_name
+from specscale.stores.sources.naming import check_name, distinct_names, letters, model_name
 from specscale.stores.sources.paths import is_given
 
 __all__ = [
     "Input",
     "Problem",
     "check_inputs",
+    "check_names",
     "opened",
     "pair_inputs",
     "pose",
@@ -146,7 +147,9 @@ class Problem:
         return self.scores_of(modes.coefficients, raw, kernels)
 
 
-def pair_inputs(inputs: Sequence[Input], options: Options, work: Location) -> PairedRows:
+def pair_inputs(
+    inputs: Sequence[Input], options: Options, work: Location, names: Sequence[str | None] | None = None
+) -> PairedRows:
     """Open embeddings, pair their rows and leave out those that cannot be compared.
 
     Parameters
@@ -154,16 +157,38 @@ def pair_inputs(inputs: Sequence[Input], options: Options, work: Location) -> Pa
     inputs : two or more stores, arrays, embeddings, or files that ingest reads
     options : how rows are matched and which are dropped
     work : a folder for what has to be rewritten first
+    names : what to call them; by default, and where one is None, as their stores, and so that no two are called alike
     """
-    embeddings = [opened(one, _letter(number), work) for number, one in enumerate(inputs)]
+    check_names(names, len(inputs))
+    embeddings = [opened(one, letters(number).lower(), work) for number, one in enumerate(inputs)]
+    embeddings = _called(embeddings, names if names is not None else [None] * len(inputs))
     rows = pair_many(embeddings, match=options.match, work=work)
     return screen(rows, directions=options.directions, on_bad=options.on_bad, sample=options.sample, seed=options.seed)
 
 
-def _letter(number: int) -> str:
-    """What to call an array, by its place: a to z, then aa, ab and so on."""
-    rest, last = divmod(number, 26)
-    return (_letter(rest - 1) if rest else "") + chr(ord("a") + last)
+def check_names(names: Sequence[str | None] | None, count: int) -> None:
+    """Raise OptionError when names are not different ones, one for each embedding or None."""
+    if names is None:
+        return
+    given = [] if isinstance(names, str) else [one for one in names if one is not None]
+    if isinstance(names, str) or len(names) != count or len(set(given)) < len(given):
+        raise OptionError(f"names are {count} different ones, one for each embedding, not {names!r}")
+    for one in given:
+        check_name(one)
+
+
+def _called(embeddings: Sequence[Embedding], names: Sequence[str | None]) -> list[Embedding]:
+    """Embeddings under names that differ; those of the caller keep theirs."""
+    wanted = [one.name if name is None else name for one, name in zip(embeddings, names, strict=True)]
+    fixed = [name is not None for name in names]
+    out = []
+    for one, name in zip(embeddings, distinct_names(wanted, [one.source for one in embeddings], fixed), strict=True):
+        if one.name != name:
+            renamed = object.__new__(type(one))
+            renamed.__dict__.update(one.__dict__)
+            renamed.name, one = name, renamed
+        out.append(one)
+    return out
 
 
 def opened(given: Input, name: str, work: Location) -> Embedding:

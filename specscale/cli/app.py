@@ -22,6 +22,7 @@ from specscale.cli.explain import explain
 from specscale.cli.ingest import info, ingest
 from specscale.cli.matrix import matrix
 from specscale.cli.modes import modes
+from specscale.cli.rename import rename
 from specscale.errors import SpecscaleError
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.command()(ingest)
 app.command()(info)
+app.command()(rename)
 app.command()(compare)
 app.command()(plan)
 app.command()(matrix)

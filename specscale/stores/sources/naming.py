@@ -7,9 +7,10 @@ import re
 from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
+from specscale.errors import OptionError
 from specscale.stores.sources.places import has_magic, is_remote, kind
 
-__all__ = ["distinct_names", "letters", "model_name"]
+__all__ = ["check_name", "distinct_names", "letters", "model_name"]
 
 _SUFFIX = re.compile(r"\.(npy|npz|parquet|pq|zarr|jsonl|ndjson|csv|tsv|json)$", re.IGNORECASE)
 # Words that say what kind of thing is in a file or folder, or which part of it, and not which model made it.
@@ -63,7 +64,7 @@ def model_name(paths: Sequence[str]) -> str:
     return next(iter(upwards), "vectors")
 
 
-def distinct_names(names: Sequence[str], sources: Sequence[str]) -> list[str]:
+def distinct_names(names: Sequence[str], sources: Sequence[str], fixed: Sequence[bool] | None = None) -> list[str]:
     """
     Make names that differ.
 
@@ -73,24 +74,53 @@ def distinct_names(names: Sequence[str], sources: Sequence[str]) -> list[str]:
         What models are called.
     sources
         Where each comes from.
+    fixed
+        Which names are to stay as they are; they differ.
 
     Returns
     -------
     list of str
-        A name that occurs once stays. Of others the name of the store or file is added, or of the first folder above it
+        A name that occurs once stays. To others the name of the store or file is added, or of the first folder above it
         in which they differ; or else (A), (B) and so on.
     """
     out = list(names)
-    for name in {one for one in names if names.count(one) > 1}:
-        which = [number for number, one in enumerate(names) if one == name]
+    kept = fixed if fixed is not None else [False] * len(names)
+    for name in sorted({one for one in names if names.count(one) > 1}):
+        which = [number for number, one in enumerate(names) if one == name and not kept[number]]
         candidates = [f"{name} ({letters(number)})" for number in which]
         for here in zip(*(reversed(_parts(sources[number])) for number in which), strict=False):
-            if len(set(here)) == len(here) and not set(here) & {name, ""}:
-                candidates = [f"{name} ({part})" for part in here]
+            telling = [f"{name} ({part})" for part in here]
+            if len(set(here)) == len(here) and name not in here and not set(telling) & set(names):
+                candidates = telling
                 break
         for number, candidate in zip(which, candidates, strict=True):
             out[number] = candidate
-    return out if len(set(out)) == len(out) else distinct_names(out, [""] * len(out))
+    if len(set(out)) == len(out):
+        return out
+    taken = {one for one, is_kept in zip(out, kept, strict=True) if is_kept}
+    for number in range(len(out)):
+        while not kept[number] and out[number] in taken:
+            out[number] += f" ({letters(number)})"
+        taken.add(out[number])
+    return out
+
+
+def check_name(name: str) -> None:
+    """
+    Refuse what is no name for a model.
+
+    Parameters
+    ----------
+    name
+        The name.
+
+    Raises
+    ------
+    OptionError
+        It is empty, or more than a line.
+    """
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise OptionError(f"{name!r} is no name for a model: give some printable text")
 
 
 def letters(number: int) -> str:

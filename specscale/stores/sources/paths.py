@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,7 +12,7 @@ from specscale.stores.sources.refusals import no_vectors_in
 
 __all__ = ["expand", "fingerprint", "is_given", "natural_key", "suffix"]
 
-_MARKS = (".crc", "_SUCCESS", "_metadata", "_common_metadata")  # what writers leave beside their files
+_MARKS = ("_SUCCESS", "_metadata", "_common_metadata")  # what writers leave beside their files
 
 
 def expand(paths: Sequence[str], suffixes: Mapping[str, str], is_leaf: Callable[[str], bool]) -> list[str]:
@@ -98,16 +97,19 @@ def natural_key(name: str) -> tuple[str | int, ...]:
 
 
 def _matching(pattern: str, is_leaf: Callable[[str], bool]) -> list[str]:
-    asked = os.path.basename(pattern)
-    found = [path for path in matches(pattern) if asked.startswith(("_", ".")) or not _is_mark(os.path.basename(path))]
+    found = matches(pattern)
+    if not any(part.startswith("_") for part in pattern.split("/")):
+        found = [path for path in found if not _is_mark(path)]
     files = [path for path in found if kind(path) == "file" or is_leaf(path)]
     if not files:
         raise InputError(f"{pattern}: no file matches this pattern")
     return sorted(files, key=natural_key)
 
 
-def _is_mark(name: str) -> bool:
-    return name.endswith(_MARKS) and (name.startswith("_") or name.endswith(".crc"))
+def _is_mark(path: str) -> bool:
+    """Whether a writer left a file beside its files, or in a folder of unfinished work."""
+    *folders, name = path.split("/")
+    return name.endswith(".crc") or name in _MARKS or any(one.startswith("_temporary") for one in folders)
 
 
 def _listing(directory: str, suffixes: Mapping[str, str]) -> list[str]:

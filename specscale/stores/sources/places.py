@@ -21,6 +21,7 @@ from specscale.files import Location, located, reaching
 __all__ = ["entries", "fingerprint", "has_magic", "is_file", "is_remote", "joined", "kind", "matches", "suffix"]
 
 _WEB = ("http://", "https://")
+_GONE = 404
 # What file systems call the things that change when a file does.
 _TRACES = (
     *("ETag", "etag", "e_tag", "LastModified", "Last-Modified", "last_modified", "mtime", "updated", "created"),
@@ -221,8 +222,9 @@ def _info(path: str, place: Location) -> dict[str, Any] | None:
             info: dict[str, Any] = place.fs.info(place.path)
     except FileNotFoundError as error:
         # Of a web server that does not answer HTTPFileSystem says that there is no such file.
-        if error.__cause__ is not None and not isinstance(error.__cause__, FileNotFoundError):
+        cause = error.__cause__
+        if cause is not None and not isinstance(cause, FileNotFoundError) and getattr(cause, "status", 0) != _GONE:
             with reaching(path):
-                raise error.__cause__ from None
+                raise cause from None
         return None
     return info
