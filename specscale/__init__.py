@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from specscale.result import Mode, Result, open_result
     from specscale.stores.embedding import EmbeddingStore, open_embedding
     from specscale.stores.ingest import ingest
+    from specscale.stores.renaming import rename
 
 __all__ = [
     "EmbeddingStore",
@@ -34,6 +35,7 @@ __all__ = [
     "open_matrix",
     "open_result",
     "plan",
+    "rename",
 ]
 
 _HOMES = {
@@ -51,6 +53,7 @@ _HOMES = {
     "open_matrix": "specscale.matrix_result",
     "open_result": "specscale.result",
     "plan": "specscale.comparison",
+    "rename": "specscale.stores.renaming",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from operator import index
 from pathlib import Path
@@ -98,6 +99,7 @@ def compare_grown(
     resume: bool = False,
     overwrite: bool = False,
     progress: Notify | None = None,
+    names: tuple[str | None, str | None] | None = None,
 ) -> Result:
     """Compare embeddings to which rows were appended since an earlier result, with its bandwidths and feature maps.
 
@@ -110,6 +112,7 @@ def compare_grown(
     result : the earlier result, whose options are kept
     a, b : the embeddings, with all rows
     memory, threads, executor, out, resume, overwrite, progress : as in :func:`specscale.compare`
+    names : what to call A and B; by default, and where one is None, as in the result
 
     Raises
     ------
@@ -121,7 +124,7 @@ def compare_grown(
     options = Options.from_json(result.summary["options"])
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
-            rows = pair_inputs((a, b), options, run.place.folder)
+            rows = pair_inputs((a, b), options, run.place.folder, _names(result, names))
             check_grown(rows, result)
         planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)
         rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
@@ -148,10 +151,19 @@ def _covariance(result: Result) -> TiledSymmetric:
     return C
 
 
+def _names(result: Result, given: Sequence[str | None] | None = None) -> Sequence[str | None] | None:
+    """What to call A and B; in results of old versions both may have one name."""
+    before = [str(one["name"]) for one in result.summary["inputs"].values()]
+    kept: list[str | None] = [*before] if len(set(before)) == len(before) else [None] * len(before)
+    if given is None or isinstance(given, str) or len(given) != len(kept):
+        return kept if given is None else given
+    return [old if new is None else new for old, new in zip(kept, given, strict=True)]
+
+
 def _again(run: Run, result: Result, options: Options) -> Job:
     """Work on the embeddings of a result, with its kernels and maps."""
     a, b = result.inputs()
-    rows = pair_inputs((a, b), options, run.place.folder)
+    rows = pair_inputs((a, b), options, run.place.folder, _names(result))
     problem = pose_again(rows, options, result)
     planner = Planner.of(rows, options, None, run.pool)
     return Job(run, problem, planner.plan(problem.maps, problem.wide), planner.machine)

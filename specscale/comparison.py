@@ -47,6 +47,7 @@ def compare(
     resume: bool = False,
     overwrite: bool = False,
     progress: Notify | None = None,
+    names: tuple[str | None, str | None] | None = None,
 ) -> Result:
     """Find the groups of samples that one embedding holds together and the other does not.
 
@@ -85,6 +86,7 @@ def compare(
     resume : take up an interrupted run in ``OUT.work``
     overwrite : replace an existing result
     progress : takes the events of the run
+    names : what to call A and B; by default, and where one is None, as their stores
 
     Returns
     -------
@@ -105,7 +107,7 @@ def compare(
     )  # fmt: skip
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
-            rows = pair_inputs((a, b), options, run.place.folder)
+            rows = pair_inputs((a, b), options, run.place.folder, names)
         # The machine is measured before workers begin to compile.
         planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)
         rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
@@ -128,6 +130,7 @@ def plan(
     rows: str | float | None = None,
     workers: int | None = None,
     rate: str | float | None = None,
+    names: tuple[str | None, str | None] | None = None,
     **options: Any,
 ) -> tuple[Plan, Machine]:
     """Plan a comparison without running it: bandwidths and the number of landmarks are chosen, no pass is made.
@@ -139,6 +142,7 @@ def plan(
     rows : plan for this many rows like those of `a` and `b`, as 10**9 or "1e9"
     workers : plan for so many workers of a cluster
     rate : single-precision operations a second of one worker, as 3e13 or "30T"; by default what this machine does
+    names : as in :func:`compare`
     **options : the options of :func:`compare` that decide its answer
 
     Returns
@@ -156,7 +160,7 @@ def plan(
     chosen = Options(**options)
     count, cluster = None if rows is None else parse_rows(rows), Workers.of(workers, rate)
     with running(Workplace(None), threads) as run:
-        paired = pair_inputs((a, b), chosen, run.place.folder)
+        paired = pair_inputs((a, b), chosen, run.place.folder, names)
         planner = Planner.of(paired, chosen, memory, run.pool)
         if count or cluster:
             planner = planner.projected(count, cluster, memory)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from upath import UPath
 
@@ -29,6 +30,8 @@ __all__ = [
     "is_local",
     "located",
     "move",
+    "open_binary",
+    "open_remote",
     "reaching",
     "read_into",
     "read_whole",
@@ -47,7 +50,12 @@ _OPTIONS: dict[str, Any] = {"use_listings_cache": False}  # what other processes
 _S3_OPTIONS = {"config_kwargs": {"max_pool_connections": _CONNECTIONS}}
 _BUCKETS = ("s3", "s3a", "gs", "gcs")  # kinds of object stores whose URLs begin with a bucket
 _NOT_THERE = (errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
-_LIBRARIES = ("botocore", "aiobotocore", "aiohttp", "s3fs", "gcsfs", "adlfs")
+_LIBRARIES = ("botocore", "aiobotocore", "aiohttp", "s3fs", "gcsfs", "adlfs", "httpx2", "huggingface_hub")
+_STREAM = {"cache_type": "readahead", "block_size": 2 * PIECE}  # of a file that is read from its beginning to its end
+_WEB = ("http", "https")
+# What brings the file system of a kind of URL; all others are in the extra "cloud".
+_PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs", "adl": "adlfs"}
+_PACKAGES |= {"hf": "huggingface_hub", "http": "aiohttp", "https": "aiohttp"}
 
 
 def located(place: str | os.PathLike[str] | UPath) -> Location:
@@ -88,7 +96,8 @@ def reaching(place: object) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise InputError(f"{place}: {_line(error)}: install it with pip install 'specscale[cloud]'") from None
+        package = _PACKAGES.get(str(place).partition("://")[0], "'specscale[cloud]'")
+        raise InputError(f"{place}: {_line(error)}: install it with pip install {package}") from None
     except Exception as error:
         if str(error).startswith("Invalid endpoint"):
             raise InputError(
@@ -96,12 +105,20 @@ def reaching(place: object) -> Iterator[None]:
             ) from None
         if type(error).__module__.partition(".")[0] in _LIBRARIES or ("://" in str(place) and _refusal(error)):
             raise InputError(
-                f"{place}: cannot be reached ({_line(error)}): check the address, the network and the credentials in "
-                "the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)"
+                f"{place}: cannot be reached ({_line(error)}): check the address, the network and {_credentials(place)}"
             ) from None
         if str(error).startswith(("Protocol not known", "Unsupported filesystem")):
             raise InputError(f"{place}: there is no file system of this kind: give a path or a URL as s3://…") from None
         raise
+
+
+def _credentials(place: object) -> str:
+    scheme = str(place).partition("://")[0]
+    if scheme in _WEB:
+        return "whether it is open to everybody"
+    names = {"hf": "HF_TOKEN", "gs": "GOOGLE_APPLICATION_CREDENTIALS"}
+    names_of = names.get(scheme, "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL")
+    return f"the credentials in the environment ({names_of})"
 
 
 def _refusal(error: Exception) -> bool:
@@ -194,6 +211,60 @@ def read_whole(place: Location) -> bytes:
         return place.read_bytes()
     with reaching(place):
         return bytes(place.fs.cat_file(place.path))
+
+
+@contextmanager
+def open_binary(place: str | os.PathLike[str] | UPath) -> Iterator[IO[bytes]]:
+    """Open a file to be read from its beginning to its end, as from a disk: seeking is allowed, and costs more.
+
+    Of a remote file megabytes are asked for at a time, and no more than a few of them are held.
+
+    Raises
+    ------
+    InputError
+        When there is no such file, or it cannot be reached.
+    """
+    there = located(place)
+    if isinstance(there, Path):
+        with there.open("rb") as file:
+            yield file
+        return
+    try:
+        with reaching(place), open_remote(there, **_STREAM) as file:
+            yield file
+    except FileNotFoundError:
+        raise InputError(f"{place}: there is no such file: check the address") from None
+
+
+def open_remote(place: UPath, **buffering: Any) -> IO[bytes]:
+    """Open a remote file for reading at any place.
+
+    Web servers that cannot send parts of a file are read once, into a temporary file.
+
+    Parameters
+    ----------
+    place : the file
+    **buffering : what ``fsspec`` takes, as ``cache_type`` and ``block_size``
+    """
+    if place.protocol in _WEB and not _sends_parts(place):
+        spill = tempfile.TemporaryFile(prefix="specscale-")  # noqa: SIM115
+        with place.fs.open(place.path, "rb", block_size=0) as whole:
+            shutil.copyfileobj(whole, spill, PIECE)
+        spill.seek(0)
+        return cast("IO[bytes]", spill)
+    return cast("IO[bytes]", place.fs.open(place.path, "rb", **buffering))
+
+
+def _sends_parts(place: UPath) -> bool:
+    info = place.fs.info(place.path)
+    if not info.get("size") or not info.get("partial", True):
+        return False
+    with place.fs.open(place.path, "rb", cache_type="none", block_size=PIECE) as file:
+        file.seek(min(1, info["size"] - 1))
+        try:
+            return len(file.read(1)) == 1
+        except ValueError:  # it sends the whole file instead
+            return False
 
 
 def read_into(place: Location, offset: int, out: memoryview) -> int:

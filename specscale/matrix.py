@@ -27,7 +27,7 @@ from specscale.passes.record import BLOCK_ROWS, FeatureBuffers, feature_cost
 from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
 from specscale.planning import Planner
 from specscale.plots import plot_matrix
-from specscale.problem import Input, Problem, pair_inputs, pose, repeated_rows
+from specscale.problem import Input, Problem, check_names, pair_inputs, pose, repeated_rows
 from specscale.running import Run, running
 from specscale.runtime.events import Noted, Notify
 from specscale.runtime.local import Executor
@@ -63,7 +63,7 @@ def compare_many(
     resume: bool = False,
     overwrite: bool = False,
     progress: Notify | None = None,
-    names: Sequence[str] | None = None,
+    names: Sequence[str | None] | None = None,
 ) -> MatrixResult:
     """Compare every pair of some embeddings of the same samples, in two passes for all of them together.
 
@@ -79,7 +79,7 @@ def compare_many(
     features : a feature map as in :func:`specscale.compare`, but not "exact"
     n_modes : modes of each pair in each direction
     top : members kept of each tail of each mode
-    names : what to call the embeddings; by default as their stores, and arrays A, B and so on
+    names : what to call the embeddings; by default, and where one is None, as their stores, and arrays A, B and so on
     kernel, normalize, on_bad, sample, size, seed, match : as in :func:`specscale.compare`
     memory, threads, executor, out, resume, overwrite, progress : as in :func:`specscale.compare`
 
@@ -105,10 +105,10 @@ def compare_many(
             "--features exact does not go with a matrix, whose pairs come from one covariance: take landmarks, or "
             "compare a pair of interest with --features exact"
         )
-    _check_names(names, len(inputs))
+    check_names(names, len(inputs))
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
-            rows = pair_inputs(inputs, options, run.place.folder)
+            rows = pair_inputs(inputs, options, run.place.folder, names)
             rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         planner = _MatrixPlanner.of(rows, options, memory, run.pool)
         most = planner.largest_size()
@@ -116,7 +116,7 @@ def compare_many(
         plan = planner.plan(problem.maps, problem.wide)
         plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))
-        called = _unique([one.name for one in rows.embeddings]) if names is None else list(names)
+        called = [one.name for one in rows.embeddings]
         digests = {f"digest of embedding {name}": one.digest for name, one in zip(called, rows.embeddings, strict=True)}
         claim(run, problem, {"names": called, **digests})
         return _found(run, problem, plan, planner.machine, called)
@@ -130,23 +130,6 @@ def _rules(sigma: str | float | Sequence[str | float], count: int) -> tuple[str 
     for one in rules:
         parse_rule(one, "--sigma")
     return rules * count if len(rules) == 1 else rules
-
-
-def _check_names(names: Sequence[str] | None, count: int) -> None:
-    if names is not None and (isinstance(names, str) or len(names) != count or len(set(names)) < count):
-        raise OptionError(f"names are {count} different ones, one for each embedding, not {names!r}")
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Number the names that occur before."""
-    out: list[str] = []
-    for name in names:
-        number, candidate = 1, name
-        while candidate in out:
-            number += 1
-            candidate = f"{name} ({number})"
-        out.append(candidate)
-    return out
 
 
 class _MatrixPlanner(Planner):

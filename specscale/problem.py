@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from specscale.errors import ChangedError, InputError
+from specscale.errors import ChangedError, InputError, OptionError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
 from specscale.features.choose import affine_of, chosen_maps, survey
 from specscale.features.exact import ExactKernel
@@ -27,18 +27,21 @@ from specscale.sizing import chosen_landmarks
 from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.varimax import rotation_of
-from specscale.stores.computed import is_lazy
+from specscale.stores.arrays import is_lazy, taken
 from specscale.stores.duplicates import MOST_ROWS, Duplicates, find_duplicates
 from specscale.stores.embedding import Embedding, EmbeddingStore, is_store, open_embedding
 from specscale.stores.ingest import ingest
 from specscale.stores.pairing import pair_many
 from specscale.stores.rows import PairedRows
 from specscale.stores.screening import screen
+from specscale.stores.sources.naming import check_name, distinct_names, letters, model_name
+from specscale.stores.sources.paths import is_given
 
 __all__ = [
     "Input",
     "Problem",
     "check_inputs",
+    "check_names",
     "opened",
     "pair_inputs",
     "pose",
@@ -149,7 +152,9 @@ class Problem:
         return self.scores_of(modes.coefficients, raw, kernels)
 
 
-def pair_inputs(inputs: Sequence[Input], options: Options, work: Location) -> PairedRows:
+def pair_inputs(
+    inputs: Sequence[Input], options: Options, work: Location, names: Sequence[str | None] | None = None
+) -> PairedRows:
     """Open embeddings, pair their rows and leave out those that cannot be compared.
 
     Parameters
@@ -157,32 +162,54 @@ def pair_inputs(inputs: Sequence[Input], options: Options, work: Location) -> Pa
     inputs : two or more stores, arrays, embeddings, or files that ingest reads
     options : how rows are matched and which are dropped
     work : a folder for what has to be rewritten first
+    names : what to call them; by default, and where one is None, as their stores, and so that no two are called alike
     """
-    embeddings = [opened(one, _letter(number), work, options.on_bad) for number, one in enumerate(inputs)]
+    check_names(names, len(inputs))
+    embeddings = [opened(one, letters(number).lower(), work, options.on_bad) for number, one in enumerate(inputs)]
+    embeddings = _called(embeddings, names if names is not None else [None] * len(inputs))
     rows = pair_many(embeddings, match=options.match, work=work)
     return screen(rows, directions=options.lengths, on_bad=options.on_bad, sample=options.sample, seed=options.seed)
 
 
-def _letter(number: int) -> str:
-    """What to call an array, by its place: a to z, then aa, ab and so on."""
-    rest, last = divmod(number, 26)
-    return (_letter(rest - 1) if rest else "") + chr(ord("a") + last)
+def check_names(names: Sequence[str | None] | None, count: int) -> None:
+    """Raise OptionError when names are not different ones, one for each embedding or None."""
+    if names is None:
+        return
+    given = [] if isinstance(names, str) else [one for one in names if one is not None]
+    if isinstance(names, str) or len(names) != count or len(set(given)) < len(given):
+        raise OptionError(f"names are {count} different ones, one for each embedding, not {names!r}")
+    for one in given:
+        check_name(one)
+
+
+def _called(embeddings: Sequence[Embedding], names: Sequence[str | None]) -> list[Embedding]:
+    """Embeddings under names that differ; those of the caller keep theirs."""
+    wanted = [one.name if name is None else name for one, name in zip(embeddings, names, strict=True)]
+    fixed = [name is not None for name in names]
+    out = []
+    for one, name in zip(embeddings, distinct_names(wanted, [one.source for one in embeddings], fixed), strict=True):
+        if one.name != name:
+            renamed = object.__new__(type(one))
+            renamed.__dict__.update(one.__dict__)
+            renamed.name, one = name, renamed
+        out.append(one)
+    return out
 
 
 def opened(given: Input, name: str, work: Location, on_bad: str = "error") -> Embedding:
     """Open what is given as an embedding; files that ingest reads, and Dask arrays, become a store in `work` first."""
+    given = taken(given, name.upper())
+    store = work / f"{name}.zarr"
     if is_lazy(given):
-        ingest(cast(Any, given), store := work / f"{name}.zarr", name=name.upper(), on_bad="keep", overwrite=True)
+        ingest(cast(Any, given), store, name=name.upper(), on_bad="keep", overwrite=True)
         computed = EmbeddingStore(store)
         computed.source = name.upper()
         return computed
     if isinstance(given, str) and given.startswith("file://"):
         given = str(located(given))
-    ingestible = isinstance(given, (str, Path)) and (Path(given).exists() or any(sign in str(given) for sign in "*?["))
-    if not ingestible or is_store(cast(str, given)):
+    if not isinstance(given, (str, Path)) or is_store(given) or not is_given(str(given)):
         return open_embedding(given, name.upper())
-    store = work / f"{name}.zarr"
-    report = ingest(str(given), str(store), on_bad="keep", overwrite=True)
+    report = ingest(str(given), store, name=model_name([str(given)]), on_bad="keep", overwrite=True)
     if report.absent and on_bad == "error":
         raise InputError(f"{report.absent[0]}: restore the chunks, or leave such rows out with --on-bad drop")
     opened = EmbeddingStore(store)

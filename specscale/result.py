@@ -147,7 +147,7 @@ class Result(ResultDirectory):
         if not Path(source).is_absolute() and "://" not in source and not any(sign in source for sign in "*?["):
             raise InputError(
                 f"{self.path}: {which.upper()} was an array, which is not to be found again: "
-                "`specscale ingest` it and compare the store"
+                'write it with specscale.ingest(array, "NAME.zarr") and compare the store'
             )
         return source
 

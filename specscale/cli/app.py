@@ -24,6 +24,7 @@ from specscale.cli.info import info
 from specscale.cli.ingest import ingest
 from specscale.cli.matrix import matrix
 from specscale.cli.modes import modes
+from specscale.cli.rename import rename
 from specscale.errors import SpecscaleError
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command()(ingest)
 app.command()(info)
+app.command()(rename)
 app.command()(compare)
 app.command()(plan)
 app.command()(matrix)

@@ -32,6 +32,8 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    name_a: o.NameA = None,
+    name_b: o.NameB = None,
     kernel: o.KernelOption = o.Kernel.gaussian,
     sigma_a: o.SigmaA = "auto",
     sigma_b: o.SigmaB = "auto",
@@ -73,7 +75,8 @@ def compare(
 
     with run_progress(quiet, bars=not json) as progress, executor_of(workers, scheduler, threads) as executor:
         how: dict[str, Any] = {
-            "memory": memory, "threads": threads, "executor": executor, "resume": resume, "progress": progress
+            "memory": memory, "threads": threads, "executor": executor, "resume": resume, "progress": progress,
+            "names": (name_a, name_b),
         }  # fmt: skip
         if update is None:
             result = run(a, b, out=out, overwrite=overwrite, **how, **answer)
@@ -101,6 +104,8 @@ def compare(
 def plan(
     a: o.A,
     b: o.B,
+    name_a: o.NameA = None,
+    name_b: o.NameB = None,
     kernel: o.KernelOption = o.Kernel.gaussian,
     sigma_a: o.SigmaA = "auto",
     sigma_b: o.SigmaB = "auto",
@@ -129,7 +134,9 @@ def plan(
     answer = _answer(locals())
     from specscale.comparison import plan as make
 
-    planned, machine = make(a, b, memory=memory, threads=threads, rows=rows, workers=workers, rate=rate, **answer)
+    planned, machine = make(
+        a, b, memory=memory, threads=threads, rows=rows, workers=workers, rate=rate, names=(name_a, name_b), **answer
+    )
     if json:
         print_json(planned.to_json(machine))
     elif planned.workers or planned.rows_given:

@@ -69,6 +69,8 @@ _SIGMA = "Bandwidth of {}: auto, median, 0.5*median, top=0.14 or a number."
 
 A = Annotated[str, typer.Argument(metavar="A", help="A store, or files that ingest reads.", show_default=False)]
 B = Annotated[str, typer.Argument(metavar="B", help="The same samples in another embedding.", show_default=False)]
+NameA = Annotated[str | None, typer.Option("--name-a", metavar="NAME", help="What to call A; by default as its store.")]
+NameB = Annotated[str | None, typer.Option("--name-b", metavar="NAME", help="What to call B; by default as its store.")]
 KernelOption = Annotated[Kernel, typer.Option("--kernel", help="The kernel of both embeddings.")]
 SigmaA = Annotated[str, typer.Option("--sigma-a", help=_SIGMA.format("A"))]
 SigmaB = Annotated[str, typer.Option("--sigma-b", help=_SIGMA.format("B"))]

@@ -19,12 +19,7 @@ from specscale.stores.layout import CHUNK_ROWS
 from specscale.stores.sources.base import check_floating, matrix_shape
 from specscale.stores.tables import one_line
 
-__all__ = ["computed", "is_lazy"]
-
-
-def is_lazy(candidate: object) -> bool:
-    """Whether Dask computes something; its library is not loaded to find that out."""
-    return hasattr(type(candidate), "__dask_graph__")
+__all__ = ["computed"]
 
 
 @contextmanager

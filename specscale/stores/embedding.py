@@ -17,6 +17,7 @@ from upath import UPath
 
 from specscale.errors import ChangedError, InputError
 from specscale.files import Location, await_answer, is_local, located, reaching, zarr_store
+from specscale.stores.arrays import in_memory
 from specscale.stores.chunks import READERS, RowChunks, read_ahead
 from specscale.stores.layout import (
     ATTRIBUTE,
@@ -239,7 +240,7 @@ class EmbeddingStore:
 
 
 class ArrayEmbedding:
-    """A NumPy array or memory map taken as an embedding.
+    """An array in memory, or a memory map, taken as an embedding.
 
     Parameters
     ----------
@@ -253,20 +254,11 @@ class ArrayEmbedding:
     """
 
     def __init__(self, array: ArrayLike, name: str = "array") -> None:
-        try:
-            values = array if isinstance(array, np.ndarray) else np.asarray(array)
-        except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors that NumPy does not know
-            raise InputError(f"{name}: not an array of numbers ({one_line(error)})") from None
-        if isinstance(values, np.ma.MaskedArray):
-            if values.dtype.kind == "f":
-                values = values.filled(np.nan)  # rows with a missing number are bad rows
-            values = np.asarray(values)
+        values = in_memory(array, name)
         if values.ndim == 3 and values.shape[1] == 1:
             values = values[:, 0]
         if values.ndim != 2 or 0 in values.shape:
             raise InputError(f"{name}: an embedding is an array of shape (n, p), this one is {values.shape}")
-        if values.dtype.kind != "f":
-            raise InputError(f"{name}: an embedding holds floating-point numbers, not {values.dtype}: convert it")
         self.name = name
         self.source = name
         self.remote = False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from os import PathLike, fspath
+from functools import partial
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,15 @@ from upath import UPath
 
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
 from specscale.files import Location, located
+from specscale.stores.arrays import are_paths, is_lazy, taken
 from specscale.stores.beginning import StoredRows
 from specscale.stores.columns import SampleColumns
-from specscale.stores.computed import computed, is_lazy
+from specscale.stores.computed import computed
 from specscale.stores.copying import DROP, copy_rows
 from specscale.stores.layout import FORMAT
 from specscale.stores.publishing import Partial, finish_earlier, is_finished, was_published
-from specscale.stores.sources import Choice, Source, open_source
+from specscale.stores.sources import Choice, Source
+from specscale.stores.sources.array import open_given
 from specscale.stores.sources.choosing import listed
 from specscale.stores.sources.zarr_array import is_zarr
 from specscale.stores.writer import StoreWriter, check_target
@@ -111,8 +114,9 @@ def ingest(
     Parameters
     ----------
     source
-        A file, a directory or a glob, or several of them, all of one format: ``.npy``, ``.npz``, Parquet, Zarr. Or a
-        Dask array (n, p), which is computed chunk by chunk; an interrupted run computes it again.
+        A file, a directory or a glob, or a URL of one, or several, all of one format: ``.npy``, ``.npz``, Parquet,
+        Zarr. Or an array (n, p) of floating-point numbers, as a memory map, which is read a few rows at a time; one of
+        Dask is computed chunk by chunk, and an interrupted run computes it again.
     store
         Directory to write, or a URL such as ``s3://bucket/clip.zarr``.
     name
@@ -167,6 +171,7 @@ def ingest(
     target = located(store)
     if on_bad not in ("error", "drop", "zero", "keep"):
         raise OptionError(f"--on-bad {on_bad}: no such choice; choose error, drop or zero")
+    source = taken(source, name or "array")
     if is_lazy(source):
         if on_bad == "zero":
             raise OptionError("--on-bad zero: a Dask array lacks no chunks; choose error or drop")
@@ -185,16 +190,11 @@ def ingest(
         check_target(target, overwrite)
     if dtype not in (None, "float16", "float32"):
         raise OptionError(f"--dtype {dtype}: no such type; choose float16 or float32")
-    paths = [fspath(source)] if isinstance(source, str | PathLike) else [fspath(path) for path in source]
-
     ids_before = before.store.ids if before is not None else None
     id_names = (id_column,) if id_column is not None else (ids_before.column,) if ids_before is not None else ()
     choice = Choice(columns, id_names)
     earlier = before.vectors if before is not None else ()
-
-    def opened() -> Source:
-        return open_source(paths, key=key, vector=vector, earlier=earlier, choice=choice)
-
+    opened = partial(open_given, source, name, key=key, vector=vector, earlier=earlier, choice=choice)
     rows = opened()
     if on_bad == "zero" and not is_zarr(rows.paths[0]):
         raise OptionError(
@@ -233,8 +233,8 @@ def ingest(
         holes = copy_rows(rows, own.stream, writer, kind, on_bad, overflow, progress or _silent)
         if writer.journal.dropped == rows.n:
             raise InputError(f"{rows.locate(0)} and all {rows.n} rows are unusable and were dropped; nothing is left")
-        if opened().fingerprint != rows.fingerprint:
-            raise ChangedError(f"{paths[0]}: the source changed while it was read; run the same command again")
+        if are_paths(source) and opened().fingerprint != rows.fingerprint:
+            raise ChangedError(f"{rows.paths[0]}: the source changed while it was read; run the same command again")
         if before is None and not writer.finished:
             _check_free(target, overwrite, writer)
         attributes = writer.finish(rows.n, model, rows.paths, id_column, earlier or rows.vectors)
@@ -315,5 +315,4 @@ def _check_new(before: StoredRows, rows: Source) -> None:
     )
 
 
-def _silent(done: int, total: int) -> None:
-    pass
+def _silent(done: int, total: int) -> None: ...

@@ -34,5 +34,5 @@ def stored(embedding: Embedding, place: Location) -> Embedding:
         finally:
             writer.close()
     store = EmbeddingStore(place)
-    store.source = embedding.source
+    store.name, store.source = embedding.name, embedding.source
     return store

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from specscale.errors import InputError
-from specscale.files import Location, is_local, located, reaching
+from specscale.files import Location, is_local, located, open_remote, reaching
 from specscale.stores.chunks import read_ahead
 from specscale.stores.types import plain_array, plain_schema
 
-_REMOTE_BUFFER = {"cache_type": "blockcache", "block_size": 1 << 20, "cache_options": {"maxblocks": 32}}
+_REMOTE_BUFFER = {"cache_type": "blockcache", "block_size": 2 << 20, "cache_options": {"maxblocks": 24}}
 _GROUPS = 8  # row groups of a remote file that are read at once
 _PAGE_BUFFER = 64 << 10  # one for every column, and there may be thousands
 
@@ -84,7 +84,7 @@ def open_parquet(path: str | Location) -> pq.ParquetFile:
         if isinstance(place, Path):
             return pq.ParquetFile(place, pre_buffer=False, buffer_size=_PAGE_BUFFER)
         with reaching(place):
-            file = place.fs.open(place.path, "rb", **_REMOTE_BUFFER)
+            file = open_remote(place, **_REMOTE_BUFFER)
             return pq.ParquetFile(file, pre_buffer=False, buffer_size=_PAGE_BUFFER)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({one_line(error)})") from error

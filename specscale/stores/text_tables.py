@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -18,6 +19,7 @@ import pyarrow.csv as pc_csv
 import pyarrow.json as pc_json
 
 from specscale.errors import InputError
+from specscale.files import open_binary
 from specscale.stores.sources.paths import suffix
 from specscale.stores.tables import check_distinct, one_line
 from specscale.stores.types import is_text
@@ -89,13 +91,15 @@ class CsvTable:
         except pa.ArrowException as error:
             raise InputError(f"{self.path}: not a readable CSV file ({one_line(error)})") from error
 
-    def _open(self, convert: pc_csv.ConvertOptions) -> pc_csv.CSVStreamingReader:
-        return pc_csv.open_csv(
-            self.path,
+    @contextmanager
+    def _open(self, convert: pc_csv.ConvertOptions) -> Iterator[pc_csv.CSVStreamingReader]:
+        options = (
             pc_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
             pc_csv.ParseOptions(delimiter="\t" if suffix(self.path) == ".tsv" else ",", newlines_in_values=True),
             convert,
         )
+        with open_binary(self.path) as file, pc_csv.open_csv(file, *options) as reader:
+            yield reader
 
     def _settle(self, names: list[str]) -> tuple[int, pa.Schema]:
         nulls = pa.array(pc_csv.ConvertOptions().null_values)
@@ -218,7 +222,7 @@ class JsonLines:
 
     def _blocks(self) -> Iterator[tuple[int, bytes]]:
         line = 0
-        with open(self.path, "rb") as file:
+        with open_binary(self.path) as file:
             while block := file.read(_BLOCK_BYTES):
                 block += file.readline()
                 if block.strip():

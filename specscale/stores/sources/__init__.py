@@ -5,16 +5,19 @@ A new format is a module with a class that has the attributes and methods of `ba
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from specscale.errors import InputError, OptionError
-from specscale.stores.sources.base import Batch, Format, Source
+from specscale.stores.sources.base import Batch, Format, Shard, Source
 from specscale.stores.sources.choosing import Choice
+from specscale.stores.sources.folders import partitions
+from specscale.stores.sources.naming import model_name
 from specscale.stores.sources.npy import NPY
 from specscale.stores.sources.npz import NPZ
 from specscale.stores.sources.parquet import PARQUET
+from specscale.stores.sources.partitioned import PartitionedShard
 from specscale.stores.sources.paths import expand
+from specscale.stores.sources.refusals import unreadable_file
 from specscale.stores.sources.sharded import ShardedSource
 from specscale.stores.sources.zarr_array import ZARR
 
@@ -37,8 +40,8 @@ def open_source(
     Parameters
     ----------
     paths
-        Files, directories of files and globs, all of one format; at least one. Files listed one by one keep their
-        order, the contents of directories and globs come in natural order.
+        Files, directories of files and globs, local or URLs, all of one format; at least one. Files listed one by one
+        keep their order, the contents of directories and globs come in natural order.
     key
         Name of the array in an ``.npz`` archive.
     vector
@@ -60,14 +63,15 @@ def open_source(
     OptionError
         An option does not go with the format.
     """
-    suffixes = {one for known in FORMATS for one in known.suffixes}
+    suffixes = {one: known.name for known in FORMATS for one in known.suffixes}
     files = expand(paths, suffixes, ZARR.matches)
     chosen = _format(files[0])
     for file in files[1:]:
         other = _format(file)
         if other is not chosen:
             raise InputError(
-                f"{file}: a {other.name} file among {chosen.name} files ({files[0]}); ingest one format at a time"
+                f"{file}: a {other.name} file among {chosen.name} files ({files[0]}); ingest one format at a time, as"
+                f" '*{chosen.suffixes[0]}'"
             )
     for option, value in (("key", key), ("vector", vector)):
         if value is not None and option not in chosen.options:
@@ -75,19 +79,15 @@ def open_source(
     argument = key if "key" in chosen.options else vector
     if argument is None and earlier and "vector" in chosen.options:
         argument = ",".join(earlier)
-    return ShardedSource(_name(paths), [chosen.open(file, argument) for file in files], choice)
+    shards: list[Shard] = [chosen.open(file, argument) for file in files]
+    keys, values = partitions(paths[0], files) if len(paths) == 1 else ([], [])
+    if keys:
+        shards = [PartitionedShard(*one) for one in zip(shards, [keys] * len(files), values, strict=True)]
+    return ShardedSource(model_name(paths), shards, choice)
 
 
 def _format(path: str) -> Format:
     for known in FORMATS:
         if known.matches(path):
             return known
-    readable = ", ".join(known.name for known in FORMATS)
-    raise InputError(f"{path}: not a file of vectors that can be read; these can: {readable}")
-
-
-def _name(paths: Sequence[str]) -> str:
-    first = os.path.abspath(paths[0])
-    if len(paths) == 1 and os.path.exists(first):
-        return os.path.splitext(os.path.basename(first))[0]
-    return os.path.basename(os.path.dirname(first))
+    raise InputError(unreadable_file(path, ", ".join(known.name for known in FORMATS)))

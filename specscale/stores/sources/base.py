@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from specscale.errors import InputError
 from specscale.stores.holes import Absent
+from specscale.stores.sources.refusals import array_remedy
 
 BATCH_BYTES = 16 << 20
 
@@ -223,15 +224,18 @@ def matrix_shape(path: str, shape: tuple[int, ...]) -> tuple[int, int | None]:
     if len(shape) != 2:
         raise InputError(
             f"{path}: the array has the shape {shape}; expected rows × dimensions: reshape it to two dimensions"
+            + (", or make one vector of each row first, as by x.mean(axis=1)" if len(shape) == 3 else "")
         )
     if shape[1] == 0:
         raise InputError(f"{path}: the array has the shape {shape}: its rows have no dimensions; write it again")
     return shape[0], shape[1]
 
 
-def check_floating(path: str, dtype: np.dtype[Any]) -> None:
+def check_floating(
+    path: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None = None, load: str = "x", save: str = "{}"
+) -> None:
     """
-    Refuse arrays that do not hold floating-point numbers.
+    Refuse arrays that do not hold floating-point numbers, and say how to make some of them.
 
     Parameters
     ----------
@@ -239,15 +243,18 @@ def check_floating(path: str, dtype: np.dtype[Any]) -> None:
         Where the array comes from.
     dtype
         Its type.
+    shape
+        Its shape, where that helps.
+    load
+        An expression of Python that gives the array.
+    save
+        What saves an expression, with ``{}`` for it.
 
     Raises
     ------
     InputError
         The type is not a floating-point type.
     """
-    if dtype.kind == "O":
-        raise InputError(f"{path}: holds pickled Python objects, which are never loaded; save a float32 array instead")
-    if dtype.kind in "iub":
-        raise InputError(f"{path}: holds integers ({dtype}), not vectors of real numbers; convert the array to float32")
-    if dtype.kind != "f":
-        raise InputError(f"{path}: holds {dtype}, not floating-point numbers; convert the array to float32")
+    problem = array_remedy(dtype, shape, load, save)
+    if problem is not None:
+        raise InputError(f"{path}: {problem}")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +16,11 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
+from specscale.files import open_binary
 from specscale.stores.sources.base import Batch, Format, batch_rows, check_floating, matrix_shape
-from specscale.stores.sources.paths import fingerprint, suffix
+from specscale.stores.sources.places import fingerprint, is_remote, suffix
+
+_MOST_HEADER = 1 << 20  # records of many fields have long headers
 
 
 @dataclass(frozen=True)
@@ -69,13 +75,16 @@ def read_header(path: str, file: IO[bytes]) -> ArrayHeader:
     try:
         version = npy_format.read_magic(file)
         if version == (1, 0):
-            shape, fortran, dtype = npy_format.read_array_header_1_0(file)
+            shape, fortran, dtype = npy_format.read_array_header_1_0(file, max_header_size=_MOST_HEADER)
         elif version == (2, 0):
-            shape, fortran, dtype = npy_format.read_array_header_2_0(file)
+            shape, fortran, dtype = npy_format.read_array_header_2_0(file, max_header_size=_MOST_HEADER)
         else:
             raise InputError(f"{path}: version {version[0]}.{version[1]} of the .npy format is not read; save it again")
     except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a NumPy array file, or damaged; write it again with numpy.save") from error
+        raise InputError(
+            f"{path}: not a NumPy array file, or damaged; write it again with numpy.save; of raw numbers, as of a "
+            "numpy.memmap, with numpy.save(NEW, numpy.fromfile(FILE, TYPE).reshape(-1, P)), P dimensions"
+        ) from error
     return ArrayHeader(shape, fortran, dtype, file.tell())
 
 
@@ -153,6 +162,34 @@ def read_rows(
     return columns.T
 
 
+@contextmanager
+def seekable(file: IO[bytes], header: ArrayHeader, forwards: bool) -> Iterator[IO[bytes]]:
+    """
+    Prepare a file for `read_rows`.
+
+    Parameters
+    ----------
+    file
+        The array.
+    header
+        Its header.
+    forwards
+        Whether the file is slow to read but from its beginning to its end.
+
+    Yields
+    ------
+    file
+        The file, or a temporary copy of it.
+    """
+    if not (forwards and header.fortran):
+        yield file
+        return
+    # Rows of a Fortran-order array lie all over it.
+    with tempfile.TemporaryFile(prefix="specscale-") as spill:
+        shutil.copyfileobj(file, spill, 1 << 20)
+        yield cast("IO[bytes]", spill)
+
+
 def _fill(path: str, file: IO[bytes], block: NDArray[Any]) -> None:
     target = memoryview(block.reshape(-1).view(np.uint8).data)
     filled = 0
@@ -182,13 +219,17 @@ class NpyShard:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        size = os.path.getsize(path)
-        if size == 0:
-            raise InputError(f"{path}: the file is empty (0 bytes); write it again")
-        with open(path, "rb") as file:
+        with open_binary(path) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            if size == 0:
+                raise InputError(f"{path}: the file is empty (0 bytes); write it again")
             self._header = read_header(path, file)
         self.dtype = self._header.dtype
-        check_floating(path, self.dtype)
+        here = os.path.basename(path) if is_remote(path) else path
+        new = f"{os.path.splitext(here)[0]}-float32.npy"
+        load, save = f'numpy.load("{here}")', f'numpy.save("{new}", {{}})'
+        check_floating(path, self.dtype, self._header.shape, load, save)
         self.n, self.p = matrix_shape(path, self._header.shape)
         check_size(path, self._header, size)
         self.fingerprint = fingerprint(path)
@@ -209,7 +250,7 @@ class NpyShard:
         """
         if self.p is None:
             return
-        with open(self.path, "rb") as file:
+        with open_binary(self.path) as source, seekable(source, self._header, is_remote(self.path)) as file:
             step = batch_rows(self.p, self.dtype)
             for low in range(start, self.n, step):
                 high = min(low + step, self.n)

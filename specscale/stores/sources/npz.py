@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, cast
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from specscale.errors import InputError
+from specscale.files import open_binary
 from specscale.stores.sources.base import Batch, Format, batch_rows, check_floating, matrix_shape
-from specscale.stores.sources.npy import ArrayHeader, check_size, read_header, read_rows
-from specscale.stores.sources.paths import fingerprint, suffix
+from specscale.stores.sources.npy import ArrayHeader, check_size, read_header, read_rows, seekable
+from specscale.stores.sources.places import fingerprint, is_remote, suffix
+from specscale.stores.sources.refusals import several_arrays, shown, sparse_matrix
 
 
 class NpzShard:
@@ -39,14 +41,17 @@ class NpzShard:
 
     def __init__(self, path: str, key: str | None) -> None:
         self.path = path
-        with _damage_named(path), zipfile.ZipFile(path) as archive:
+        with _damage_named(path), open_binary(path) as file, zipfile.ZipFile(file) as archive:
             headers = _headers(path, archive)
             self._member = f"{_choose(path, headers, key)}.npy"
             self._header = headers[self._member.removesuffix(".npy")]
             size = archive.getinfo(self._member).file_size
-        label = f"{path}, array {self._member.removesuffix('.npy')}"
+        name = self._member.removesuffix(".npy")
+        label = f"{path}, array {shown(name)}"
         self.dtype = self._header.dtype
-        check_floating(label, self.dtype)
+        here = os.path.basename(path) if is_remote(path) else path
+        load, save = f'numpy.load("{here}")["{name}"]', f'numpy.save("{os.path.splitext(here)[0]}.npy", {{}})'
+        check_floating(label, self.dtype, self._header.shape, load, save)
         self.n, self.p = matrix_shape(label, self._header.shape)
         check_size(label, self._header, size)
         self.fingerprint = f"{fingerprint(path)} {self._member}"
@@ -74,9 +79,10 @@ class NpzShard:
             return
         with (
             _damage_named(self.path),
-            zipfile.ZipFile(self.path) as archive,
+            open_binary(self.path) as source,
+            zipfile.ZipFile(source) as archive,
             archive.open(self._member) as member,
-            _seekable(member, self._header) as file,
+            seekable(member, self._header, True) as file,
         ):
             step = batch_rows(self.p, self.dtype)
             for low in range(start, self.n, step):
@@ -101,29 +107,32 @@ def _headers(path: str, archive: zipfile.ZipFile) -> dict[str, ArrayHeader]:
                 headers[member.removesuffix(".npy")] = read_header(f"{path}, {member}", file)
     if not headers:
         raise InputError(f"{path}: this archive holds no arrays")
+    if "shape" in headers:
+        sparse = sparse_matrix(path, headers, _saved_shape(archive, headers["shape"]))
+        if sparse is not None:
+            raise InputError(sparse)
     return headers
 
 
+def _saved_shape(archive: zipfile.ZipFile, header: ArrayHeader) -> tuple[int, int] | None:
+    if header.shape != (2,) or header.dtype.kind not in "iu":
+        return None
+    with archive.open("shape.npy") as file:
+        file.read(header.offset)
+        rows, columns = np.frombuffer(file.read(2 * header.dtype.itemsize), header.dtype)
+    return int(rows), int(columns)
+
+
 def _choose(path: str, headers: dict[str, ArrayHeader], key: str | None) -> str:
-    listing = ", ".join(f"{name} {header.shape}" for name, header in headers.items())
+    arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
+    arrays = {name: (header.shape, header.dtype) for name, header in headers.items()}
     if key is None:
         if len(headers) > 1:
-            raise InputError(f"{path}: holds several arrays: {listing}; choose one with --key")
+            raise InputError(several_arrays(path, arrays, "holds several arrays"))
         return next(iter(headers))
     if key not in headers:
-        raise InputError(f"{path}: holds no array named {key}, only {listing}; choose one of these with --key")
+        raise InputError(several_arrays(path, arrays, f"holds no array named {shown(key)}, only several arrays"))
     return key
-
-
-@contextmanager
-def _seekable(member: IO[bytes], header: ArrayHeader) -> Iterator[IO[bytes]]:
-    if not header.fortran:
-        yield member
-        return
-    # Rows of a Fortran-order array lie all over it, and seeking backwards would inflate the member from its start.
-    with tempfile.TemporaryFile(prefix="specscale-") as spill:
-        shutil.copyfileobj(member, spill, 1 << 20)
-        yield cast("IO[bytes]", spill)
 
 
 @contextmanager

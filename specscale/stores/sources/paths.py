@@ -1,28 +1,34 @@
-"""From what the user typed to files: directories, globs, natural order, fingerprints."""
+"""From what the user typed to files: directories, globs, natural order."""
 
 from __future__ import annotations
 
-import glob
-import hashlib
-import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from specscale.errors import InputError
+from specscale.stores.sources.folders import files_below
+from specscale.stores.sources.places import entries, fingerprint, has_magic, is_remote, joined, kind, matches, suffix
+from specscale.stores.sources.refusals import no_vectors_in
+
+__all__ = ["expand", "fingerprint", "is_given", "natural_key", "suffix"]
+
+_MARKS = ("_SUCCESS", "_metadata", "_common_metadata")  # what writers leave beside their files
 
 
-def expand(paths: Sequence[str], suffixes: Collection[str], is_leaf: Callable[[str], bool]) -> list[str]:
+def expand(paths: Sequence[str], suffixes: Mapping[str, str], is_leaf: Callable[[str], bool]) -> list[str]:
     """
     List the files that some paths stand for.
 
     Parameters
     ----------
     paths
-        Files, directories and globs. The contents of a directory and the matches of a glob come in natural order
-        (``2.npy`` before ``10.npy``), and so do files listed in the order in which a shell expands a glob; files listed
-        in any other order keep it.
+        Files, directories and globs, local or URLs. The contents of a directory and the matches of a glob come in
+        natural order (``2.npy`` before ``10.npy``), and so do files listed in the order in which a shell expands a
+        glob; files listed in any other order keep it. A file whose name has the signs of a pattern is that file. Of a
+        directory the files in it are taken; where there are none, those of the folders in it, if they make one
+        collection.
     suffixes
-        The lower-case suffixes of the files to take from a directory.
+        The lower-case suffixes of the files to take from a directory, and the kind of file of each.
     is_leaf
         Says of a directory whether it is one input itself rather than a collection of files.
 
@@ -34,24 +40,42 @@ def expand(paths: Sequence[str], suffixes: Collection[str], is_leaf: Callable[[s
     Raises
     ------
     InputError
-        A path does not exist, a glob matches nothing, a directory holds nothing suitable.
+        A path does not exist, a glob matches nothing, a directory holds nothing suitable or several collections.
     """
     files: list[str] = []
     if list(paths) == sorted(paths):  # a shell puts 10.npy before 2.npy, and metadata would meet the wrong rows
         paths = sorted(paths, key=natural_key)
-    for path in paths:
-        if os.path.isfile(path) or is_leaf(path):
+    for given in paths:
+        path = given.removeprefix("file://")
+        found = kind(path)
+        if found == "file" or (found == "folder" and is_leaf(path)):
             files.append(path)
-        elif os.path.isdir(path):
+        elif found == "folder":
             files.extend(_listing(path, suffixes))
-        elif glob.has_magic(path):
-            matches = [match for match in glob.glob(path, recursive=True) if os.path.isfile(match) or is_leaf(match)]
-            if not matches:
-                raise InputError(f"{path}: no file matches this pattern")
-            files.extend(sorted(matches, key=natural_key))
+        elif has_magic(path):
+            files.extend(_matching(path, is_leaf))
+        elif is_remote(path):
+            raise InputError(f"{path}: there is no such file or folder: check the address")
         else:
             raise InputError(f"{path}: no such file or directory; check the spelling")
     return files
+
+
+def is_given(path: str) -> bool:
+    """
+    Whether a path stands for files: it is there, or it is a pattern.
+
+    Parameters
+    ----------
+    path
+        A path or a URL.
+
+    Returns
+    -------
+    bool
+        False where nothing is at the path and it is no pattern.
+    """
+    return has_magic(path) or kind(path) is not None
 
 
 def natural_key(name: str) -> tuple[str | int, ...]:
@@ -72,53 +96,30 @@ def natural_key(name: str) -> tuple[str | int, ...]:
     return (*(int(part) if index % 2 else part for index, part in enumerate(parts)), name)
 
 
-def fingerprint(path: str) -> str:
-    """
-    Recognise a file or directory again without reading it.
-
-    Parameters
-    ----------
-    path
-        A file, or a directory, which is walked.
-
-    Returns
-    -------
-    str
-        A digest of absolute paths, sizes and modification times.
-    """
-    digest = hashlib.blake2b(os.path.abspath(path).encode("utf-8", "surrogateescape"), digest_size=16)
-    files = [path]
-    if os.path.isdir(path):
-        files = sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
-    for file in files:
-        status = os.stat(file)
-        entry = f"\n{os.path.relpath(file, path)} {status.st_size} {status.st_mtime_ns}"
-        digest.update(entry.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def suffix(path: str) -> str:
-    """
-    Return the lower-case suffix of a path.
-
-    Parameters
-    ----------
-    path
-        Any path.
-
-    Returns
-    -------
-    str
-        With its dot, as in ``".npy"``; empty where there is none.
-    """
-    return os.path.splitext(path.rstrip("/"))[1].lower()
-
-
-def _listing(directory: str, suffixes: Collection[str]) -> list[str]:
-    # Hidden files are left behind by file managers and copy programs, with the suffix of the file they shadow.
-    names = [name for name in os.listdir(directory) if suffix(name) in suffixes and not name.startswith(".")]
-    files = [os.path.join(directory, name) for name in sorted(names, key=natural_key)]
-    files = [file for file in files if os.path.isfile(file)]
+def _matching(pattern: str, is_leaf: Callable[[str], bool]) -> list[str]:
+    found = matches(pattern)
+    if not any(part.startswith("_") for part in pattern.split("/")):
+        found = [path for path in found if not _is_mark(path)]
+    files = [path for path in found if kind(path) == "file" or is_leaf(path)]
     if not files:
-        raise InputError(f"{directory}: this directory holds no {' or '.join(sorted(suffixes))} file")
-    return files
+        raise InputError(f"{pattern}: no file matches this pattern")
+    return sorted(files, key=natural_key)
+
+
+def _is_mark(path: str) -> bool:
+    """Whether a writer left a file beside its files, or in a folder of unfinished work."""
+    *folders, name = path.split("/")
+    return name.endswith(".crc") or name in _MARKS or any(one.startswith("_temporary") for one in folders)
+
+
+def _listing(directory: str, suffixes: Mapping[str, str]) -> list[str]:
+    # Hidden files are left behind by file managers and copy programs, with the suffix of the file they shadow.
+    names = [name for name in entries(directory)[0] if suffix(name) in suffixes and not name.startswith(".")]
+    # So are those with an underscore by Spark; who names all files so means them.
+    names = [name for name in names if not name.startswith("_")] or names
+    if names:
+        return [joined(directory, name) for name in sorted(names, key=natural_key)]
+    files = files_below(directory, suffixes)
+    if not files:
+        raise InputError(no_vectors_in(directory, suffixes))
+    return sorted(files, key=natural_key)

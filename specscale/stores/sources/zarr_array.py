@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +10,12 @@ import pyarrow as pa
 import zarr
 
 from specscale.errors import InputError
+from specscale.files import located, reaching, zarr_store
 from specscale.stores.holes import PresentRows
 from specscale.stores.layout import CHUNK_ROWS, FEATURES, ROWS, store_attributes
 from specscale.stores.sources.base import Batch, Format, batch_rows, check_floating, matrix_shape
 from specscale.stores.sources.conventions import Conventions
-from specscale.stores.sources.paths import fingerprint
+from specscale.stores.sources.places import fingerprint, is_file, joined
 from specscale.stores.tables import RowCursor, one_line, open_parquet, parquet_rows
 from specscale.stores.types import plain_schema
 
@@ -54,9 +53,9 @@ class ZarrShard:
         self._present = PresentRows(self._array)
         self.n, self.p = matrix_shape(path, tuple(self._array.shape))
         self.fingerprint = fingerprint(path)
-        self._rows = os.path.join(path, ROWS)
+        self._rows = joined(path, ROWS)
         self.schema: pa.Schema | None = None
-        if store_attributes(Path(path)) is not None and os.path.isfile(self._rows):
+        if store_attributes(located(path)) is not None and is_file(self._rows):
             with open_parquet(self._rows) as file:
                 self.schema = plain_schema(file.schema_arrow)
 
@@ -91,8 +90,9 @@ class ZarrShard:
         while low < self.n:
             stop = min((low // span + 1) * span, self.n)
             try:
-                values, absent = self._present.read(low, stop)
-            except MemoryError:
+                with reaching(self.path):
+                    values, absent = self._present.read(low, stop)
+            except (MemoryError, InputError):
                 raise
             except Exception as error:  # codecs raise what they like
                 raise InputError(f"{self.path}, rows {low} to {stop - 1}: damaged ({one_line(error)})") from error
@@ -120,15 +120,20 @@ class ZarrShard:
 
 
 def _open(path: str) -> zarr.Array[Any]:
-    is_store = store_attributes(Path(path)) is not None
+    place = located(path)
+    is_store = store_attributes(place) is not None
     try:
         # What was consolidated describes all arrays at once, and is refused whole where one of them is not known.
-        node = zarr.open(os.path.join(path, FEATURES) if is_store else path, mode="r", use_consolidated=False)
+        with reaching(path):
+            store = zarr_store(place / FEATURES if is_store else place, read_only=True)
+            node = zarr.open(store, mode="r", use_consolidated=False)
+    except InputError:
+        raise
     except Exception as error:  # types and codecs that zarr does not know come as errors of all kinds
         raise InputError(f"{path}: not a readable Zarr array ({one_line(error)})") from error
     if isinstance(node, zarr.Array):
         return node
-    arrays, closed = _members(node, sorted(member.name for member in Path(path).iterdir()))
+    arrays, closed = _members(node, sorted(member.name for member in place.iterdir()))
     matrices = {name: array for name, array in arrays.items() if _is_matrix(array)}
     numbers = {name: array for name, array in matrices.items() if Conventions(path, array).dtype.kind == "f"}
     found = numbers or matrices
@@ -173,7 +178,7 @@ def is_zarr(path: str) -> bool:
     bool
         True where the metadata of either version of Zarr is.
     """
-    return any(os.path.isfile(os.path.join(path, marker)) for marker in _MARKERS)
+    return any(is_file(joined(path, marker)) for marker in _MARKERS)
 
 
 ZARR = Format(

@@ -1,0 +1,125 @@
+"""Arrays of this process as a source: NumPy's, memory maps, and what can be read in slices of rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from specscale.errors import OptionError
+from specscale.stores.arrays import are_paths, as_array, filled
+from specscale.stores.sources import open_source
+from specscale.stores.sources.base import Batch, Source, batch_rows, check_floating, matrix_shape
+from specscale.stores.sources.choosing import Choice
+from specscale.stores.sources.sharded import ShardedSource
+
+__all__ = ["ArrayShard", "open_given"]
+
+
+class ArrayShard:
+    """
+    An array whose rows are read a few at a time.
+
+    Parameters
+    ----------
+    array
+        (n, p) or (n, 1, p), of any floating-point type, order and strides.
+    name
+        What to call it in messages.
+
+    Raises
+    ------
+    InputError
+        It is no such array.
+    """
+
+    schema: pa.Schema | None = None
+
+    def __init__(self, array: Any, name: str) -> None:
+        self.path = name
+        self._array = as_array(array, name)
+        shape = tuple(self._array.shape)
+        self.dtype: np.dtype[Any] = np.dtype(self._array.dtype)
+        check_floating(name, self.dtype, shape)
+        self.n, self.p = matrix_shape(name, shape)
+        digest = hashlib.blake2b(digest_size=16)
+        for batch in self.batches():
+            digest.update(np.ascontiguousarray(batch.vectors).view(np.uint8).data)
+        self.fingerprint = digest.hexdigest()
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        """
+        Yield the rows in order.
+
+        Parameters
+        ----------
+        start
+            The first row.
+
+        Yields
+        ------
+        Batch
+            Rows in the type of the array; NaN for what is masked.
+        """
+        if self.p is None:
+            return
+        step = batch_rows(self.p, self.dtype)
+        for low in range(start, self.n, step):
+            rows: NDArray[Any] = np.asanyarray(self._array[low : low + step])
+            yield Batch(low, filled(rows).reshape(-1, self.p), None, self.path)
+
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield nothing: an array has no columns of other kinds."""
+        return iter(())
+
+    def dimension(self, index: int) -> str:
+        """Name a dimension."""
+        return f"column {index}"
+
+
+def open_given(
+    given: Any,
+    name: str | None,
+    *,
+    key: str | None,
+    vector: str | None,
+    earlier: Sequence[str] = (),
+    choice: Choice | None = None,
+) -> Source:
+    """
+    Open what is to be ingested: files, or an array.
+
+    Parameters
+    ----------
+    given
+        A path or several, or an array as `ArrayShard` takes it.
+    name
+        The name of the model, where it has one.
+    key, vector, earlier, choice
+        As of `open_source`.
+
+    Returns
+    -------
+    Source
+        Its rows.
+
+    Raises
+    ------
+    InputError
+        It cannot be used.
+    OptionError
+        An option does not go with the format.
+    """
+    if not are_paths(given):
+        for option, value in (("key", key), ("vector", vector)):
+            if value is not None:
+                raise OptionError(f"{option} does not apply to an array; leave it out")
+        called = name or "array"
+        return ShardedSource(called, [ArrayShard(given, called)], choice)
+    paths = [fspath(given)] if isinstance(given, (str, PathLike)) else [fspath(path) for path in given]
+    return open_source(paths, key=key, vector=vector, earlier=earlier, choice=choice)
