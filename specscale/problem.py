@@ -154,7 +154,7 @@ def pair_inputs(inputs: Sequence[Input], options: Options, work: Location) -> Pa
     work : a folder for what has to be rewritten first
     """
     embeddings = [opened(one, _letter(number), work) for number, one in enumerate(inputs)]
-    rows = pair_many(embeddings, match=options.match, work=work)
+    rows = pair_many(embeddings, match=options.match, work=work, min_matched=options.min_matched)
     return screen(rows, directions=options.directions, on_bad=options.on_bad, sample=options.sample, seed=options.seed)
 
 

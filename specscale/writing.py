@@ -27,7 +27,9 @@ from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.chunks import RowChunks
+from specscale.stores.dropped import numbered
 from specscale.stores.layout import CHUNK_ROWS
+from specscale.stores.reordered import origin_of, rows_of_origin
 from specscale.stores.rows import PairedRows
 
 __all__ = [
@@ -207,13 +209,16 @@ def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
         {
             "name": one.name,
             "source": os.path.abspath(one.source) if os.path.exists(one.source) else one.source,
-            "rows": one.n,
+            "rows": origin_of(one).n,
             "dimension": one.p,
             "dtype": one.dtype.name,
             "digest": one.digest,
+            "ids_digest": None if one.ids is None else one.ids.digest,
+            "dropped": getattr(origin_of(one), "dropped", 0),
         }
         for one in rows.embeddings
     ]
+    left_out = match.left_out or ({},) * len(inputs)
     return {
         "options": options.to_json(),
         "inputs": dict(zip(keys, inputs, strict=True)),
@@ -227,6 +232,9 @@ def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
             "dropped": match.dropped,
             "sampled": match.sampled,
             "ids_digest": match.ids_digest,
+            "column": match.column,
+            "confirmed_by": match.confirmed_by,
+            "left_out": dict(zip(keys, left_out, strict=True)),
         },
         "maps": {
             "features": options.features,
@@ -259,12 +267,13 @@ def how_it_went(run: Run, plan: Plan, machine: Machine) -> dict[str, Any]:
 
 
 def members_table(tails: ScoreSummary, rows: PairedRows) -> pa.Table:
-    """Return the top members of both tails of every mode: mode, tail, rank, row, id and score."""
+    """Return the top members of both tails of every mode: mode, tail, rank, row, id, score and source_row."""
     count, k, top = tails.rows.shape
     mode, tail, rank = (index.ravel() for index in np.meshgrid(range(k), range(count), range(top), indexing="ij"))
     numbers = tails.rows.transpose(1, 0, 2).ravel()
     there = numbers >= 0
     numbers = numbers[there]
+    numbers_in_source = numbered(rows.embeddings[0], numbers)
     return pa.table(
         {
             "mode": pa.array(mode[there], pa.int32()),
@@ -273,6 +282,7 @@ def members_table(tails: ScoreSummary, rows: PairedRows) -> pa.Table:
             "row": pa.array(numbers, pa.int64()),
             "id": _ids(rows, numbers.tolist()),
             "score": pa.array(tails.scores.transpose(1, 0, 2).ravel()[there], pa.float64()),
+            "source_row": pa.array(numbers_in_source, pa.int64(), mask=numbers_in_source < 0),
         }
     )
 

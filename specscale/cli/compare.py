@@ -44,6 +44,7 @@ def compare(
     top: o.Top = 100,
     seed: o.Seed = 0,
     match: o.Match = None,
+    min_matched: o.MinMatched = 0.5,
     certify: o.Certify = 256,
     refine: o.Refine = 0,
     rotate: o.RotateOption = o.Rotate.none,
@@ -110,6 +111,7 @@ def plan(
     top: o.Top = 100,
     seed: o.Seed = 0,
     match: o.Match = None,
+    min_matched: o.MinMatched = 0.5,
     certify: o.Certify = 256,
     refine: o.Refine = 0,
     rotate: o.RotateOption = o.Rotate.none,
@@ -156,7 +158,7 @@ def _answer(given: dict[str, Any]) -> dict[str, Any]:
     """Of a command's parameters those that decide the answer, as the Python functions name them."""
     names = (
         "kernel", "eta", "normalize", "on_bad", "sample", "features", "size", "top", "seed", "match", "certify",
-        "refine", "rotate", "landmarks",
+        "refine", "rotate", "landmarks", "min_matched",
     )  # fmt: skip
     plain = {name: getattr(given[name], "value", given[name]) for name in names}
     return {**plain, "sigma": (given["sigma_a"], given["sigma_b"]), "n_modes": given["modes"]}

@@ -1,4 +1,4 @@
-"""Rows that ingest left out: their numbers in a store, and the numbers that the rows which stayed have in the source."""
+"""Rows that ingest left out: their numbers in a store, and those that the other rows have in the source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from specscale.stores.ids import as_ids
 from specscale.stores.layout import CHUNK_ROWS, ROWS, ids_digest
 from specscale.stores.tables import RowGroups, one_line, parquet_rows
 
-__all__ = ["DROPPED", "Ids", "NumberedRows", "append_dropped", "name_row", "source_rows", "store_rows"]
+__all__ = ["DROPPED", "Ids", "NumberedRows", "append_dropped", "numbered", "read_dropped", "source_rows", "store_rows"]
 
 DROPPED = "dropped_rows"
 _CHUNK = 8192  # numbers; of one length, so that a list that grew still begins with the chunks it had
@@ -76,14 +76,9 @@ def store_rows(rows: NDArray[np.int64], dropped: NDArray[np.int64]) -> NDArray[n
     return np.where(gone, -1, rows - before)
 
 
-def name_row(embedding: Any, row: int) -> str:
-    """What to call a row of an embedding in a message: by its number in the source, where rows were dropped too."""
-    number = int(embedding.source_rows([row])[0]) if hasattr(embedding, "source_rows") else row
-    if number == row:
-        return f"row {row}"
-    if number < 0:
-        return f"row {row} of the store, whose numbers in the source are not known,"
-    return f"row {number} of its source (row {row} of the store)"
+def numbered(embedding: Any, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers in the source of rows of any embedding; an array is its own source."""
+    return np.asarray(embedding.source_rows(rows)) if hasattr(embedding, "source_rows") else rows
 
 
 @dataclass(frozen=True)

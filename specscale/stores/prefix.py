@@ -9,6 +9,7 @@ import pyarrow as pa
 from specscale.files import located
 from specscale.stores.embedding import Embedding, EmbeddingStore, chunk_runs
 from specscale.stores.layout import CHUNK_ROWS, chunk_digest, features_digest, ids_digest, store_attributes
+from specscale.stores.reordered import origin_of
 
 __all__ = ["digest_of_first", "ids_digest_of_first"]
 
@@ -16,8 +17,10 @@ __all__ = ["digest_of_first", "ids_digest_of_first"]
 def digest_of_first(embedding: Embedding, count: int) -> str:
     """The digest that an embedding of the first `count` rows would have.
 
-    Of a store the digests of whole chunks are known; only the rest of the rows is read.
+    Of a store the digests of whole chunks are known; only the rest of the rows is read. Of rows in another order those
+    of their origin count.
     """
+    embedding = origin_of(embedding)
     digests: list[str] = []
     if isinstance(embedding, EmbeddingStore):
         attributes = store_attributes(located(embedding.path)) or {}
@@ -30,6 +33,7 @@ def digest_of_first(embedding: Embedding, count: int) -> str:
 
 def ids_digest_of_first(embedding: Embedding, count: int) -> str | None:
     """The digest of the ids of the first `count` rows; None where there are none."""
+    embedding = origin_of(embedding)
     if embedding.ids is None or not isinstance(embedding, EmbeddingStore):
         return None
 

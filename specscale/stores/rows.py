@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice, pairwise
 from typing import Any, NamedTuple
 
@@ -33,6 +33,9 @@ class Match:
     dropped : matched rows left out because one of the embeddings has no usable vector there
     sampled : whether only a sample of the matched rows is compared
     ids_digest : digest of A's ids, or None
+    column : the column that ids were taken from, or None; of B too where it is called otherwise there
+    confirmed_by : a column that says of every row what its position does, or None where none was looked for or found
+    left_out : for each embedding, how many of its rows do not take part, by the reason
     """
 
     by: str
@@ -42,6 +45,15 @@ class Match:
     dropped: int = 0
     sampled: bool = False
     ids_digest: str | None = None
+    column: str | None = None
+    confirmed_by: str | None = None
+    left_out: tuple[dict[str, int], ...] = ()
+
+    def leaving_out(self, reason: str, counts: Sequence[int]) -> Match:
+        """Return the match with so many more rows of each embedding left out for a reason."""
+        before = self.left_out or ({},) * len(counts)
+        both = zip(before, counts, strict=True)
+        return replace(self, left_out=tuple({**were, reason: count} if count else were for were, count in both))
 
 
 class Block(NamedTuple):
