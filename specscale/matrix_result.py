@@ -9,7 +9,8 @@ import zarr
 
 from specscale.errors import OptionError
 from specscale.files import Location
-from specscale.result_directory import ResultDirectory, described_by
+from specscale.result_directory import ResultDirectory, described_by, top_members
+from specscale.stores.values import frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,12 +101,8 @@ class MatrixResult(ResultDirectory):
         pair = self._pair(a, b)
         if not 0 <= mode < len(pair["modes"]):
             raise OptionError(f"{self.path}: {a} and {b} have {len(pair['modes'])} modes, no mode {mode}")
-        members = self.members()
-        chosen = (members["a"] == pair["a"]) & (members["b"] == pair["b"])
-        chosen &= (members["mode"] == mode) & (members["rank"] <= count)
-        if tail is not None:
-            chosen &= members["tail"] == tail
-        return described_by(self.summary["inputs"][self.names[0]], members[chosen].drop(columns=["a", "b", "mode"]))
+        members = top_members(self.members_table(), count, tail, a=pair["a"], b=pair["b"], mode=mode)
+        return frame(described_by(self.summary["inputs"][self.names[0]], members.drop_columns(["a", "b", "mode"])))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one line for each pair and mode: the names of the pair, and the fields of the mode."""

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import zarr
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
 from specscale.files import Location, reaching
-from specscale.result_directory import ResultDirectory, described_by
+from specscale.result_directory import ResultDirectory, described_by, top_members
+from specscale.stores.values import frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,11 +86,8 @@ class Mode:
         DataFrame
             Columns mode, tail, rank, row, id and score; then the user's columns, where A's store can be read.
         """
-        members = self._result.members()
-        chosen = (members["mode"] == self.mode) & (members["rank"] <= count)
-        if tail is not None:
-            chosen &= members["tail"] == tail
-        return self._result.described(members[chosen])
+        chosen = top_members(self._result.members_table(), count, tail, mode=self.mode)
+        return frame(self._result.described_table(chosen))
 
 
 class Result(ResultDirectory):
@@ -204,6 +203,10 @@ class Result(ResultDirectory):
 
     def described(self, members: pd.DataFrame) -> pd.DataFrame:
         """Add the user's columns to some members, where A's store still is where it was."""
+        return frame(self.described_table(pa.Table.from_pandas(members, preserve_index=False)))
+
+    def described_table(self, members: pa.Table) -> pa.Table:
+        """Do the same with an Arrow table."""
         return described_by(self.summary["inputs"]["a"], members)
 
     def to_pandas(self) -> pd.DataFrame:

@@ -7,16 +7,20 @@ import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
 from specscale.files import Location, located, reaching, remove_tree, zarr_store
+from specscale.stores.values import frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ResultDirectory", "described_by"]
+__all__ = ["ResultDirectory", "described_by", "top_members"]
 
 
 class ResultDirectory:
@@ -83,12 +87,14 @@ class ResultDirectory:
 
     def members(self) -> pd.DataFrame:
         """Return the top members of all modes, as modes.parquet holds them."""
-        import pandas as pd
+        return frame(self.members_table())
 
+    def members_table(self) -> pa.Table:
+        """Return the same as an Arrow table."""
         path = self.path / "modes.parquet"
         try:
             with reaching(path), path.open("rb") as file:
-                return pd.read_parquet(file)
+                return pq.read_table(file)
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: missing or damaged ({error}): {self.again}") from None
 
@@ -108,7 +114,23 @@ class ResultDirectory:
             return np.asarray(array[...])
 
 
-def described_by(store: dict[str, Any], members: pd.DataFrame) -> pd.DataFrame:
+def top_members(members: pa.Table, count: int, tail: str | None = None, **equal: int | str) -> pa.Table:
+    """Choose the first members of tails.
+
+    Parameters
+    ----------
+    members : members, with their `tail` and `rank`
+    count : members of each tail
+    tail : "+" or "-" for one tail, None for both
+    **equal : what other columns must hold
+    """
+    chosen = pc.less_equal(members.column("rank"), count)
+    for name, value in (equal if tail is None else {**equal, "tail": tail}).items():
+        chosen = pc.and_(chosen, pc.equal(members.column(name), value))
+    return members.filter(chosen)
+
+
+def described_by(store: dict[str, Any], members: pa.Table) -> pa.Table:
     """Add a store's columns to some members, where it still is where it was and as it was.
 
     Parameters
@@ -118,16 +140,21 @@ def described_by(store: dict[str, Any], members: pd.DataFrame) -> pd.DataFrame:
     """
     from specscale.stores.embedding import EmbeddingStore
 
-    members = members.reset_index(drop=True)
     try:
         opened = EmbeddingStore(store["source"])
         if opened.digest != store["digest"] or not opened.columns:
             return members
         wanted = [name for name in opened.columns if opened.ids is None or name != opened.ids.column]
-        table = opened.rows(members["row"].to_list(), wanted)
+        table = opened.rows(members.column("row").to_pylist(), wanted)
     except InputError:
         return members
-    if table is None:
-        return members
-    columns = table.to_pandas()
-    return members.join(columns.rename(columns={name: f"{name}_of_row" for name in columns if name in members}))
+    return members if table is None else _beside(members, table)
+
+
+def _beside(members: pa.Table, columns: pa.Table) -> pa.Table:
+    """Members and their columns, those whose names are taken with "_of_row" behind them."""
+    for name, column in zip(columns.column_names, columns.columns, strict=True):
+        while name in members.column_names:
+            name += "_of_row"
+        members = members.append_column(name, column)
+    return members

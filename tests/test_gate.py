@@ -50,7 +50,7 @@ def test_a_rule_is_read_as_it_was_meant(name: str, op: str, number: float, blank
     "text",
     [
         "", "spec_diff", "spec_diff>", ">0.05", "spec_diff=0.05", "spec_diff==0.05", "spec_diff>0.05>0", "mode>0",
-        "lambda>0.1", "SPEC_DIFF>0.1", "spec_diff>nan", "spec_diff>inf", "spec_diff>1e999", "spec_diff>0x1",
+        "|a|>0.1", "lam>0.1", "spec_diff>nan", "spec_diff>inf", "spec_diff>1e999", "spec_diff>0x1",
         "spec_diff>5%", "eigenvalue<-0.03", "spec_diff>0.05; modes>1", "spec_diff > > 1", "spec_diff>.", "a>1 or b>1",
         "a>1\nb>1", "a!=1", "spec_diff>1_0", "grouped_by>0", "_result>0",
     ],

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.stats
 from hypothesis import given
@@ -58,14 +59,14 @@ def true_groups(n: int) -> list[str]:
     return [GROUP[one] for one in generator.choice(6, size=n, p=[0.22, 0.15, 0.09, 0.18, 0.11, 0.25])]
 
 
-def members_of(*groups: tuple[int, str, list[int]], scores: list[list[float]] | None = None) -> pd.DataFrame:
+def members_of(*groups: tuple[int, str, list[int]], scores: list[list[float]] | None = None) -> pa.Table:
     """Members as a result has them: mode, tail and rows of each group."""
     parts = []
     for i, (mode, tail, rows) in enumerate(groups):
         u = scores[i] if scores else [1.0] * len(rows)
         ranks = range(1, len(rows) + 1)
         parts.append(pd.DataFrame({"mode": mode, "tail": tail, "rank": ranks, "row": rows, "id": None, "score": u}))
-    return pd.concat(parts, ignore_index=True)
+    return pa.Table.from_pandas(pd.concat(parts, ignore_index=True), preserve_index=False)
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ def test_tests_that_found_nothing_count_without_being_listed(p: list[float], oth
 def test_groups_without_a_label_make_no_test(labelled: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     values = [None, None, *["x", "y", "y"] * 100, *[None] * 398]
     result = labelled({"label": values})
-    monkeypatch.setattr(Result, "members", lambda self: members_of((0, "+", [0, 1]), (1, "-", [2, 1, 5])))
+    monkeypatch.setattr(Result, "members_table", lambda self: members_of((0, "+", [0, 1]), (1, "-", [2, 1, 5])))
     found = ss.explain(result, "label")
     assert (found.tests, found.labels, found.unlabelled_members) == (2, 2, [2, 1])
     (one,) = found.found[1]
@@ -300,7 +301,7 @@ def test_of_two_groups_the_one_that_shares_more_of_itself_comes_first(
 ) -> None:
     result = compare(*pair)
     groups = members_of((0, "+", [*range(20)]), (1, "-", [0, 1, 2, 90]), (2, "+", [19, *range(100, 119)]))
-    monkeypatch.setattr(Result, "members", lambda self: groups)
+    monkeypatch.setattr(Result, "members_table", lambda self: groups)
     (one,) = overlap(result).pairs()
     assert (one.first, one.second, one.members, one.share, one.back) == (1, 0, 3, 0.75, 0.15)
     said = overlap(result).to_json()
@@ -357,7 +358,7 @@ def test_each_embedding_agrees_with_its_own_groups(pair: Pair) -> None:
 def test_a_row_of_several_groups_counts_where_its_score_is_largest(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     result = compare(*pair)
     groups = members_of((0, "+", [7, 3, 5]), (1, "-", [3, 9, 5]), scores=[[0.5, 0.2, 0.1], [-0.3, -0.2, -0.1]])
-    monkeypatch.setattr(Result, "members", lambda self: groups)
+    monkeypatch.setattr(Result, "members_table", lambda self: groups)
     seen: list[Any] = []
     monkeypatch.setattr(agreement, "measure", lambda *given: seen.append(given))
     measures(result)
@@ -383,12 +384,12 @@ def test_measures_do_not_depend_on_the_order_of_b(pair: Pair, make_store: MakeSt
 def test_too_few_members_have_no_measures(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     result = compare(*pair)
     few = members_of((0, "+", [1, 2, 3, 4]), (4, "+", [1]), (4, "-", [2]))
-    monkeypatch.setattr(Result, "members", lambda self: few)
+    monkeypatch.setattr(Result, "members_table", lambda self: few)
     one, _, other, _ = measures(result)
     assert (one.nmi, one.silhouette, one.note) == (None, None, "fewer than two groups")
     assert (other.nmi, other.ratio, other.note) == (None, None, "fewer than three members")
     alone = members_of((0, "+", [1]), (1, "+", [2]), (2, "-", [3]))
-    monkeypatch.setattr(Result, "members", lambda self: alone)
+    monkeypatch.setattr(Result, "members_table", lambda self: alone)
     one, _, none, _ = measures(result)
     assert (one.nmi, one.silhouette, one.intra, one.ratio) == (1.0, None, None, None)
     assert one.inter is not None
@@ -525,7 +526,7 @@ def test_very_many_enriched_labels_are_cut_in_the_table_alone(
 
     values = [f"pair {i // 2}" if i < 40 else "rest" for i in range(700)]
     result = labelled({"label": values})
-    monkeypatch.setattr(Result, "members", lambda self: members_of((0, "+", [*range(40)])))
+    monkeypatch.setattr(Result, "members_table", lambda self: members_of((0, "+", [*range(40)])))
     found = ss.explain(result, "label")
     assert sum(one.enriched for one in found.found[0]) == 20
     print_explanation(result, found)

@@ -8,6 +8,7 @@ import typer
 
 from specscale.cli import options as o
 from specscale.cli.how import earlier_result, executor_of
+from specscale.cli.inert import complain
 from specscale.cli.json_output import print_json
 from specscale.cli.progress import run_progress
 
@@ -71,7 +72,7 @@ def compare(
     from specscale.again import compare_grown
     from specscale.comparison import compare as run
 
-    with run_progress(quiet or json) as progress, executor_of(workers, scheduler, threads) as executor:
+    with run_progress(quiet, bars=not json) as progress, executor_of(workers, scheduler, threads) as executor:
         how: dict[str, Any] = {
             "memory": memory, "threads": threads, "executor": executor, "resume": resume, "progress": progress
         }  # fmt: skip
@@ -89,9 +90,12 @@ def compare(
         print_overview(result)
     holding = [one for one in verdicts if one.holds]
     if holding:
-        from specscale.cli.tables import print_gate
+        for one in holding:
+            complain(str(one))
+        if not quiet:
+            from specscale.cli.tables import print_causes
 
-        print_gate(result, holding)
+            print_causes(result, holding)
         raise typer.Exit(GATE_STATUS)
 
 

@@ -144,4 +144,4 @@ Rate = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and print no summary.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]

@@ -17,6 +17,7 @@ from specscale.result import Result
 from specscale.stores.embedding import EmbeddingStore, chunk_runs, is_store
 from specscale.stores.layout import CHUNK_ROWS, ROWS
 from specscale.stores.tables import open_parquet, parquet_rows
+from specscale.stores.values import python_values
 
 __all__ = ["Column", "Labels", "compared_rows", "count_labels", "label_column"]
 
@@ -160,6 +161,6 @@ def _coded(values: pa.Array, codes: dict[Any, int]) -> NDArray[np.int64]:
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
     if not pa.types.is_dictionary(values.type):
         values = pc.dictionary_encode(values)
-    code_of = [codes.setdefault(one, len(codes)) for one in values.dictionary.to_pylist()]
+    code_of = [codes.setdefault(one, len(codes)) for one in python_values(values.dictionary)]
     places = pc.fill_null(values.indices, len(code_of)).to_numpy(zero_copy_only=False)
     return np.asarray(np.array([*code_of, -1], dtype=np.int64)[places])
