@@ -265,7 +265,7 @@ class _MatrixWriter(Writer):
         for position, name in enumerate("ab"):
             of_pair = pa.array([pair[position] for pair in pairs], pa.string())
             table = table.add_column(position, name, of_pair.take(pa.array(which, pa.int64())))
-        self._members(table)
+        self._members(table, rows, [str(number) for number in range(len(rows.embeddings))])
 
     def summary(
         self,

@@ -19,6 +19,7 @@ from specscale.features.maps import FeatureMap, restored_kernel, restored_map
 from specscale.files import Location, located
 from specscale.kernels import Kernels
 from specscale.options import Options
+from specscale.pairs import check_pairs
 from specscale.passes.record import SLICE_ROWS
 from specscale.result import Result
 from specscale.running import Run
@@ -235,10 +236,11 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
 
 
 def check_inputs(rows: PairedRows, before: Result) -> None:
-    """Raise ChangedError when an embedding is no longer the one that an earlier result compared."""
+    """Raise ChangedError when embeddings are not those that an earlier result compared, or are paired otherwise."""
     for one, was in zip(rows.embeddings, before.summary["inputs"].values(), strict=True):
         if one.digest != was["digest"]:
             raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
+    check_pairs(rows, before)
 
 
 def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:

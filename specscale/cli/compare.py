@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from specscale.cli import options as o
-from specscale.cli.how import earlier_result, executor_of
-from specscale.cli.inert import complain
+from specscale.cli.how import earlier_result, executor_of, was_given
+from specscale.cli.inert import complain, inert
 from specscale.cli.json_output import print_json
 from specscale.cli.progress import run_progress
 
@@ -80,14 +80,22 @@ def compare(
             result = run(a, b, out=out, overwrite=overwrite, **how, **answer)
         else:
             before = earlier_result(ctx, update, answer)
-            result = compare_grown(before, a, b, out=out or update, overwrite=overwrite or out in (None, update), **how)
+            share = min_matched if was_given(ctx, "min_matched") else None
+            how |= {"out": out or update, "overwrite": overwrite or out in (None, update), "min_matched": share}
+            result = compare_grown(before, a, b, **how)
     verdicts = [rule.check(result) for rule in rules]
     if json:
         print_json({**result.summary, **({"gate": [one.to_json() for one in verdicts]} if rules else {})})
     elif not quiet:
+        from specscale.cli.pairing import print_pairing
         from specscale.cli.tables import print_overview
 
-        print_overview(result)
+        if update is not None and result is before:
+            print(f"nothing is new: {inert(update)} compares all rows of {inert(a)} and {inert(b)}, and stays as it is")
+            print_pairing(result.summary)
+        else:
+            print_pairing(result.summary)
+            print_overview(result)
     holding = [one for one in verdicts if one.holds]
     if holding:
         for one in holding:

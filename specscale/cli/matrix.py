@@ -10,6 +10,7 @@ from specscale.cli import options as o
 from specscale.cli.columns import cells, cut, padded
 from specscale.cli.inert import flowing, inert
 from specscale.cli.json_output import print_json
+from specscale.cli.pairing import print_pairing
 from specscale.cli.progress import run_progress
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def _print(result: MatrixResult) -> None:
         *map(inert, summary["choice"].split("; ")),
         sep="\n",
     )
+    print_pairing(summary)
     print("\nSPEC-diff")
     order = summary["order"]
     names = {name: cut(flowing(name), _WIDEST) for name in order}

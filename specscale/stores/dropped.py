@@ -145,9 +145,7 @@ class NumberedRows:
             for table in groups.read(range(len(groups)), [name]):
                 yield table.column(0)
         except (pa.ArrowException, OSError, LookupError) as error:
-            raise InputError(
-                f"{place}: missing or damaged ({one_line(error)}): ingest the embedding again"
-            ) from None
+            raise InputError(f"{place}: missing or damaged ({one_line(error)}): ingest the embedding again") from None
 
     @property
     def id_name(self) -> str:

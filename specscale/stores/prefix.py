@@ -11,7 +11,7 @@ from specscale.stores.embedding import Embedding, EmbeddingStore, chunk_runs
 from specscale.stores.layout import CHUNK_ROWS, chunk_digest, features_digest, ids_digest, store_attributes
 from specscale.stores.reordered import origin_of
 
-__all__ = ["digest_of_first", "ids_digest_of_first"]
+__all__ = ["begins_with", "digest_of_first", "ids_digest_of_first"]
 
 
 def digest_of_first(embedding: Embedding, count: int) -> str:
@@ -29,6 +29,13 @@ def digest_of_first(embedding: Embedding, count: int) -> str:
         if start >= len(digests) * CHUNK_ROWS:
             digests.append(chunk_digest(embedding.read(start, stop)))
     return features_digest(embedding.dtype.name, count, embedding.p, digests)
+
+
+def begins_with(embedding: Embedding, count: int, digest: str) -> bool:
+    """Whether the first `count` rows of an embedding are those of another with that digest."""
+    if embedding.digest == digest:
+        return True
+    return origin_of(embedding).n > count and digest_of_first(embedding, count) == digest
 
 
 def ids_digest_of_first(embedding: Embedding, count: int) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice, pairwise
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from specscale.stores.chunks import READERS, read_ahead
 from specscale.stores.embedding import Embedding
 
-__all__ = ["Block", "Match", "PairedRows"]
+__all__ = ["Block", "Match", "PairedRows", "kept_digest"]
 
 _SAMPLE = 0x5A3F1E
 _UNDER_WAY = 64 << 20  # bytes asked for ahead, what a gigabyte a second delivers in the 50 ms that an answer may take
@@ -173,6 +174,13 @@ class PairedRows:
         """Raise ChangedError when an embedding is no longer the one that was opened."""
         for one in self.embeddings:
             one.check_unchanged()
+
+
+def kept_digest(kept: NDArray[np.bool_] | None, count: int) -> str | None:
+    """A digest of which of the first `count` rows take part; None where all do."""
+    if kept is None or kept[:count].all():
+        return None
+    return hashlib.blake2b(np.packbits(kept[:count]).tobytes(), digest_size=16).hexdigest()
 
 
 def _take(embedding: Embedding, rows: NDArray[np.int64]) -> NDArray[Any]:
