@@ -23,7 +23,7 @@ from specscale.runtime.workplace import Workplace
 from specscale.spectral.constrained import solve_constrained
 from specscale.spectral.difference import check_possible, modes_of
 from specscale.spectral.tiles import TiledSymmetric
-from specscale.updating import check_grown, take_up_parts
+from specscale.updating import check_grown, is_as_before, take_up_parts
 
 __all__ = ["compare_again", "compare_constrained", "compare_grown"]
 
@@ -100,6 +100,7 @@ def compare_grown(
     overwrite: bool = False,
     progress: Notify | None = None,
     names: tuple[str | None, str | None] | None = None,
+    min_matched: float | None = None,
 ) -> Result:
     """Compare embeddings to which rows were appended since an earlier result, with its bandwidths and feature maps.
 
@@ -113,6 +114,12 @@ def compare_grown(
     a, b : the embeddings, with all rows
     memory, threads, executor, out, resume, overwrite, progress : as in :func:`specscale.compare`
     names : what to call A and B; by default, and where one is None, as in the result
+    min_matched : as there; that of the result by default
+
+    Returns
+    -------
+    Result
+        The new result; `result` itself, and nothing is written, where no rows are new and `out` is its own place.
 
     Raises
     ------
@@ -122,10 +129,15 @@ def compare_grown(
         When the result compared a sample, or has no covariance.
     """
     options = Options.from_json(result.summary["options"])
+    if min_matched is not None:
+        options = replace(options, min_matched=min_matched)
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
             rows = pair_inputs((a, b), options, run.place.folder, _names(result, names))
             check_grown(rows, result)
+        if is_as_before(rows, result) and str(run.place.out) == str(result.path):
+            run.place.leave()
+            return result
         planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)
         rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         choice = f"bandwidths and maps of {result.path}, {result.summary['rows']['total']:,} of these rows"

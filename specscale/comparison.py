@@ -36,6 +36,7 @@ def compare(
     top: int = 100,
     seed: int = 0,
     match: str | None = None,
+    min_matched: float = 0.5,
     certify: int = 256,
     refine: int = 0,
     rotate: str = "none",
@@ -74,7 +75,9 @@ def compare(
     n_modes : modes in each direction
     top : members kept of each tail of each mode
     seed : seed of frequencies and samples
-    match : "id" or "position"; by default by id when both embeddings have ids
+    match : "id" or "position"; by default by id when both embeddings have ids, and else by position, unless a column of
+        both tells the rows apart and stands in another order: then by that column
+    min_matched : the share of the smaller embedding's rows that must match by id
     certify : rows of the certificate, 0 for none
     refine : block Krylov steps of the exact operator from the approximate modes; time grows with the square of the rows
     rotate : "varimax" to rotate the modes of each direction to localised groups, or "none"
@@ -103,7 +106,7 @@ def compare(
         raise OptionError(f"sigma is a pair, of A and of B, as ('auto', 2.0), not {sigma!r}")
     options = Options(
         kernel, sigma, eta, normalize, on_bad, sample, features, size, n_modes, top, seed, match, certify, refine,
-        rotate, landmarks,
+        rotate, landmarks, min_matched,
     )  # fmt: skip
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):

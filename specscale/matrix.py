@@ -56,6 +56,7 @@ def compare_many(
     top: int = 20,
     seed: int = 0,
     match: str | None = None,
+    min_matched: float = 0.5,
     memory: str | int | None = None,
     threads: int | None = None,
     executor: Executor | None = None,
@@ -80,7 +81,7 @@ def compare_many(
     n_modes : modes of each pair in each direction
     top : members kept of each tail of each mode
     names : what to call the embeddings; by default, and where one is None, as their stores, and arrays A, B and so on
-    kernel, normalize, on_bad, sample, size, seed, match : as in :func:`specscale.compare`
+    kernel, normalize, on_bad, sample, size, seed, match, min_matched : as in :func:`specscale.compare`
     memory, threads, executor, out, resume, overwrite, progress : as in :func:`specscale.compare`
 
     Returns
@@ -98,7 +99,7 @@ def compare_many(
         raise OptionError(f"a matrix takes at least two embeddings, not {len(inputs)}")
     options = Options(
         kernel, _rules(sigma, len(inputs)), eta, normalize, on_bad, sample, features, size, n_modes, top, seed, match,
-        certify=0,
+        certify=0, min_matched=min_matched,
     )  # fmt: skip
     if options.features == "exact":
         raise OptionError(
@@ -251,7 +252,7 @@ class _MatrixWriter(Writer):
         for position, name in enumerate("ab"):
             of_pair = pa.array([pair[position] for pair in pairs], pa.string())
             table = table.add_column(position, name, of_pair.take(pa.array(which, pa.int64())))
-        self._members(table)
+        self._members(table, rows, [str(number) for number in range(len(rows.embeddings))])
 
     def summary(
         self,

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
+from specscale.described import describe
 from specscale.errors import OptionError
 from specscale.files import Location
-from specscale.result_directory import ResultDirectory, described_by, top_members
+from specscale.result_directory import ResultDirectory, top_members
 from specscale.stores.values import frame
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class MatrixResult(ResultDirectory):
         if temporary:
             result.own_place()
         return result
+
+    @property
+    def input_keys(self) -> list[tuple[str, dict[str, Any]]]:
+        """What files and arrays of each embedding are named by, its number, and how summary.json describes it."""
+        return [(str(number), one) for number, one in enumerate(self.summary["inputs"].values())]
 
     @property
     def names(self) -> list[str]:
@@ -90,8 +96,8 @@ class MatrixResult(ResultDirectory):
         Returns
         -------
         DataFrame
-            Columns tail, rank, row, id and score; then the user's columns of the first embedding, where its store can
-            be read.
+            Columns tail, rank, row, id, score and source_row; then the user's columns of the first embedding that has
+            any, where its store can be read.
 
         Raises
         ------
@@ -102,7 +108,7 @@ class MatrixResult(ResultDirectory):
         if not 0 <= mode < len(pair["modes"]):
             raise OptionError(f"{self.path}: {a} and {b} have {len(pair['modes'])} modes, no mode {mode}")
         members = top_members(self.members_table(), count, tail, a=pair["a"], b=pair["b"], mode=mode)
-        return frame(described_by(self.summary["inputs"][self.names[0]], members.drop_columns(["a", "b", "mode"])))
+        return frame(describe(self, members.drop_columns(["a", "b", "mode"])))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one line for each pair and mode: the names of the pair, and the fields of the mode."""

@@ -45,16 +45,18 @@ class Options:
     refine: int = 0
     rotate: str = "none"
     landmarks: str = "uniform"
+    min_matched: float = 0.5
 
     def __post_init__(self) -> None:
-        for field in ("eta", "sample", "size", "n_modes", "top", "seed", "certify", "refine"):
+        for field in ("eta", "min_matched", "sample", "size", "n_modes", "top", "seed", "certify", "refine"):
             value = getattr(self, field)
             if value is None and field in ("sample", "size"):
                 continue
             try:  # NumPy's numbers are taken too, and become Python's, which JSON knows
-                object.__setattr__(self, field, float(value) if field == "eta" else index(value))
+                number = float(value) if field in ("eta", "min_matched") else index(value)
+                object.__setattr__(self, field, number)
             except (TypeError, ValueError):
-                kind = "a number" if field == "eta" else "a whole number"
+                kind = "a number" if field in ("eta", "min_matched") else "a whole number"
                 raise OptionError(f"{field} is {kind}, not {value!r}") from None
         if not isinstance(self.sigma, tuple | list) or len(self.sigma) < 2:
             raise OptionError(f"sigma is a pair, of A and of B, as ('auto', 2.0), not {self.sigma!r}")
@@ -74,6 +76,8 @@ class Options:
             raise OptionError(f"--match is id or position, not {self.match!r}")
         if not (math.isfinite(self.eta) and self.eta >= 0):
             raise OptionError(f"--eta must be zero or positive, not {self.eta:g}")
+        if not 0 <= self.min_matched <= 1:
+            raise OptionError(f"--min-matched is a share between 0 and 1, not {self.min_matched:g}")
         for name, value in (("modes", self.n_modes), ("size", self.size), ("sample", self.sample)):
             if value is not None and value < 1:
                 raise OptionError(f"--{name} must be at least 1, not {value}")

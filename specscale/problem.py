@@ -19,6 +19,7 @@ from specscale.features.maps import FeatureMap, restored_map
 from specscale.files import Location, located
 from specscale.kernels import Kernels
 from specscale.options import Options
+from specscale.pairs import check_pairs
 from specscale.passes.record import SLICE_ROWS
 from specscale.result import Result
 from specscale.running import Run
@@ -167,7 +168,7 @@ def pair_inputs(
     check_names(names, len(inputs))
     embeddings = [opened(one, letters(number).lower(), work, options.on_bad) for number, one in enumerate(inputs)]
     embeddings = _called(embeddings, names if names is not None else [None] * len(inputs))
-    rows = pair_many(embeddings, match=options.match, work=work)
+    rows = pair_many(embeddings, match=options.match, work=work, min_matched=options.min_matched)
     return screen(rows, directions=options.lengths, on_bad=options.on_bad, sample=options.sample, seed=options.seed)
 
 
@@ -287,10 +288,11 @@ def _size_taken_up(interrupted: dict[str, Any] | None) -> int | None:
 
 
 def check_inputs(rows: PairedRows, before: Result) -> None:
-    """Raise ChangedError when an embedding is no longer the one that an earlier result compared."""
+    """Raise ChangedError when embeddings are not those that an earlier result compared, or are paired otherwise."""
     for one, was in zip(rows.embeddings, before.summary["inputs"].values(), strict=True):
         if one.digest != was["digest"]:
             raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
+    check_pairs(rows, before)
 
 
 def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from specscale.errors import InputError
 from specscale.files import Location, reaching
-from specscale.result_directory import ResultDirectory, described_by, top_members
+from specscale.result_directory import ResultDirectory, top_members
 from specscale.stores.values import frame
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ class Mode:
         Returns
         -------
         DataFrame
-            Columns mode, tail, rank, row, id and score; then the user's columns, where A's store can be read.
+            Columns mode, tail, rank, row, id, score and source_row; then the user's columns of A, or else of B, where
+            the store can be read.
         """
         chosen = top_members(self._result.members_table(), count, tail, mode=self.mode)
         return frame(self._result.described_table(chosen))
@@ -202,12 +203,14 @@ class Result(ResultDirectory):
         return float(self.summary["spec_diff"])
 
     def described(self, members: pd.DataFrame) -> pd.DataFrame:
-        """Add the user's columns to some members, where A's store still is where it was."""
+        """Add the user's columns to some members: A's where its store still is where it was, else B's."""
         return frame(self.described_table(pa.Table.from_pandas(members, preserve_index=False)))
 
     def described_table(self, members: pa.Table) -> pa.Table:
         """Do the same with an Arrow table."""
-        return described_by(self.summary["inputs"]["a"], members)
+        from specscale.described import describe
+
+        return describe(self, members)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one line for each mode, without its members."""

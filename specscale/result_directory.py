@@ -21,7 +21,7 @@ from specscale.stores.values import frame
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ResultDirectory", "described_by", "top_members"]
+__all__ = ["ResultDirectory", "beside", "described_by", "top_members"]
 
 
 class ResultDirectory:
@@ -100,10 +100,20 @@ class ResultDirectory:
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: missing or damaged ({error}): {self.again}") from None
 
-    def _array(self, name: str) -> zarr.Array[Any]:
+    @property
+    def input_keys(self) -> list[tuple[str, dict[str, Any]]]:
+        """What files and arrays of each input are named by, and how summary.json describes it."""
+        return list(self.summary["inputs"].items())
+
+    def array_if_any(self, name: str) -> zarr.Array[Any] | None:
+        """Return an array of spec.zarr, or None where there is none of this name."""
         with reaching(self.path):
             array = self._arrays.get(name)
-        if not isinstance(array, zarr.Array):
+        return array if isinstance(array, zarr.Array) else None
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        array = self.array_if_any(name)
+        if array is None:
             raise InputError(
                 f"{self.path}/spec.zarr: no {name} (refined modes have no coefficients, exact ones no covariance "
                 f"either); if it should be there, {self.again}"
@@ -133,27 +143,28 @@ def top_members(members: pa.Table, count: int, tail: str | None = None, **equal:
 
 
 def described_by(store: dict[str, Any], members: pa.Table) -> pa.Table:
-    """Add a store's columns to some members, where it still is where it was and as it was.
+    """Add a store's columns to some members, where it still is where it was and begins with the rows that it had.
 
     Parameters
     ----------
-    store : the input that summary.json describes, with its `source` and `digest`
+    store : the input that summary.json describes, with its `source`, `rows` and `digest`
     members : members, with their `row`
     """
     from specscale.stores.embedding import EmbeddingStore
+    from specscale.stores.prefix import begins_with
 
     try:
         opened = EmbeddingStore(store["source"])
-        if opened.digest != store["digest"] or not opened.columns:
+        if not opened.columns or not begins_with(opened, store["rows"], store["digest"]):
             return members
         wanted = [name for name in opened.columns if opened.ids is None or name != opened.ids.column]
         table = opened.rows(members.column("row").to_pylist(), wanted)
     except InputError:
         return members
-    return members if table is None else _beside(members, table)
+    return members if table is None else beside(members, table)
 
 
-def _beside(members: pa.Table, columns: pa.Table) -> pa.Table:
+def beside(members: pa.Table, columns: pa.Table) -> pa.Table:
     """Members and their columns, those whose names are taken with "_of_row" behind them."""
     for name, column in zip(columns.column_names, columns.columns, strict=True):
         while name in members.column_names:

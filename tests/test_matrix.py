@@ -214,9 +214,9 @@ def test_rows_that_cannot_be_paired_are_one_line(make_store: MakeStore) -> None:
     x = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
     named = {name: make_store(name, x, ids=list(name)) for name in ("abcdef", "efghij", "abxyzw")}
     with pytest.raises(PairingError, match=r"no id is in all of .*abcdef.*efghij.*abxyzw"):
-        many(list(named.values()), size=2)
+        many(list(named.values()), size=2, min_matched=0.1)
     with pytest.raises(PairingError, match=r"no id of .*efghij.*is among those of .*abxyzw"):
-        many([named["efghij"], named["abcdef"], named["abxyzw"]], size=2)
+        many([named["efghij"], named["abcdef"], named["abxyzw"]], size=2, min_matched=0.1)
     with pytest.raises(PairingError, match=r"has ids and C has none: ingest C"):
         many([named["abcdef"], named["abcdef"], x], size=2)
     with pytest.raises(PairingError, match=r"6 rows and C has 5"):

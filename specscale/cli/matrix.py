@@ -10,6 +10,7 @@ from specscale.cli import options as o
 from specscale.cli.columns import cells, cut, padded
 from specscale.cli.inert import flowing, inert
 from specscale.cli.json_output import print_json
+from specscale.cli.pairing import print_pairing
 from specscale.cli.progress import run_progress
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def matrix(
     top: o.Top = 20,
     seed: o.Seed = 0,
     match: o.Match = None,
+    min_matched: o.MinMatched = 0.5,
     memory: o.Memory = None,
     threads: o.ThreadsOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Take up an interrupted run in OUT.work.")] = False,
@@ -72,6 +74,7 @@ def matrix(
             top=top,
             seed=seed,
             match=None if match is None else match.value,
+            min_matched=min_matched,
             memory=memory,
             threads=threads,
             out=out,
@@ -96,6 +99,7 @@ def _print(result: MatrixResult) -> None:
         *map(inert, summary["choice"].split("; ")),
         sep="\n",
     )
+    print_pairing(summary)
     print("\nSPEC-diff")
     order = summary["order"]
     names = {name: cut(flowing(name), _WIDEST) for name in order}

@@ -99,7 +99,13 @@ Size = Annotated[
 ModesOption = Annotated[int, typer.Option("--modes", help="Modes in each direction.")]
 Top = Annotated[int, typer.Option(help="Members kept of each tail of a mode.")]
 Seed = Annotated[int, typer.Option(help="Seed of frequencies and samples.")]
-Match = Annotated[MatchBy | None, typer.Option("--match", help="How rows are paired; by id when both have ids.")]
+Match = Annotated[
+    MatchBy | None,
+    typer.Option("--match", help="How rows are paired; by id when both have ids, or share a column that could be ids."),
+]
+MinMatched = Annotated[
+    float, typer.Option("--min-matched", metavar="SHARE", help="The least share of rows that must match by id.")
+]
 Certify = Annotated[
     int, typer.Option(metavar="ROWS", help="Rows from which each mode is held against the exact kernels; 0 for none.")
 ]

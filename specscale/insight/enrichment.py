@@ -14,7 +14,7 @@ from scipy.special import logsumexp
 from specscale.errors import OptionError
 from specscale.files import Location
 from specscale.insight.groups import Group, groups_of, opened
-from specscale.insight.labels import Labels, compared_rows, count_labels, label_column
+from specscale.insight.labels import Labels, label_column, labels_of
 from specscale.result import Result
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def explain(
     Parameters
     ----------
     result : a result, or its directory
-    labels : a column of A's store, one label for each row
+    labels : a column of A's store, or else of B's, one label for each row
     top : members of each group, by default all that the result keeps
     alpha : the false discovery rate of what counts as enriched
 
@@ -149,7 +149,7 @@ def explain(
     groups = groups_of(result, top)
     if not groups:
         return Explanation(labels, alpha, 0, 0, 0, 0, [], [], [])
-    counted = count_labels(column, compared_rows(result), np.concatenate([one.rows for one in groups]))
+    counted = labels_of(result, column, np.concatenate([one.rows for one in groups]))
     parts = list(_split(counted.of_members, groups))
     tests = int(np.count_nonzero(counted.rows)) * sum(bool((codes >= 0).any()) for codes in parts)
     tables = [_tabled(codes, counted) for codes in parts]

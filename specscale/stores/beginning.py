@@ -44,6 +44,8 @@ class Beginning:
         Rows of norm zero in them.
     dropped, dropped_rows
         Rows that were left out, and the numbers of the first of them in the source.
+    every_dropped
+        The numbers of all of them; ``None`` where they are not known.
     source
         The files that the rows came from.
     """
@@ -55,6 +57,7 @@ class Beginning:
     zero_norm: int = 0
     dropped: int = 0
     dropped_rows: Sequence[int] = ()
+    every_dropped: NDArray[np.int64] | None = np.zeros(0, dtype=np.int64)
     source: Sequence[str] = ()
 
     def place_chunks(self, draft: Location) -> None:
@@ -120,6 +123,7 @@ class StoredRows(Beginning):
         self.zero_norm = self.store.zero_norm - int(np.count_nonzero(rest == 0))
         self.dropped = self.store.dropped
         self.dropped_rows = dropped_rows
+        self.every_dropped = self.store.dropped_rows
         self.source = attributes.get("source", [])
         self.vectors = tuple(attributes.get("vectors", ()))
         self.schema: pa.Schema | None = None

@@ -16,6 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.files import PIECE, Location, is_local, read_whole, remove_tree, write_whole, zarr_store
+from specscale.stores.dropped import append_dropped, read_dropped
 from specscale.stores.layout import ATTRIBUTE, FEATURES, NORMS, ROWS, chunk_digest, ids_digest
 from specscale.stores.publishing import Partial
 
@@ -105,6 +106,26 @@ class Draft:
         if self._schema is not None:
             self._write_part(index, pa.concat_tables(tables).cast(self._schema))
         return int(np.count_nonzero(norms == 0))
+
+    def drop(self, begin: int, rows: NDArray[np.int64]) -> None:
+        """
+        Write the numbers of dropped rows behind the first `begin`.
+
+        Parameters
+        ----------
+        begin
+            Numbers that were written before.
+        rows
+            Numbers in the source, ascending.
+        """
+        append_dropped(self._group("r+"), begin, rows)
+
+    def has_dropped(self, count: int) -> bool:
+        """Whether the first `count` numbers of dropped rows are there."""
+        try:
+            return count == 0 or read_dropped(self._group("r"), count) is not None
+        except (OSError, KeyError, ValueError):
+            return False
 
     def has(self, first: int, digests: Sequence[str], rows: int) -> bool:
         """

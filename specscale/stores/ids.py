@@ -135,3 +135,33 @@ def id_hashes(ids: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.uint64], NDAr
     """
     texts = ids.cast(pa.large_string()).to_numpy(zero_copy_only=False).astype(object)
     return tuple(pd.util.hash_array(texts, categorize=False, hash_key=key) for key in _KEYS)  # type: ignore[return-value]
+
+
+def as_ids(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """
+    Return the values of a column as ids: integers and text as they are, all others as their text.
+
+    Parameters
+    ----------
+    values
+        A column. A floating-point one of whole numbers, as tables with missing values have, counts as integers; bytes
+        are text where they are UTF-8, else hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        The values are not what tells rows apart: truth values, lists, fractions.
+    """
+    kind = values.type
+    if pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return values
+    try:
+        if pa.types.is_floating(kind):
+            return values.cast(pa.int64())
+        if not (pa.types.is_boolean(kind) or pa.types.is_null(kind) or pa.types.is_nested(kind)):
+            return values.cast(pa.large_string())
+    except pa.ArrowException:
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+            digits = [None if one is None else one.hex() for one in values.to_pylist()]
+            return pa.chunked_array([pa.array(digits, pa.large_string())])
+    raise InputError(f"{kind} values do not tell rows apart")

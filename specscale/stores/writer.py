@@ -108,6 +108,7 @@ class StoreWriter:
         self._buffer = np.empty((min(self._beginning.n + n, CHUNK_ROWS), p), dtype)
         self._filled = 0
         self._tables: list[pa.Table] = []
+        self._dropped: list[NDArray[np.int64]] = []
         self._kept = False
         try:
             self._claim = claim_folder(self._partial.folder, MARK)
@@ -128,6 +129,8 @@ class StoreWriter:
         if journal is None or not (self.finished or self._continues(journal, identity)):
             journal = Journal(identity, self._beginning.digest)
             self._draft.begin(n)
+            if self._beginning.every_dropped is not None:
+                self._draft.drop(0, self._beginning.every_dropped)
             journal.save(self._partial.journal)
         self.journal = journal
         if self.finished:
@@ -172,6 +175,7 @@ class StoreWriter:
                 high = int(rows[-1]) + 1 if len(rows) == room else len(vectors)
                 dropped = start + low + np.flatnonzero(~keep[low:high])
                 self.journal.dropped += len(dropped)
+                self._dropped.append(dropped)
                 self.journal.dropped_rows += dropped[: NAMED_ROWS - len(self.journal.dropped_rows)].tolist()
                 self._buffer[self._filled : self._filled + len(rows)] = vectors[rows]
                 self._filled += len(rows)
@@ -283,6 +287,7 @@ class StoreWriter:
             index = self._beginning.chunks + len(self.journal.chunk_digests)
             self.journal.zero_norm += self._draft.write(index, block, self._tables)
             self.journal.chunk_digests.append(chunk_digest(block))
+        self._write_dropped()
         self.journal.next_row = next_row
         self._claim.check()
         # Last: only chunks that are complete are ever relied on.
@@ -290,8 +295,17 @@ class StoreWriter:
         self._filled = 0
         self._tables = []
 
+    def _write_dropped(self) -> None:
+        before, new = self._beginning, np.concatenate([np.zeros(0, np.int64), *self._dropped])
+        # What a store of an earlier version does not know cannot be made good by what is added to it.
+        if before.every_dropped is not None and before.dropped + self.journal.dropped:
+            begin = before.dropped + self.journal.dropped - len(new)
+            self._draft.drop(begin, before.n + before.dropped + new)
+        self._dropped = []
+
     def _continues(self, journal: Journal, identity: dict[str, Any]) -> bool:
         if (journal.identity, journal.base, journal.result) != (identity, self._beginning.digest, None):
             return False
         rows = self._beginning.n + journal.next_row - journal.dropped
-        return self._draft.has(self._beginning.chunks, journal.chunk_digests, rows)
+        dropped = 0 if self._beginning.every_dropped is None else self._beginning.dropped + journal.dropped
+        return self._draft.has(self._beginning.chunks, journal.chunk_digests, rows) and self._draft.has_dropped(dropped)
