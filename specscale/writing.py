@@ -69,9 +69,11 @@ class Writer:
         self, name: str, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...], fill: float = np.nan
     ) -> zarr.Array[Any]:
         with reaching(self.folder):
-            return self._arrays.require_array(
+            array = self._arrays.require_array(
                 name, shape=shape, dtype=dtype, chunks=chunks, compressors=None, fill_value=fill, exact=True
             )
+        # A chunk of nothing but the fill value is written too, so that one that is missing was lost.
+        return array.with_config({"write_empty_chunks": True})
 
     def _whole(self, name: str, values: NDArray[Any], chunks: tuple[int, ...]) -> None:
         """Write an array that is in memory."""
