@@ -179,7 +179,7 @@ def opened(given: Input, name: str, work: Location, on_bad: str = "error") -> Em
     store = work / f"{name}.zarr"
     report = ingest(str(given), str(store), on_bad="keep", overwrite=True)
     if report.absent and on_bad == "error":
-        raise InputError(f"{report.absent[0]}: restore the chunks, or leave such rows out with --on-bad drop")
+        raise InputError(f"{report.absent[0]}: restore these, or leave such rows out with --on-bad drop")
     opened = EmbeddingStore(store)
     opened.source = str(given)
     return opened
