@@ -212,7 +212,7 @@ def opened(given: Input, name: str, work: Location, on_bad: str = "error") -> Em
         return open_embedding(given, name.upper())
     report = ingest(str(given), store, name=model_name([str(given)]), on_bad="keep", overwrite=True)
     if report.absent and on_bad == "error":
-        raise InputError(f"{report.absent[0]}: restore the chunks, or leave such rows out with --on-bad drop")
+        raise InputError(f"{report.absent[0]}: restore these, or leave such rows out with --on-bad drop")
     opened = EmbeddingStore(store)
     opened.source = str(given)
     return opened

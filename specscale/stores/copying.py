@@ -92,7 +92,7 @@ def _hole(rows: Source, first: Batch) -> str:
     (line,) = holes.describe()
     finite = first.absent is not None and np.isfinite(first.absent.fill)
     fill = f", or read them as the fill value {holes.fills()} with --on-bad zero" if finite else ""
-    return f"{line}: restore the chunks, or {DROP}{fill}"
+    return f"{line}: restore these, or {DROP}{fill}"
 
 
 def _complaint(rows: Source, batch: Batch, vectors: NDArray[Any], index: int, overflow: str) -> str:

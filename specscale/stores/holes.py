@@ -83,10 +83,10 @@ class PresentRows:
     def __init__(self, array: zarr.Array[Any]) -> None:
         self.fill = 0 if array.metadata.fill_value is None else array.metadata.fill_value
         self._bits = np.dtype(f"u{array.dtype.itemsize}")
-        kinds = next((marks for kinds, marks in _MARKS.items() if array.dtype.kind in kinds), {})
+        kind = array.dtype.newbyteorder("=")
         self._marked = [
-            (mark, _filled_with(array, np.array(mark, self._bits).view(array.dtype.newbyteorder("="))[()]))
-            for mark in kinds.get(array.dtype.itemsize, ())
+            (mark, _filled_with(array, np.array(mark, self._bits).view(kind)[()]))
+            for mark in _MARKS["f" if kind.kind == "f" else "iu"][kind.itemsize]
         ]
         self._array = array
 
@@ -106,19 +106,49 @@ class PresentRows:
         absent : Absent or None
             What is absent; ``None`` where nothing is.
         """
-        absent: Any = False
-        values = np.asarray(self._array[start:stop]) if not self._marked else None
+        values, absent = self._read(start, stop)
+        return values, None if absent is None else Absent(absent.reshape(len(values), -1), start, float(self.fill))
+
+    def read_finished(self, start: int, stop: int) -> tuple[NDArray[Any], Absent | None]:
+        """
+        Read rows, as `read` does, and call absent too what a writer that died has left of a chunk.
+
+        These are the rows of the fill value in a chunk that holds other rows, up to one that is not there.
+        """
+        values, absent = self._read(start, stop)
+        tall = int(self._array.chunks[0])
+        flat = values.reshape(len(values), -1)
+        gaps = np.zeros(flat.shape, np.bool_) if absent is None else absent.reshape(flat.shape)
+        found: list[slice] = []
+        for low in range(start // tall * tall, stop, tall):
+            begin, end = max(low, start) - start, min(low + tall, stop) - start
+            for edge, beyond, step in ((end - 1, low + tall, 1), (begin, low - 1, -1)):
+                if (flat[edge] == self.fill).all() and not gaps[edge].any() and self._lacks(beyond):
+                    unlike = np.flatnonzero((flat[begin:end] != self.fill).any(axis=1))
+                    if len(unlike):
+                        found.append(
+                            slice(begin + unlike[-1] + 1, end) if step == 1 else slice(begin, begin + unlike[0])
+                        )
+        for rows in found:
+            gaps[rows] = True
+        return values, Absent(gaps, start, float(self.fill)) if gaps.any() else None
+
+    def _lacks(self, row: int) -> bool:
+        """Whether all of a row is absent."""
+        if not 0 <= row < self._array.shape[0]:
+            return False
+        absent = self._read(row, row + 1)[1]
+        return absent is not None and bool(absent.all())
+
+    def _read(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        absent: Any = None
         for mark, array in self._marked:
             values = np.asarray(array[start:stop])
             found = values.astype(values.dtype.newbyteorder("="), copy=False).view(self._bits) == mark
-            absent = found if absent is False else absent & found
+            absent = found if absent is None else absent & found
             if not absent.any():
                 return values, None
-        assert values is not None
-        if absent is False:
-            return values, None
-        values = np.where(absent, np.asarray(self.fill, values.dtype), values)
-        return values, Absent(absent.reshape(len(values), -1), start, float(self.fill))
+        return np.where(absent, np.asarray(self.fill, values.dtype), values), absent
 
 
 def _filled_with(array: zarr.Array[Any], fill: Any) -> zarr.Array[Any]:
@@ -152,7 +182,7 @@ class Holes:
 
     def describe(self) -> list[str]:
         """Say of each array which of its rows are in no chunk."""
-        return [f"{path}: {_named(runs)} in chunks that are not there" for path, runs in self._runs.items()]
+        return [f"{path}: {_named(runs)} in missing or unfinished chunks" for path, runs in self._runs.items()]
 
     def fills(self) -> str:
         """Say what they read as."""

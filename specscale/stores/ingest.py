@@ -56,7 +56,7 @@ class IngestReport:
     appended
         Rows that were added to those of the store; 0 for a new store.
     absent
-        Which rows of the source are in chunks that are not there, a line for each array.
+        Which rows of the source are in missing or unfinished chunks, a line for each array.
     notes
         What else was done to the numbers of the source, as its attributes say.
     vectors

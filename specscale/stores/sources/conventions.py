@@ -17,6 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
+from specscale.stores.holes import Absent
 
 __all__ = ["Conventions"]
 
@@ -97,7 +98,9 @@ class Conventions:
                     held.append(kind.type(whole))
         return np.unique(np.array(held, kind))
 
-    def apply(self, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    def apply(
+        self, values: NDArray[Any], absent: Absent | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """
         Read numbers as they are meant.
 
@@ -105,6 +108,8 @@ class Conventions:
         ----------
         values
             b × p, as they are stored.
+        absent
+            Which of them are not stored at all.
 
         Returns
         -------
@@ -120,7 +125,8 @@ class Conventions:
             missing |= values == sentinel
         if values.shape[1] > 1:
             for fill in self._fill:  # a row of nothing else was never written, though its chunk was
-                missing[(values == fill).all(axis=1)] = True
+                unwritten = (values == fill).all(axis=1)
+                missing[unwritten if absent is None else unwritten & ~absent.rows] = True
         vectors = values
         if self._packed:
             with np.errstate(over="ignore", invalid="ignore"):

@@ -91,16 +91,16 @@ class ZarrShard:
             stop = min((low // span + 1) * span, self.n)
             try:
                 with reaching(self.path):
-                    values, absent = self._present.read(low, stop)
+                    values, absent = self._present.read_finished(low, stop)
             except (MemoryError, InputError):
                 raise
             except Exception as error:  # codecs raise what they like
                 raise InputError(f"{self.path}, rows {low} to {stop - 1}: damaged ({one_line(error)})") from error
             block = values.reshape(stop - low, self.p)
             for begin in range(0, len(block), step):
-                vectors, null = meant.apply(block[begin : begin + step])
+                lacking = absent.part(begin, begin + step) if absent is not None else None
+                vectors, null = meant.apply(block[begin : begin + step], lacking)
                 columns = cursor.take(len(vectors)) if cursor is not None else None
-                lacking = absent.part(begin, begin + len(vectors)) if absent is not None else None
                 yield Batch(low + begin, vectors, columns, self.path, null, lacking, meant.missing)
             low = stop
 
