@@ -167,7 +167,7 @@ def described_by(store: dict[str, Any], members: pa.Table) -> pa.Table:
 def beside(members: pa.Table, columns: pa.Table) -> pa.Table:
     """Members and their columns, those whose names are taken with "_of_row" behind them."""
     for name, column in zip(columns.column_names, columns.columns, strict=True):
-        while name in members.column_names:
+        while name in {*members.column_names, "source_row"}:
             name += "_of_row"
         members = members.append_column(name, column)
     return members

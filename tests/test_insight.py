@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from math import comb
 from pathlib import Path
@@ -31,10 +32,11 @@ from sklearn.metrics import (
 
 import specscale as ss
 from specscale.cli.app import main
+from specscale.cli.insight_tables import _probability, print_explanation
 from specscale.errors import ChangedError, InputError, OptionError
 from specscale.insight import labels
 from specscale.insight import measures as agreement
-from specscale.insight.enrichment import benjamini_hochberg
+from specscale.insight.enrichment import benjamini_hochberg, log_upper_tail
 from specscale.insight.measures import measures
 from specscale.insight.overlap import overlap
 from specscale.result import Result
@@ -188,7 +190,70 @@ def test_fewer_members_and_a_sample_of_the_rows_are_what_is_counted(labelled: Ca
 )
 def test_tests_that_found_nothing_count_without_being_listed(p: list[float], others: int) -> None:
     truth = scipy.stats.false_discovery_control([*p, *[1.0] * others])[: len(p)]
-    np.testing.assert_allclose(benjamini_hochberg(np.array(p), len(p) + others), truth, rtol=1e-12)
+    with np.errstate(divide="ignore"):
+        log_q = benjamini_hochberg(np.log(p), len(p) + others)
+    np.testing.assert_allclose(np.exp(log_q), truth, rtol=1e-12)
+
+
+def true_log_p(count: int, drawn: int, rows: int, total: int) -> float:
+    """ln P(X ≥ count), by whole numbers."""
+    ways = sum(comb(rows, k) * comb(total - rows, drawn - k) for k in range(count, min(rows, drawn) + 1))
+    with localcontext() as context:
+        context.prec = 50
+        return float((Decimal(ways) / Decimal(comb(total, drawn))).ln())
+
+
+@pytest.mark.parametrize(
+    ("count", "drawn", "rows", "total"),
+    [
+        (100, 100, 100, 10_000_000),  # 1e-542
+        (100, 100, 101, 10_000_000),
+        (90, 100, 1000, 2**31),
+        (900, 1000, 2000, 1_000_000),
+        (55, 100, 500, 1000),
+        (50, 100, 999_000, 1_000_000),
+        (1, 5, 3, 10),
+        (2, 5, 7, 10),
+        (3, 5, 7, 10),
+    ],
+)
+def test_p_below_every_float_is_as_exact_as_others(count: int, drawn: int, rows: int, total: int) -> None:
+    truth = true_log_p(count, drawn, rows, total)
+    assert log_upper_tail(count, drawn, rows, total) == pytest.approx(truth, rel=1e-13, abs=1e-12)
+    assert log_upper_tail(count, drawn, rows, total) <= 0
+
+
+def test_labels_below_every_float_do_not_tie(monkeypatch: pytest.MonkeyPatch, capsys: Any, pair: Pair) -> None:
+    result = compare(*pair)
+    rows = np.array([100, 99, 9_999_801])
+    counted = labels.Labels(["x", "y", "z"], rows, 0, np.repeat([0, 1], [100, 99]))
+    monkeypatch.setattr("specscale.insight.enrichment.label_column", lambda *_: None)
+    monkeypatch.setattr("specscale.insight.enrichment.count_labels", lambda *_: counted)
+    groups = members_of((0, "+", [*range(100)]), (0, "-", [*range(99)]))
+    monkeypatch.setattr(Result, "members_table", lambda self: groups)
+    found = ss.explain(result, "label")
+    x, y = found.found[0][0], found.found[1][0]
+    assert (x.label, x.p, x.q, y.label, y.p) == ("x", 0.0, 0.0, "y", 0.0)
+    log_x, log_y = (true_log_p(n, n, n, 10_000_000) / np.log(10) for n in (100, 99))
+    assert x.log10_p == pytest.approx(log_x, rel=1e-12)
+    assert y.log10_p == pytest.approx(log_y, rel=1e-12)
+    assert x.log10_q == pytest.approx(log_x + np.log10(6), rel=1e-12)
+    assert y.log10_q == pytest.approx(log_y + np.log10(6 / 2), rel=1e-12)
+    assert x.enriched
+    said = found.to_json()["groups"][0]["labels"][0]
+    assert (said["log10_p"], said["log10_q"]) == (x.log10_p, x.log10_q)
+    print_explanation(result, found)
+    out = capsys.readouterr().out
+    exponent = int(np.floor(log_x))
+    assert f"  {10 ** (log_x - exponent):.1f}e{exponent}  " in out
+
+
+@pytest.mark.parametrize(
+    ("log10", "text"),
+    [(-411.4948, "3.2e-412"), (-400.00001, "1.0e-400"), (-2.0, "0.01"), (0.0, "1"), (-299.5, "3.2e-300")],
+)
+def test_probabilities_are_two_digits_at_any_size(log10: float, text: str) -> None:
+    assert _probability(log10) == text
 
 
 def test_groups_without_a_label_make_no_test(labelled: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:

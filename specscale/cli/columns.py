@@ -30,6 +30,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
+def may_be_cut(value: Any) -> bool:
+    """Whether a part of a value tells something: of texts and what is nested, not of numbers and times."""
+    return isinstance(value, str | bytes | dict | list)
+
+
 def room_of(file: TextIO) -> int | None:
     """Return the cells of a line: a terminal's, or what COLUMNS says; None where there is no end to it."""
     if file.isatty() or "COLUMNS" in os.environ:
@@ -64,11 +69,19 @@ def padded(text: str, width: int, right: bool = False) -> str:
     return blanks + text if right else text + blanks
 
 
-def shared(wanted: Sequence[int], room: int) -> list[int]:
-    """Return the width of each column in a room: what it wants, or as much as the others that want more."""
-    widths = [0] * len(wanted)
-    by_width = sorted(range(len(wanted)), key=lambda column: wanted[column])
-    for place, column in enumerate(by_width):
-        widths[column] = min(wanted[column], max(room, 0) // (len(wanted) - place))
+def shared(wanted: Sequence[int], flexible: Sequence[bool], room: int) -> list[int]:
+    """Return the width of each column in a room.
+
+    Parameters
+    ----------
+    wanted : what each would take
+    flexible : which may get less, namely as much as the others that want more
+    room : cells for all of them
+    """
+    widths = list(wanted)
+    yielding = sorted((column for column, yields in enumerate(flexible) if yields), key=lambda column: wanted[column])
+    room -= sum(wanted) - sum(wanted[column] for column in yielding)
+    for place, column in enumerate(yielding):
+        widths[column] = min(wanted[column], max(room, 0) // (len(yielding) - place))
         room -= widths[column]
     return widths

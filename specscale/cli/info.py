@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from specscale.cli.columns import GAP, cells, cut, is_number, padded, room_of, shared, text_of
+from specscale.cli.columns import GAP, cells, cut, is_number, may_be_cut, padded, room_of, shared, text_of
 from specscale.cli.inert import flowing
 from specscale.cli.json_output import print_json
 from specscale.cli.options import Json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _WIDEST = 40  # cells of a column of a table
 _LEAST = 16
-_LINE = 100  # cells of a line that goes to a file
+_TABLE, _LINE = 100, 240  # cells of a table and of a line of a list that go to a file
 
 
 def info(
@@ -111,9 +111,11 @@ def _print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
     texts = [[str(number), f"{norm:.4g}", *map(text_of, own)] for number, norm, *own in values]
     heads = ["row", "norm", *map(flowing, columns)]
     wanted = [min(max(map(cells, column)), _WIDEST) for column in zip(heads, *texts, strict=True)]
-    line = room_of(sys.stdout) or _LINE
-    widths = shared(wanted, line - GAP * (len(wanted) - 1))
-    if all(width >= min(want, _LEAST) for width, want in zip(widths, wanted, strict=True)):
+    line = room_of(sys.stdout)
+    flexible = [any(map(may_be_cut, column)) for column in zip(*values, strict=True)]
+    room = (line or _TABLE) - GAP * (len(wanted) - 1)
+    widths = shared(wanted, flexible, room)
+    if sum(widths) <= room and all(width >= min(want, _LEAST) for width, want in zip(widths, wanted, strict=True)):
         right = [all(is_number(one) or one is None for one in column) for column in zip(*values, strict=True)]
         for one in [heads, *texts]:
             print((" " * GAP).join(map(padded, one, widths, right)).rstrip())
@@ -122,4 +124,4 @@ def _print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
     for place, (number, norm, *own) in enumerate(texts):
         print(("\n" if place else "") + f"row {number}, norm {norm}")
         for head, text in zip(heads[2:], own, strict=True):
-            print(cut(f"  {padded(head, wide)}  {text}", line).rstrip())
+            print(cut(f"  {padded(head, wide)}  {text}", line or _LINE).rstrip())

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from specscale.cli.columns import GAP, cells, cut, is_number, padded, room_of, shared, text_of
+from specscale.cli.columns import GAP, cells, is_number, may_be_cut, padded, room_of, shared, text_of
 from specscale.cli.inert import flowing
 from specscale.errors import OptionError
 
@@ -78,24 +78,26 @@ class MemberTable:
             max([min(cells(flowing(name)), _WIDEST_NAME), *(cells(line[place]) for line in lines)])
             for place, name in enumerate([*columns, *mine])
         ]
+        values = {name: [_value(one, name) for one in records if _value(one, name) is not None] for name in mine}
+        flexible = [any(map(may_be_cut, values[name])) for name in mine]
         fixed, free = wanted[: len(columns)], wanted[len(columns) :]
         if self._line is None:
-            free = [min(width, _ALONE if len(free) == 1 else _AMONG_OTHERS) for width in free]
+            most = _ALONE if len(free) == 1 else _AMONG_OTHERS
+            free = [min(width, most) if yields else width for width, yields in zip(free, flexible, strict=True)]
         else:
+            fixed[-1] = min(fixed[-1], max(self._line // 2, _WIDEST_NAME))
             room = self._line - GAP * (len(fixed) + 1) - sum(fixed)
-            while len(free) > 1 and sum(min(width, _LEAST) + GAP for width in free) > room + GAP:
-                free.pop()
-            free = shared(free, max(room - GAP * (len(free) - 1), _LEAST))
+            least = [min(width, _LEAST) if yields else width for width, yields in zip(free, flexible, strict=True)]
+            while len(least) > 1 and sum(least) + GAP * (len(least) - 1) > room:
+                least.pop()
+            free, flexible = free[: len(least)], flexible[: len(least)]
+            free = shared(free, flexible, max(room - GAP * (len(free) - 1), _LEAST))
         self._mine, self.left_out = mine[: len(free)], mine[len(free) :]
-        self._widths = [*fixed, *free]
-        self._right = [
-            name in ("rank", "score") or bool(values and all(is_number(value) for value in values))
-            for name, values in (
-                (name, [_value(record, name) for record in records if _value(record, name) is not None])
-                for name in [*columns, *self._mine]
-            )
-        ]
-        self._names = [*columns, *self._mine]
+        self._names, self._widths = [*columns, *self._mine], [*fixed, *free]
+        numbers = {name for name in self._mine if values[name] and all(map(is_number, values[name]))}
+        if all(is_number(_value(record, self._key)) for record in records):
+            numbers.add(self._key)
+        self._right = [place in (1, 2) or name in numbers for place, name in enumerate(self._names)]
 
     def print_heading(self) -> None:
         """Print the names of the columns."""
@@ -119,8 +121,7 @@ class MemberTable:
         cut_to_width = [
             padded(text, width, right) for text, width, right in zip(texts, self._widths, self._right, strict=True)
         ]
-        line = (" " * GAP + (" " * GAP).join(cut_to_width)).rstrip()
-        print(line if self._line is None else cut(line, self._line), file=self._file)
+        print((" " * GAP + (" " * GAP).join(cut_to_width)).rstrip(), file=self._file)
 
 
 def _value(record: dict[str, Any], name: str) -> Any:

@@ -92,7 +92,7 @@ def run_progress(quiet: bool = False, bars: bool = True) -> Iterator[Notify]:
                 case Stage(name):
                     # A reset to no total would keep the last one: the stage would show the rows of the pass before.
                     bar.remove_task(task)
-                    task = bar.add_task(name, total=None)
+                    task = bar.add_task(inert(name), total=None)
                 case PassStarted(name, rows, done):
                     bar.reset(task, total=rows, completed=done, description=name)
                 case RowsDone(_, rows):

@@ -88,7 +88,8 @@ def _value(scalar: pa.Scalar) -> Any:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return scalar.as_buffer().to_pybytes().decode(errors="backslashreplace")
     if pa.types.is_timestamp(kind):
-        text = str(np.datetime64(scalar.value, kind.unit)).replace("T", " ")
+        whole, _, part = str(np.datetime64(scalar.value, kind.unit)).replace("T", " ").partition(".")
+        text = f"{whole}.{part}" if part.strip("0") else whole
         return text if kind.tz is None else f"{text}+00:00"
     if pa.types.is_date(kind):
         return str(np.datetime64(scalar.value, "D" if pa.types.is_date32(kind) else "ms").astype("datetime64[D]"))
