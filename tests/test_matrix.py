@@ -488,7 +488,7 @@ def test_the_landmarks_of_many_embeddings_are_judged_by_their_pairs(make_pair: M
 
     def captured(chosen: list[int]) -> float:
         parts = [[of[i] for i in chosen] for of in (exact, maps, arrays)]
-        found = sizing._captured(tuple(parts[0]), tuple(parts[1]), options, (positions, tuple(parts[2])), kernels)
+        found = sizing._captured(tuple(parts[0]), tuple(parts[1]), options, (positions, tuple(parts[2])), kernels)[0]
         assert found is not None
         return found
 
