@@ -159,6 +159,35 @@ def test_plain_arrays_have_the_same_values(array: pa.Array) -> None:
         assert plain.to_pylist() == part.to_pylist()
 
 
+class Celsius(pa.ExtensionType):
+    """A type that only its writer knows."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.int32(), "test.celsius")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage: pa.DataType, serialized: bytes) -> Celsius:
+        return cls()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_extension_types_are_read_as_they_are_stored(here: Path, known: bool) -> None:
+    pa.register_extension_type(Celsius())
+    try:
+        write("a.parquet", c=extension(Celsius(), [3, None]), d=pa.array([[1], None]))
+        if not known:
+            pa.unregister_extension_type("test.celsius")
+        table = read_back("a.parquet")
+    finally:
+        if known:
+            pa.unregister_extension_type("test.celsius")
+    assert table.schema.field("c").type == pa.int32()
+    assert table.column("c").to_pylist() == [3, None]
+
+
 def test_structs_without_fields_are_left_out_and_named(here: Path) -> None:
     Path("m.jsonl").write_text('{"meta": {}, "more": [{}], "label": "a"}\n' * 3)
     np.save("a.npy", np.ones((3, 2), "f4"))

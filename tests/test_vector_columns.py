@@ -230,6 +230,11 @@ def test_tensors_of_more_dimensions_are_no_vectors(here: Path) -> None:
     assert "one list of floats a row" in refused("a.parquet", vector="emb")
 
 
+def test_matrices_are_no_vectors(here: Path) -> None:
+    write("a.parquet", tokens=[[1, 2]] * N, emb=[[row.tolist()] for row in VALUES])
+    assert "emb (list<element: list<element: double>>) holds matrices" in refused("a.parquet")
+
+
 @pytest.mark.parametrize("vector", [None, "emb"])
 def test_lists_of_integers_are_refused_with_the_conversion(here: Path, vector: str | None) -> None:
     codes = np.round(VALUES * 30).astype("i1")

@@ -198,7 +198,8 @@ def _spelled(run: _Run) -> str:
 
 
 def _refusal(schema: pa.Schema) -> str:
-    for field in schema:
+    # Whole numbers last: lists of them are often tokens or tags.
+    for field in sorted(schema, key=lambda field: pa.types.is_integer(element_type(field.type) or field.type)):
         if conversion := _conversion(field.name, field.type):
             return f"{field.name} ({field.type}) holds {conversion}"
     several = len([field for field in schema if pa.types.is_floating(field.type)]) > 1
@@ -207,10 +208,12 @@ def _refusal(schema: pa.Schema) -> str:
 
 
 def _conversion(name: str, kind: pa.DataType) -> str | None:
-    """What a column of integer or tensor rows holds, and how to make vectors of it; None for other columns."""
+    """What a column that is almost one of vectors holds, and how to make vectors of it; None for other columns."""
     element = element_type(kind)
     if isinstance(kind, pa.FixedShapeTensorType) and element is None:
         return f"tensors of shape {tuple(kind.shape)}, not vectors: write {name} as one list of floats a row"
+    if element is not None and _is_vector(element):
+        return f"matrices, not vectors: write {name} as one list of floats a row, of its means or flattened"
     if element is None or not pa.types.is_integer(element):
         return None
     advice = (
