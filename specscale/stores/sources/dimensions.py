@@ -15,6 +15,9 @@ __all__ = ["element_type", "find_vector", "name_vector", "widest_run"]
 
 _NUMBERS = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
 _NAMED = 12
+_TEXT = "numbers written as text become lists with [json.loads(one) for one in column.to_pylist()]"
+_BYTES = "float32 numbers as bytes become lists with [numpy.frombuffer(one, '<f4') for one in column.to_pylist()]"
+_UNPACKED = {pa.string(): _TEXT, pa.large_string(): _TEXT, pa.binary(): _BYTES, pa.large_binary(): _BYTES}
 
 
 class _Run(NamedTuple):
@@ -91,12 +94,15 @@ def name_vector(path: str, schema: pa.Schema, vector: str) -> list[str]:
         raise InputError(f"{path}: --vector {vector} names {listed(repeated)} twice; name each dimension once")
     for name in names:
         kind = schema.field(name).type
-        if not pa.types.is_floating(kind) and not (_is_vector(kind) and len(names) == 1):
-            raise InputError(
-                f"{path}: column {name} holds {_conversion(name, kind)}"
-                if _conversion(name, kind)
-                else f"{path}: column {name} holds {kind}, not vectors of floating-point numbers; {_candidates(schema)}"
-            )
+        if pa.types.is_floating(kind) or (_is_vector(kind) and len(names) == 1):
+            continue
+        if conversion := _conversion(name, kind):
+            raise InputError(f"{path}: column {name} holds {conversion}")
+        what = f"column {name} holds {kind}, not vectors of floating-point numbers"
+        if pa.types.is_integer(kind):
+            raise InputError(f"{path}: {what}; convert it to float32 where the file is written, or leave it out")
+        hint = _UNPACKED.get(plain_type(kind))
+        raise InputError(f"{path}: {what}; {f'{hint}; or ' if hint else ''}{_candidates(schema)}")
     return names
 
 
