@@ -382,7 +382,7 @@ def test_appended_rows_with_more_columns_are_chosen_from(here: Path) -> None:
     write("1.parquet", emb=list(VALUES), label=["l"] * N)
     ingest("1.parquet", "s.zarr")
     write("2.parquet", emb=list(VALUES + 1), label=["l"] * N, extra=["e"] * N)
-    with pytest.raises(InputError, match="no column extra; leave it out with --columns"):
+    with pytest.raises(InputError, match="no column extra; remove it, leave it out with --columns"):
         ingest("2.parquet", "s.zarr", append=True)
     assert ingest("2.parquet", "s.zarr", append=True, columns="label").columns == ("label",)
 
@@ -415,4 +415,8 @@ def test_the_command_says_what_was_taken(here: Path, run_cli: Cli) -> None:
     assert report["left_out"] == ["sku", *(str(j) for j in range(4, 12))]
     table("b.parquet")
     done = run_cli("ingest", "b.parquet", "u.zarr", "--columns", "none")
-    assert done.stdout.splitlines()[1:] == ["vectors: column emb", "left out: id, tags, meta, text, label, label_2"]
+    assert done.stdout.splitlines()[1:] == [
+        "vectors: column emb",
+        "columns: none",
+        "left out: id, tags, meta, text, label, label_2",
+    ]
