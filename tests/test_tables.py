@@ -282,7 +282,7 @@ def test_types_are_widened_without_loss(here: Path, name: str, turned: bool, pla
         (
             pa.array([[BIG]]),
             pa.array([[0.5]]),
-            ["0.parquet, row 0, column c: [9007199254740993]", "double"],
+            ["0.parquet, row 0: column c holds list<element: int64>, here [9007199254740993]"],
         ),
     ],
     ids=str,
@@ -318,20 +318,24 @@ def test_appended_rows_take_the_types_of_the_store(
 @pytest.mark.parametrize(
     ("stored", "new", "needle"),
     [
-        (pa.array([1]), pa.array([3.0, 0.5]), "1.parquet, row 1, column c: 0.5 (double) does not fit"),
-        (pa.array([0.5]), pa.array([BIG]), f"1.parquet, row 0, column c: {BIG} (int64) does not fit"),
-        (pa.array([1], pa.int8()), pa.array([1, 1, 300]), "1.parquet, row 2, column c: 300 (int64) does not fit"),
-        (pa.array([1], pa.timestamp("ns")), pa.array([FAR]), "1.parquet, row 0, column c: 9999-12-31 00:00:00"),
+        (pa.array([1]), pa.array([3.0, 0.5]), "row 1: column c holds double, here 0.5; elsewhere it holds int64"),
+        (pa.array([0.5]), pa.array([BIG]), f"row 0: column c holds int64, here {BIG}; elsewhere it holds double"),
+        (pa.array([1], pa.int8()), pa.array([1, 1, 300]), "row 2: column c holds int64, here 300"),
+        (pa.array([1], pa.timestamp("ns")), pa.array([FAR]), "row 0: column c holds timestamp[us], here 9999-12-31"),
     ],
     ids=str,
 )
 def test_appended_values_that_do_not_fit_are_named(here: Path, stored: pa.Array, new: pa.Array, needle: str) -> None:
     ingest(write("0.parquet", c=stored), "s.zarr")
     digest = EmbeddingStore("s.zarr").digest
-    with pytest.raises(InputError) as caught:
-        ingest(write("1.parquet", c=new), "s.zarr", append=True)
-    assert needle in str(caught.value)
-    assert "\n" not in str(caught.value)
+    write("1.parquet", c=new)
+    write("m.parquet", beside=True, c=new)
+    np.save("n.npy", np.array(vectors(len(new)).to_pylist(), "f4"))
+    for source, place, options in (("1.parquet", "1.parquet", {}), ("n.npy", "m.parquet", {"metadata": "m.parquet"})):
+        with pytest.raises(InputError) as caught:
+            ingest(source, "s.zarr", append=True, **options)
+        assert str(caught.value).startswith(f"{place}, {needle}")
+        assert "\n" not in str(caught.value)
     assert EmbeddingStore("s.zarr").digest == digest
     assert rows_of().column("c").to_pylist() == stored.to_pylist()
 
@@ -471,6 +475,14 @@ def test_ids_that_are_floats_in_one_shard_are_the_integers_of_the_other(here: Pa
     assert "1.parquet, row 1, column key: the id is missing" in refused(*paths, id_column="key")
     write("1.parquet", key=[2.0, 2.0**54])
     assert "1.parquet: column key holds double" in refused(*paths, id_column="key")
+
+
+def test_appended_ids_that_are_floats_are_the_integers_of_the_store(here: Path) -> None:
+    ingest(write("0.parquet", key=[BIG, 1]), "s.zarr", id_column="key")
+    ingest(write("1.parquet", key=[2.0, 3.0]), "s.zarr", append=True)
+    assert rows_of().column("key").to_pylist() == [BIG, 1, 2, 3]
+    with pytest.raises(InputError, match=r"2\.parquet, row 1: column key holds double, here 1\.8"):
+        ingest(write("2.parquet", key=[4.0, 2.0**54]), "s.zarr", append=True)
 
 
 def test_ids_in_an_archive_or_a_coordinate_are_named_with_the_conversion(here: Path) -> None:
