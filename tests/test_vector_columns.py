@@ -171,11 +171,12 @@ def test_vector_takes_names_globs_and_ranges(here: Path, vector: str, expected: 
         ("x0..y3", ["no column x0..y3"]),
         ("x0,nothing,y*", ["no column nothing, y*"]),
         ("x0,label", ["column label holds string"]),
+        ("x0,count", ["column count holds int64", "convert it to float32"]),
         ("", ["no column"]),
     ],
 )
 def test_vector_names_what_it_does_not_find(here: Path, vector: str, needles: list[str]) -> None:
-    write("a.parquet", **wide(NAMES), label=["x"] * N)
+    write("a.parquet", **wide(NAMES), label=["x"] * N, count=range(N))
     message = refused("a.parquet", vector=vector)
     assert all(needle in message for needle in ["a.parquet", *needles]), message
 
@@ -230,6 +231,21 @@ def test_tensors_of_more_dimensions_are_no_vectors(here: Path) -> None:
     assert "one list of floats a row" in refused("a.parquet", vector="emb")
 
 
+def test_vectors_as_text_or_bytes_are_converted_as_the_message_says(here: Path) -> None:
+    write("a.parquet", text=[json.dumps(row.tolist()) for row in VALUES], raw=[row.tobytes() for row in VALUES])
+    for name in ("text", "raw"):
+        message = refused("a.parquet", vector=name)
+        code = message.partition("become lists with ")[2].partition("; or")[0]
+        column = pq.read_table("a.parquet").column(name)
+        write("b.parquet", emb=eval(code, {"json": json, "numpy": np, "column": column}))
+        np.testing.assert_array_equal(stored("b.parquet")[1], VALUES)
+
+
+def test_matrices_are_no_vectors(here: Path) -> None:
+    write("a.parquet", tokens=[[1, 2]] * N, emb=[[row.tolist()] for row in VALUES])
+    assert "emb (list<element: list<element: double>>) holds matrices" in refused("a.parquet")
+
+
 @pytest.mark.parametrize("vector", [None, "emb"])
 def test_lists_of_integers_are_refused_with_the_conversion(here: Path, vector: str | None) -> None:
     codes = np.round(VALUES * 30).astype("i1")
@@ -280,10 +296,14 @@ def table(path: str) -> None:
         ("label_2,text", ["text", "label_2"]),
         ("tags,meta", ["tags", "meta"]),
         ("*", ["id", "tags", "meta", "text", "label", "label_2"]),
+        (["label_2", "text"], ["text", "label_2"]),
+        ([], []),
     ],
 )
 @pytest.mark.parametrize("by_id", [False, True])
-def test_columns_choose_what_rides_along(here: Path, columns: str | None, riding: list[str], by_id: bool) -> None:
+def test_columns_choose_what_rides_along(
+    here: Path, columns: str | list[str] | None, riding: list[str], by_id: bool
+) -> None:
     table("a.parquet")
     report, _ = stored("a.parquet", columns=columns, id_column="id" if by_id else None)
     expected = ["id", *riding] if by_id and "id" not in riding else riding
@@ -305,6 +325,14 @@ def test_columns_of_metadata_are_chosen_too(here: Path) -> None:
     assert (report.columns, report.left_out, report.vectors) == (("id", "label"), ("text",), ())
     message = refused("a.npy", metadata="m.csv", columns="label,colour")
     assert message == "--columns label,colour: no column colour; there are id, text, label"
+
+
+def test_columns_of_a_store_are_chosen_too(here: Path) -> None:
+    table("a.parquet")
+    ingest("a.parquet", "from.zarr")
+    report, rows = stored("from.zarr", columns="label", id_column="id")
+    assert (report.columns, report.left_out) == (("id", "label"), ("text", "label_2"))
+    np.testing.assert_array_equal(rows, VALUES)
 
 
 def test_columns_that_do_not_exist(here: Path) -> None:
@@ -354,7 +382,7 @@ def test_appended_rows_with_more_columns_are_chosen_from(here: Path) -> None:
     write("1.parquet", emb=list(VALUES), label=["l"] * N)
     ingest("1.parquet", "s.zarr")
     write("2.parquet", emb=list(VALUES + 1), label=["l"] * N, extra=["e"] * N)
-    with pytest.raises(InputError, match="no column extra; leave it out with --columns"):
+    with pytest.raises(InputError, match="no column extra; remove it, leave it out with --columns"):
         ingest("2.parquet", "s.zarr", append=True)
     assert ingest("2.parquet", "s.zarr", append=True, columns="label").columns == ("label",)
 
@@ -387,4 +415,8 @@ def test_the_command_says_what_was_taken(here: Path, run_cli: Cli) -> None:
     assert report["left_out"] == ["sku", *(str(j) for j in range(4, 12))]
     table("b.parquet")
     done = run_cli("ingest", "b.parquet", "u.zarr", "--columns", "none")
-    assert done.stdout.splitlines()[1:] == ["vectors: column emb", "left out: id, tags, meta, text, label, label_2"]
+    assert done.stdout.splitlines()[1:] == [
+        "vectors: column emb",
+        "columns: none",
+        "left out: id, tags, meta, text, label, label_2",
+    ]

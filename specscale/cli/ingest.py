@@ -110,8 +110,7 @@ def ingest(
         print(f"{report.appended:,} rows were added")
     if report.vectors:
         print(f"vectors: {describe(report.vectors)}")
-    if report.columns:
-        print(f"columns: {listed(report.columns)}")
+        print(f"columns: {listed(report.columns) or 'none'}")
     if report.left_out:
         print(f"left out: {listed(report.left_out)}" + ("" if columns else "; --columns takes them along"))
     if report.dropped:

@@ -225,8 +225,8 @@ class StoredRows(Beginning):
             )
         if added := [name for name in new.names if name not in old.names]:
             raise InputError(
-                f"{path}: the rows of {self._place} have no column {', '.join(added)}; leave it out with --columns, "
-                f"or {_AFRESH}"
+                f"{path}: the rows of {self._place} have no column {', '.join(added)}; remove it, leave it out with "
+                f"--columns, or {_AFRESH}"
             )
         for field in old:
             kind = new.field(field.name).type

@@ -14,7 +14,6 @@ from specscale.stores.metadata import Metadata
 from specscale.stores.sources import Batch, Choice, Source
 from specscale.stores.sources.beside import conversion
 from specscale.stores.tables import RowCursor
-from specscale.stores.widening import converted
 
 __all__ = ["SampleColumns"]
 
@@ -77,6 +76,10 @@ class SampleColumns:
         self.schema = pa.schema([*own, *added]) if own or added else None
         if before is not None:
             self.schema = before.settled(self.schema, metadata.path if metadata is not None else rows.paths[0])
+            # Read in the types of the store, so that a value which does not fit is named where it is.
+            rows.schema = _retyped(rows.schema, self.schema)
+            if metadata is not None:
+                metadata.schema = _retyped(metadata.schema, self.schema)
         taken = set(self.schema.names) if self.schema is not None else set()
         self.left_out = tuple(name for name in offered if name not in taken)
 
@@ -93,14 +96,10 @@ class SampleColumns:
                     raise ChangedError(f"{path}: has fewer rows than before; run the same command again")
                 both = [added] if columns is None else [columns, added]
                 columns = pa.table({name: table.column(name) for table in both for name in table.column_names})
-            return columns if self._before is None else self._as_before(columns, batch)
+            # In the order of the store that the rows follow.
+            return columns.select(self.schema.names) if columns is not None and self.schema is not None else None
 
         return columns_of
-
-    def _as_before(self, columns: pa.Table | None, batch: Batch) -> pa.Table | None:
-        if columns is None or self.schema is None:
-            return None
-        return converted(columns, self.schema, lambda row: self._rows.locate(batch.start + row))
 
     def check_ids(self, column: str) -> None:
         """Refuse a column that is not there, or whose values are not ids."""
@@ -126,3 +125,9 @@ class SampleColumns:
             return locate_new(row - n) if before is None or row >= n else f"{before.store.path}, row {row}"
 
         check_ids(column, n + self._rows.n, arrays, locate)
+
+
+def _retyped(schema: pa.Schema | None, types: pa.Schema | None) -> pa.Schema | None:
+    if schema is None or types is None:
+        return schema
+    return pa.schema([types.field(name) for name in schema.names])

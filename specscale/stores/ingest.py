@@ -91,7 +91,7 @@ def ingest(
     name: str | None = None,
     key: str | None = None,
     vector: str | None = None,
-    columns: str | None = None,
+    columns: str | Sequence[str] | None = None,
     id_column: str | None = None,
     metadata: str | PathLike[str] | None = None,
     dtype: str | None = None,
@@ -129,8 +129,8 @@ def ingest(
         of floats whose names differ in a number that runs without a gap; for rows that are added to a store the columns
         that its vectors came from.
     columns
-        Which other columns of the source and the metadata ride along: names, globs and ranges separated by commas, or
-        ``"none"``. By default all but the lists, structs and maps of a Parquet source. The ids always do.
+        Which other columns of the source and the metadata ride along: names, globs and ranges, separated by commas or
+        in a list, or ``"none"``. By default all but the lists, structs and maps of a Parquet source. The ids always do.
     id_column
         The column of the metadata, or of the Parquet source, that identifies the rows; by default that of the store
         that rows are added to.
@@ -192,6 +192,8 @@ def ingest(
         raise OptionError(f"--dtype {dtype}: no such type; choose float16 or float32")
     ids_before = before.store.ids if before is not None else None
     id_names = (id_column,) if id_column is not None else (ids_before.column,) if ids_before is not None else ()
+    if columns is not None and not isinstance(columns, str):
+        columns = ",".join(columns) or "none"
     choice = Choice(columns, id_names)
     earlier = before.vectors if before is not None else ()
     opened = partial(open_given, source, name, key=key, vector=vector, earlier=earlier, choice=choice)

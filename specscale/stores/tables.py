@@ -86,6 +86,11 @@ def open_parquet(path: str | Location) -> pq.ParquetFile:
         with reaching(place):
             file = open_remote(place, **_REMOTE_BUFFER)
             return pq.ParquetFile(file, pre_buffer=False, buffer_size=_PAGE_BUFFER)
+    except pa.ArrowNotImplementedError as error:
+        raise InputError(
+            f"{path}: a column has a type that pyarrow does not read ({one_line(error)}); convert it, to text for "
+            "instance, where the file is written"
+        ) from error
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({one_line(error)})") from error
 

@@ -13,6 +13,7 @@ from specscale.errors import InputError
 __all__ = ["Columns", "common_schema", "converted"]
 
 _EXACT = {pa.float16(): 11, pa.float32(): 24, pa.float64(): 53}  # bits: integers up to 2^bits are exact
+_ROUNDED = 2.0**53  # floats of this size and above may stand for other integers
 _UNITS = ("ns", "us", "ms", "s")
 
 
@@ -100,8 +101,8 @@ def converted(table: pa.Table, schema: pa.Schema, locate: Callable[[int], str]) 
                 middle = (low + high) // 2
                 low, high = (low, middle) if not _fits(column.slice(low, middle - low), field.type) else (middle, high)
             raise InputError(
-                f"{locate(low)}, column {field.name}: {_shown(column[low])} ({column.type}) does not fit the type of "
-                f"this column elsewhere, {field.type}; convert the column to one type in all files"
+                f"{locate(low)}: column {field.name} holds {column.type}, here {_shown(column[low])}; elsewhere it "
+                f"holds {field.type}, which does not take this value; convert it to one type in all files"
             ) from None
     return pa.table(columns, schema=schema)
 
@@ -150,10 +151,11 @@ def _common_number(files: Sequence[tuple[Columns, pa.DataType]], kinds: list[pa.
     whole = True
     for file, kind in floats:
         for values in _read(file, name):
-            values = values.filter(pc.invert(pc.is_nan(values.cast(pa.float64()))))
+            values = values.cast(pa.float64())
+            values = values.filter(pc.invert(pc.is_nan(values)))
             if not pc.all(pc.equal(pc.floor(values), values), min_count=0).as_py():
                 whole = False
-            elif pc.any(pc.greater_equal(pc.abs(values.cast(pa.float64())), 2.0**53), min_count=0).as_py():
+            elif pc.any(pc.greater_equal(pc.abs(values), _ROUNDED), min_count=0).as_py():
                 raise _mixed(
                     file.path, name, kind, integers[0][0].path, integers[0][1],
                     ", and whole numbers beyond 2^53, which floats round",
@@ -165,11 +167,13 @@ def _common_number(files: Sequence[tuple[Columns, pa.DataType]], kinds: list[pa.
         common = _unified(common, kind)
     for file, kind in integers:
         low, high = _range(file, name, kind)
-        if max(-low, high) > 2 ** _EXACT[common]:
+        largest = max(-low, high)
+        if largest > 2 ** _EXACT[pa.float64()]:
             raise _mixed(
-                floats[0][0].path, name, floats[0][1], file.path, kind,
-                f", up to {max(-low, high)}, which {common} would round",
-            )  # fmt: skip
+                floats[0][0].path, name, floats[0][1], file.path, kind, f", up to {largest}, which floats would round"
+            )
+        if largest > 2 ** _EXACT[common]:
+            common = pa.float64()
     return common
 
 
@@ -214,7 +218,7 @@ def _read(file: Columns, name: str) -> Iterator[pa.ChunkedArray]:
 def _range(file: Columns, name: str, kind: pa.DataType) -> tuple[int, int]:
     """The smallest and the largest integer of a column."""
     if kind.bit_width <= 16:
-        return -(2**15), 2**16
+        return (-(2 ** (kind.bit_width - 1)), 2**kind.bit_width)
     ends = [pc.min_max(values).as_py() for values in _read(file, name)]
     return (
         min((one["min"] for one in ends if one["min"] is not None), default=0),
@@ -226,7 +230,10 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     if column.type == kind:
         return column
     if pa.types.is_floating(column.type) and pa.types.is_integer(kind):
-        column = pc.if_else(pc.is_nan(column.cast(pa.float64())), pa.scalar(None, column.type), column)
+        column = column.cast(pa.float64())
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        if pc.any(pc.greater_equal(pc.abs(column), _ROUNDED), min_count=0).as_py():
+            raise pa.ArrowInvalid("beyond 2^53, where floats round")
     return column.cast(kind)
 
 

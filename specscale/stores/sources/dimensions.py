@@ -15,6 +15,9 @@ __all__ = ["element_type", "find_vector", "name_vector", "widest_run"]
 
 _NUMBERS = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
 _NAMED = 12
+_TEXT = "numbers written as text become lists with [json.loads(one) for one in column.to_pylist()]"
+_BYTES = "float32 numbers as bytes become lists with [numpy.frombuffer(one, '<f4') for one in column.to_pylist()]"
+_UNPACKED = {pa.string(): _TEXT, pa.large_string(): _TEXT, pa.binary(): _BYTES, pa.large_binary(): _BYTES}
 
 
 class _Run(NamedTuple):
@@ -91,12 +94,15 @@ def name_vector(path: str, schema: pa.Schema, vector: str) -> list[str]:
         raise InputError(f"{path}: --vector {vector} names {listed(repeated)} twice; name each dimension once")
     for name in names:
         kind = schema.field(name).type
-        if not pa.types.is_floating(kind) and not (_is_vector(kind) and len(names) == 1):
-            raise InputError(
-                f"{path}: column {name} holds {_conversion(name, kind)}"
-                if _conversion(name, kind)
-                else f"{path}: column {name} holds {kind}, not vectors of floating-point numbers; {_candidates(schema)}"
-            )
+        if pa.types.is_floating(kind) or (_is_vector(kind) and len(names) == 1):
+            continue
+        if conversion := _conversion(name, kind):
+            raise InputError(f"{path}: column {name} holds {conversion}")
+        what = f"column {name} holds {kind}, not vectors of floating-point numbers"
+        if pa.types.is_integer(kind):
+            raise InputError(f"{path}: {what}; convert it to float32 where the file is written, or leave it out")
+        hint = _UNPACKED.get(plain_type(kind))
+        raise InputError(f"{path}: {what}; {f'{hint}; or ' if hint else ''}{_candidates(schema)}")
     return names
 
 
@@ -198,7 +204,8 @@ def _spelled(run: _Run) -> str:
 
 
 def _refusal(schema: pa.Schema) -> str:
-    for field in schema:
+    # Whole numbers last: lists of them are often tokens or tags.
+    for field in sorted(schema, key=lambda field: pa.types.is_integer(element_type(field.type) or field.type)):
         if conversion := _conversion(field.name, field.type):
             return f"{field.name} ({field.type}) holds {conversion}"
     several = len([field for field in schema if pa.types.is_floating(field.type)]) > 1
@@ -207,10 +214,12 @@ def _refusal(schema: pa.Schema) -> str:
 
 
 def _conversion(name: str, kind: pa.DataType) -> str | None:
-    """What a column of integer or tensor rows holds, and how to make vectors of it; None for other columns."""
+    """What a column that is almost one of vectors holds, and how to make vectors of it; None for other columns."""
     element = element_type(kind)
     if isinstance(kind, pa.FixedShapeTensorType) and element is None:
         return f"tensors of shape {tuple(kind.shape)}, not vectors: write {name} as one list of floats a row"
+    if element is not None and _is_vector(element):
+        return f"matrices, not vectors: write {name} as one list of floats a row, of its means or flattened"
     if element is None or not pa.types.is_integer(element):
         return None
     advice = (
