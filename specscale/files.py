@@ -51,7 +51,10 @@ _S3_OPTIONS = {"config_kwargs": {"max_pool_connections": _CONNECTIONS}}
 _BUCKETS = ("s3", "s3a", "gs", "gcs")  # kinds of object stores whose URLs begin with a bucket
 _NOT_THERE = (errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 _LIBRARIES = ("botocore", "aiobotocore", "aiohttp", "s3fs", "gcsfs", "adlfs", "httpx2", "huggingface_hub")
-_STREAM = {"cache_type": "readahead", "block_size": 2 * PIECE}  # of a file that is read from its beginning to its end
+_STREAM: dict[str, Any] = {
+    "cache_type": "readahead",
+    "block_size": 2 * PIECE,
+}  # of a file that is read from its beginning to its end
 _WEB = ("http", "https")
 # What brings the file system of a kind of URL; all others are in the extra "cloud".
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs", "adl": "adlfs"}
@@ -116,9 +119,9 @@ def _credentials(place: object) -> str:
     scheme = str(place).partition("://")[0]
     if scheme in _WEB:
         return "whether it is open to everybody"
-    names = {"hf": "HF_TOKEN", "gs": "GOOGLE_APPLICATION_CREDENTIALS"}
-    names_of = names.get(scheme, "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL")
-    return f"the credentials in the environment ({names_of})"
+    keys = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL; FSSPEC_S3_ANON=true for public data"
+    keys = {"hf": "HF_TOKEN", "gs": "GOOGLE_APPLICATION_CREDENTIALS"}.get(scheme, keys)
+    return f"the credentials in the environment ({keys})"
 
 
 def _refusal(error: Exception) -> bool:
@@ -236,23 +239,23 @@ def open_binary(place: str | os.PathLike[str] | UPath) -> Iterator[IO[bytes]]:
         raise InputError(f"{place}: there is no such file: check the address") from None
 
 
-def open_remote(place: UPath, **buffering: Any) -> IO[bytes]:
+def open_remote(place: UPath, *, whole: bool = False, **buffering: Any) -> IO[bytes]:
     """Open a remote file for reading at any place.
-
-    Web servers that cannot send parts of a file are read once, into a temporary file.
 
     Parameters
     ----------
     place : the file
+    whole : read it once, into a temporary file; so are those of web servers that cannot send parts of a file
     **buffering : what ``fsspec`` takes, as ``cache_type`` and ``block_size``
     """
-    if place.protocol in _WEB and not _sends_parts(place):
-        spill = tempfile.TemporaryFile(prefix="specscale-")  # noqa: SIM115
-        with place.fs.open(place.path, "rb", block_size=0) as whole:
-            shutil.copyfileobj(whole, spill, PIECE)
-        spill.seek(0)
-        return cast("IO[bytes]", spill)
-    return cast("IO[bytes]", place.fs.open(place.path, "rb", **buffering))
+    if not whole and (place.protocol not in _WEB or _sends_parts(place)):
+        return cast("IO[bytes]", place.fs.open(place.path, "rb", **buffering))
+    copy = tempfile.TemporaryFile(prefix="specscale-")  # noqa: SIM115
+    how = {"block_size": 0} if place.protocol in _WEB else _STREAM
+    with place.fs.open(place.path, "rb", **how) as file:
+        shutil.copyfileobj(file, copy, PIECE)
+    copy.seek(0)
+    return cast("IO[bytes]", copy)
 
 
 def _sends_parts(place: UPath) -> bool:

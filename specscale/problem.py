@@ -30,13 +30,13 @@ from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.varimax import rotation_of
 from specscale.stores.arrays import is_lazy, taken
 from specscale.stores.duplicates import MOST_ROWS, Duplicates, find_duplicates
-from specscale.stores.embedding import Embedding, EmbeddingStore, is_store, open_embedding
+from specscale.stores.embedding import Embedding, EmbeddingStore, open_embedding
 from specscale.stores.ingest import ingest
 from specscale.stores.pairing import pair_many
 from specscale.stores.rows import PairedRows
 from specscale.stores.screening import screen
 from specscale.stores.sources.naming import check_name, distinct_names, letters, model_name
-from specscale.stores.sources.paths import is_given
+from specscale.stores.sources.paths import is_source
 
 __all__ = [
     "Input",
@@ -208,7 +208,7 @@ def opened(given: Input, name: str, work: Location, on_bad: str = "error") -> Em
         return computed
     if isinstance(given, str) and given.startswith("file://"):
         given = str(located(given))
-    if not isinstance(given, (str, Path)) or is_store(given) or not is_given(str(given)):
+    if not isinstance(given, (str, Path)) or not is_source(str(given)):
         return open_embedding(given, name.upper())
     report = ingest(str(given), store, name=model_name([str(given)]), on_bad="keep", overwrite=True)
     if report.absent and on_bad == "error":

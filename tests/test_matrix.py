@@ -142,13 +142,13 @@ def test_copies_of_one_embedding_do_not_differ(make_pair: MakePair, make_store: 
     a, b, _ = embeddings(make_pair, 600)
     store = make_store("one", a)
     result = many([store, b, store, store], names=None)
-    assert result.names == ["one", "B", "one (2)", "one (3)"]
+    assert result.names == ["one (A)", "B", "one (C)", "one (D)"]
     table = result.spec_diff
     assert (table.to_numpy() == table.to_numpy().T).all()
-    assert table.loc["one", "one (2)"] == table.loc["one (2)", "one (3)"] == 0
-    assert table.loc["one", "B"] == pytest.approx(table.loc["B", "one (3)"], rel=1e-5)
-    assert table.loc["one", "B"] > 0.01
-    assert result.top("B", "one", 0, 2).shape[0] == 4
+    assert table.loc["one (A)", "one (C)"] == table.loc["one (C)", "one (D)"] == 0
+    assert table.loc["one (A)", "B"] == pytest.approx(table.loc["B", "one (D)"], rel=1e-5)
+    assert table.loc["one (A)", "B"] > 0.01
+    assert result.top("B", "one (A)", 0, 2).shape[0] == 4
 
 
 def test_embeddings_that_all_agree_have_no_modes(make_pair: MakePair, capsys: Any, tmp_path: Path) -> None:

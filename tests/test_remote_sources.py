@@ -69,6 +69,7 @@ class _Parts(_Whole):
     def do_GET(self) -> None:
         asked, path = self.headers.get("Range"), Path(self.translate_path(self.path))
         if asked is None or not path.is_file():
+            self.server.sent += path.stat().st_size if path.is_file() else 0  # type: ignore[attr-defined]
             super().do_GET()
             return
         content = path.read_bytes()
@@ -212,6 +213,8 @@ def test_files_behind_a_web_server(tmp_path: Path, handler: type[SimpleHTTPReque
         assert np.array_equal(ss.open_embedding(str(tmp_path / "f.zarr")).read(0, 300), X)
         with pytest.raises(InputError, match=rf"{url}/none\.npy: there is no such file"):
             open_source([f"{url}/none.npy"])
+        found = ss.compare(f"{url}/a.parquet?token=1", X, sigma=(1.5, 1.5), size=20, certify=0)
+        assert found.spec_diff == 0
     with pytest.raises(InputError, match="cannot be reached"):
         open_source([f"{url}/f.npy"])
 
@@ -226,6 +229,16 @@ def test_a_remote_file_is_read_in_megabytes_and_once(tmp_path: Path) -> None:
         assert server.sent < 1.1 * values.nbytes
         with open_binary(f"{url}/a.npy") as file:
             assert type(file).__name__ == "HTTPFile"
+
+
+def test_a_remote_file_of_many_columns_is_read_once(tmp_path: Path) -> None:
+    wide = np.random.default_rng(0).standard_normal((40_000, 64)).astype(np.float32)
+    pq.write_table(pa.table({f"x{j}": wide[:, j] for j in range(64)}), tmp_path / "a.parquet", row_group_size=20_000)
+    with serving(tmp_path, _Parts) as (url, server):
+        source = open_source([f"{url}/a.parquet"])
+        server.sent = 0
+        assert np.array_equal(np.concatenate([batch.vectors for batch in source.batches()]), wide)
+        assert server.sent < 1.5 * (tmp_path / "a.parquet").stat().st_size
 
 
 def test_the_file_system_of_memory_and_file_urls(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from specscale.stores.chunks import read_ahead
 from specscale.stores.types import plain_array, plain_schema
 
 _REMOTE_BUFFER = {"cache_type": "blockcache", "block_size": 2 << 20, "cache_options": {"maxblocks": 24}}
+_MANY_COLUMNS = 16
 _GROUPS = 8  # row groups of a remote file that are read at once
 _PAGE_BUFFER = 64 << 10  # one for every column, and there may be thousands
 
@@ -60,7 +61,7 @@ class RowCursor:
         return pa.concat_tables(pieces)
 
 
-def open_parquet(path: str | Location) -> pq.ParquetFile:
+def open_parquet(path: str | Location, *, whole: bool = False) -> pq.ParquetFile:
     """
     Open a Parquet file for streaming.
 
@@ -68,6 +69,8 @@ def open_parquet(path: str | Location) -> pq.ParquetFile:
     ----------
     path
         The file, local or remote.
+    whole
+        Whether a remote file is copied here first.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def open_parquet(path: str | Location) -> pq.ParquetFile:
         if isinstance(place, Path):
             return pq.ParquetFile(place, pre_buffer=False, buffer_size=_PAGE_BUFFER)
         with reaching(place):
-            file = open_remote(place, **_REMOTE_BUFFER)
+            file = open_remote(place, whole=whole, **_REMOTE_BUFFER)
             return pq.ParquetFile(file, pre_buffer=False, buffer_size=_PAGE_BUFFER)
     except pa.ArrowNotImplementedError as error:
         raise InputError(
@@ -120,7 +123,8 @@ def parquet_rows(path: str | Location, columns: Sequence[str], start: int, step:
     InputError
         The file is damaged, or cannot be reached.
     """
-    with open_parquet(path) as file, reaching(path):
+    # The pages of many columns lie too far apart for what is held of a remote file.
+    with open_parquet(path, whole=len(columns) > _MANY_COLUMNS) as file, reaching(path):
         skip, first = start, 0
         while first < file.num_row_groups and skip >= file.metadata.row_group(first).num_rows:
             skip -= file.metadata.row_group(first).num_rows

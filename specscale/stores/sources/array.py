@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from specscale.errors import OptionError
+from specscale.errors import InputError, OptionError
 from specscale.stores.arrays import are_paths, as_array, filled
 from specscale.stores.sources import open_source
 from specscale.stores.sources.base import Batch, Source, batch_rows, check_floating, matrix_shape
@@ -115,6 +115,8 @@ def open_given(
     OptionError
         An option does not go with the format.
     """
+    if hasattr(given, "check_unchanged"):
+        raise InputError(f"{given.source}: is already an embedding that can be compared: give a source of vectors")
     if not are_paths(given):
         for option, value in (("key", key), ("vector", vector)):
             if value is not None:

@@ -50,7 +50,8 @@ class NpzShard:
         label = f"{path}, array {shown(name)}"
         self.dtype = self._header.dtype
         here = os.path.basename(path) if is_remote(path) else path
-        load, save = f'numpy.load("{here}")["{name}"]', f'numpy.save("{os.path.splitext(here)[0]}.npy", {{}})'
+        load = f'numpy.load("{here}")["{name if len(name) < 60 else "NAME"}"]'
+        save = f'numpy.save("{os.path.splitext(here)[0]}.npy", {{}})'
         check_floating(label, self.dtype, self._header.shape, load, save)
         self.n, self.p = matrix_shape(label, self._header.shape)
         check_size(label, self._header, size)

@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from specscale.errors import InputError
+from specscale.files import located
+from specscale.stores.layout import store_attributes
 from specscale.stores.sources.folders import files_below
 from specscale.stores.sources.places import entries, fingerprint, has_magic, is_remote, joined, kind, matches, suffix
 from specscale.stores.sources.refusals import no_vectors_in
 
-__all__ = ["expand", "fingerprint", "is_given", "natural_key", "suffix"]
+__all__ = ["expand", "fingerprint", "is_source", "natural_key", "suffix"]
 
 _MARKS = ("_SUCCESS", "_metadata", "_common_metadata")  # what writers leave beside their files
 
@@ -61,9 +63,9 @@ def expand(paths: Sequence[str], suffixes: Mapping[str, str], is_leaf: Callable[
     return files
 
 
-def is_given(path: str) -> bool:
+def is_source(path: str) -> bool:
     """
-    Whether a path stands for files: it is there, or it is a pattern.
+    Whether a path is something to be ingested: a file, a folder or a pattern, and no embedding store.
 
     Parameters
     ----------
@@ -75,7 +77,9 @@ def is_given(path: str) -> bool:
     bool
         False where nothing is at the path and it is no pattern.
     """
-    return has_magic(path) or kind(path) is not None
+    if "?" in path and is_remote(path) and not has_magic(path):
+        return True  # a web address with a query, behind which there are no folders
+    return store_attributes(located(path)) is None and (has_magic(path) or kind(path) is not None)
 
 
 def natural_key(name: str) -> tuple[str | int, ...]:

@@ -14,13 +14,14 @@ from specscale.stores.sources.places import entries, is_remote, joined, suffix
 __all__ = ["array_remedy", "no_vectors_in", "several_arrays", "shown", "sparse_matrix", "unreadable_file"]
 
 _LISTED = 6
+_LONGEST = 40  # of a name that is shown whole
 _DENSE = 4096  # columns up to which a sparse matrix is written out
 _FLOAT = 'astype("float32")'
 _PACKED = (".gz", ".bz2", ".xz", ".zst")
 _UNPACK = {".gz": "gunzip -k", ".bz2": "bunzip2 -k", ".xz": "unxz -k", ".zst": "unzstd"}
 
 
-def shown(name: str, most: int = 40) -> str:
+def shown(name: str, most: int = _LONGEST) -> str:
     """A name of the user's, cut to a length that leaves room for the rest of a message."""
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
@@ -49,12 +50,11 @@ def array_remedy(dtype: np.dtype[Any], shape: tuple[int, ...] | None, load: str,
     if dtype.names is not None:
         return _structured(dtype, load, save)
     if dtype.kind == "O":
-        loaded = load.replace('")', '", allow_pickle=True)', 1) if "numpy.load(" in load else load
+        pickled = "numpy.load(" in load
+        loaded = load.replace('")', '", allow_pickle=True)', 1) if pickled else load
         loaded = loaded if shape is None or len(shape) == 2 else f"numpy.stack({loaded})"
-        return (
-            "holds pickled Python objects, which are never loaded; if you trust them: "
-            f"{save.format(f'{loaded}.{_FLOAT}')}"
-        )
+        what = "holds pickled Python objects, which are never loaded; if you trust them" if pickled else "holds objects"
+        return f"{what}: {save.format(f'{loaded}.{_FLOAT}')}"
     if type(dtype).__module__.partition(".")[0] == "ml_dtypes" or (dtype.isbuiltin == 2 and dtype.kind in "Vfiu"):
         return f"holds {dtype.name} numbers, which are not NumPy's own: {save.format(f'{load}.{_FLOAT}')}"
     if dtype.kind == "f":
@@ -74,7 +74,7 @@ def array_remedy(dtype: np.dtype[Any], shape: tuple[int, ...] | None, load: str,
         bits = save.format(f"numpy.unpackbits({load}, axis=1).{_FLOAT}")
         return (
             f"holds integers (uint8), not vectors of real numbers; packed bits ({8 * p:,} dimensions) are unpacked by "
-            f"{bits}; codes of a quantising encoder by {load}.{_FLOAT}, times the scale of each dimension"
+            f"{bits}, codes of a quantising encoder by {load}.{_FLOAT}, times the scale of each dimension"
         )
     if dtype == np.int8:
         bits = f'numpy.unpackbits(({load}.astype("int16") + 128).astype("uint8"), axis=1).{_FLOAT}'
@@ -102,14 +102,13 @@ def _structured(dtype: np.dtype[Any], load: str, save: str) -> str:
     assert dtype.names is not None
     kinds = {name: dtype[name] for name in dtype.names}
     what = f"holds records of the fields {_some(list(kinds))}, not vectors of one type"
-    vectors = [name for name, kind in kinds.items() if kind.shape and kind.base.kind == "f"]
+    vectors = [name for name, kind in kinds.items() if kind.shape and kind.base.kind == "f" and len(name) <= _LONGEST]
     if vectors:
         return f"{what}; take one field: {save.format(f'{load}[{vectors[0]!r}].{_FLOAT}')}"
     numbers = [name for name, kind in kinds.items() if kind.kind == "f"]
-    if len(numbers) == len(kinds):
-        return f"{what}: {save.format(f'numpy.lib.recfunctions.structured_to_unstructured({load}).{_FLOAT}')}"
-    chosen = f"numpy.stack([{load}[name] for name in {numbers[:2] or ['NAME']}], axis=1).{_FLOAT}"
-    return f"{what}; put those that are dimensions side by side: {save.format(chosen)}"
+    names = "x.dtype.names" if len(numbers) == len(kinds) else "NAMES_OF_DIMENSIONS"
+    side_by_side = save.format(f"numpy.stack([x[name] for name in {names}], axis=1).{_FLOAT}")
+    return f"{what}; put them side by side: x = {load}; {side_by_side}"
 
 
 def sparse_matrix(path: str, names: Mapping[str, object], shape: tuple[int, int] | None) -> str | None:
@@ -179,7 +178,7 @@ def several_arrays(path: str, arrays: Mapping[str, tuple[tuple[int, ...], np.dty
         if len(shape) == 1 and shape[0] in matrices and shape[0] and kind.kind in "iuUSO"
     ]
     line = f"{path}: {problem}: {listing}; choose one of these with --key"
-    if not ids or len(ids[0][0]) > 40:
+    if not ids or len(ids[0][0]) > _LONGEST:
         return line
     name, kind = ids[0]
     pickled = ", allow_pickle=True" if kind.kind == "O" else ""
@@ -320,7 +319,7 @@ def no_vectors_in(directory: str, suffixes: Mapping[str, str]) -> str:
 
 
 def _some(names: list[str]) -> str:
-    short = ", ".join(shown(name, 60) for name in names[:_LISTED])
+    short = ", ".join(shown(name, 30) for name in names[:_LISTED])
     return short + (f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else "")
 
 
