@@ -13,6 +13,7 @@ from specscale.errors import InputError
 from specscale.files import exists, reaching
 from specscale.result_directory import ResultDirectory, beside, described_by
 from specscale.stores.embedding import EmbeddingStore
+from specscale.stores.prefix import ids_digest_of_first
 
 __all__ = ["KEPT_ROW", "describe", "kept_columns", "partners_name", "rows_of_input"]
 
@@ -54,11 +55,11 @@ def rows_of_input(result: ResultDirectory, place: int, rows: NDArray[np.int64]) 
     how = result.summary["rows"]
     if "left_out" in how or how["matched_by"] == "position":
         return rows
-    try:
-        ids = EmbeddingStore(described["source"]).ids
+    try:  # an earlier version did not keep them; where the ids are those of the first, in its order, they are the same
+        ids = ids_digest_of_first(EmbeddingStore(described["source"]), how["total"])
     except InputError:
         return None
-    return rows if ids is not None and ids.digest == how["ids_digest"] else None
+    return rows if ids == how["ids_digest"] else None
 
 
 def describe(result: ResultDirectory, members: pa.Table) -> pa.Table:

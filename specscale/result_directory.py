@@ -157,7 +157,10 @@ def described_by(store: dict[str, Any], members: pa.Table) -> pa.Table:
         opened = EmbeddingStore(store["source"])
         if not opened.columns or not begins_with(opened, store["rows"], store["digest"]):
             return members
-        wanted = [name for name in opened.columns if opened.ids is None or name != opened.ids.column]
+        ids = {store.get("ids_column"), opened.ids.column if opened.ids is not None else None}
+        wanted = [name for name in opened.columns if name not in ids]
+        if not wanted:
+            return members
         table = opened.rows(members.column("row").to_pylist(), wanted)
     except InputError:
         return members

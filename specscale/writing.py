@@ -237,6 +237,7 @@ def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
             "dimension": one.p,
             "dtype": one.dtype.name,
             "digest": one.digest,
+            "ids_column": None if one.ids is None else one.ids.column,
             "ids_digest": None if one.ids is None else one.ids.digest,
             "dropped": getattr(origin_of(one), "dropped", 0),
         }

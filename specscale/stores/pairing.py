@@ -18,7 +18,7 @@ from specscale.stores.keys import Index, hashes_of
 from specscale.stores.mismatch import examples, likely_reason
 from specscale.stores.reordered import ReorderedEmbedding, name_row
 from specscale.stores.rows import Match, PairedRows
-from specscale.stores.witnesses import ID, Witness, rows_at, shared_columns, witnesses
+from specscale.stores.witnesses import ID, Witness, contradicts, rows_at, shared_columns, witnesses
 
 __all__ = ["pair", "pair_many"]
 
@@ -124,19 +124,18 @@ def _contradicting(embeddings: Sequence[Embedding], asked: Sequence[Witness]) ->
     against = [one for one in asked if one.disagreement is not None or one.partners is not None]
     if not against:
         return None
-    useless = next((one for one in against if one.partners is None), None)
-    if useless is not None:
+    chosen = against[0]  # one called id comes first
+    if not chosen.called_id:
+        chosen = next((one for one in against if one.partners is not None), chosen)
+    if chosen.partners is None:
         reason = None
-        if useless.called_id and None not in useless.columns:
-            reason = likely_reason(*_identified(embeddings, useless.columns)[:2])
+        if chosen.called_id and None not in chosen.columns:
+            reason = likely_reason(*_identified(embeddings, chosen.columns)[:2])
         raise PairingError(
-            f"column {useless.name} holds other values at the same positions, and the rows cannot be paired by it: "
-            f"{useless.disagreement}{f' (they differ in {reason})' if reason else ''}: {_REMEDIES}"
+            f"column {chosen.name} holds other values at the same positions, and the rows cannot be paired by it: "
+            f"{chosen.disagreement}{f' (they differ in {reason})' if reason else ''}: {_REMEDIES}"
         )
-    chosen = against[0]
-    other = next((one for one in against[1:] if not chosen.goes_with(one)), None)
-    agreeing = [one for one in asked if one.disagreement is None and one.partners is None]
-    other = other or next((one for one in agreeing if not (one.counter and chosen.called_id)), None)
+    other = _contradiction(chosen, [one for one in asked if not (one.counter and chosen.called_id)], embeddings)
     if other is not None:
         example = f" ({chosen.disagreement})" if chosen.disagreement is not None else ""
         raise PairingError(
@@ -144,6 +143,13 @@ def _contradicting(embeddings: Sequence[Embedding], asked: Sequence[Witness]) ->
             f"{example}: {_REMEDIES}"
         )
     return chosen.columns
+
+
+def _contradiction(chosen: Witness, asked: Sequence[Witness], embeddings: Sequence[Embedding]) -> Witness | None:
+    """A column that says otherwise than the one chosen to pair by."""
+    assert chosen.partners is not None
+    others = [one for one in asked if one is not chosen]
+    return next((one for one in others if contradicts(one, embeddings, chosen.partners)), None)
 
 
 def _called_ids(embeddings: Sequence[Embedding], asked: Sequence[Witness]) -> Sequence[str | None] | None:
@@ -154,7 +160,7 @@ def _called_ids(embeddings: Sequence[Embedding], asked: Sequence[Witness]) -> Se
     usable = [one for one in asked if one.partners is not None]
     if not usable:
         return None
-    other = next((one for one in usable[1:] if not usable[0].goes_with(one)), None)
+    other = _contradiction(usable[0], usable[1:], embeddings)
     if other is not None:
         raise PairingError(
             f"columns {usable[0].name} and {other.name} could both be the ids, and pair different rows: ingest with "

@@ -18,7 +18,7 @@ from specscale.stores.ids import as_ids
 from specscale.stores.keys import Hashes, Index, hashes_of
 from specscale.stores.layout import CHUNK_ROWS
 
-__all__ = ["ID", "Disagreement", "Witness", "rows_at", "shared_columns", "witnesses"]
+__all__ = ["ID", "Disagreement", "Witness", "contradicts", "rows_at", "shared_columns", "witnesses"]
 
 ID = "id"  # a column of this name, in any case, is taken for the rows' ids
 _NEARLY = 0.9  # of the values differ from one another in a column that tells rows apart but for a few
@@ -70,15 +70,6 @@ class Witness:
         """Whether it is the column that people call id."""
         return self.name.lower() == ID
 
-    def goes_with(self, other: Witness) -> bool:
-        """Whether two columns that can be paired by pair no row with different rows."""
-        assert self.partners is not None
-        assert other.partners is not None
-        return all(
-            bool(((one == two) | (one < 0) | (two < 0)).all())
-            for one, two in zip(self.partners, other.partners, strict=True)
-        )
-
 
 def witnesses(embeddings: Sequence[Embedding], positions: bool) -> Iterator[Witness]:
     """Ask every column that two or more stores share and that may tell rows apart; one called id comes first.
@@ -93,11 +84,7 @@ def witnesses(embeddings: Sequence[Embedding], positions: bool) -> Iterator[Witn
     """
     confirmed = False
     for name, columns in shared_columns(embeddings):
-        stores = [
-            (one, column)
-            for one, column in zip(embeddings, columns, strict=True)
-            if isinstance(one, EmbeddingStore) and column is not None
-        ]
+        stores = [(one, column) for _, one, column in _having(embeddings, columns)]
         called_id = name.lower() == ID
         if not all(_tells_apart(*one, whatever=called_id) for one in stores):
             continue
@@ -112,7 +99,7 @@ def witnesses(embeddings: Sequence[Embedding], positions: bool) -> Iterator[Witn
             confirmed = confirmed or not counter
             yield Witness(name, columns, counter, None, None)
             continue
-        found = _Found.of(stores, positions)
+        found = _Found.of(stores, [rows_at(stores[0][0], one) for one, _ in stores[1:]] if positions else None)
         if positions and found.shared and not found.moved:  # values that were edited, at positions that others confirm
             confirmed = True
             yield Witness(name, columns, False, None, None)
@@ -120,6 +107,29 @@ def witnesses(embeddings: Sequence[Embedding], positions: bool) -> Iterator[Witn
             yield Witness(name, columns, False, disagreement, found.partners)
         elif disagreement is not None and (called_id or found.shared):
             yield Witness(name, columns, False, disagreement, None)
+
+
+def contradicts(witness: Witness, embeddings: Sequence[Embedding], partners: Sequence[NDArray[np.int64]]) -> bool:
+    """Whether a column calls rows different that would be paired, and has them elsewhere.
+
+    Parameters
+    ----------
+    witness : what the column says
+    embeddings : the embeddings
+    partners : the row of the first embedding for each row of every other
+    """
+    rows = [np.arange(embeddings[0].n), *partners]
+    (first, *_), *others = having = _having(embeddings, witness.columns)
+    where = np.full(embeddings[0].n + 1, -1, dtype=np.int64)  # the last one for rows without a partner
+    where[rows[first]] = np.arange(len(rows[first]))
+    where[-1] = -1
+    return _Found.of([(one, column) for _, one, column in having], [where[rows[place]] for place, _, _ in others]).moved
+
+
+def _having(embeddings: Sequence[Embedding], columns: Sequence[str | None]) -> list[tuple[int, EmbeddingStore, str]]:
+    """The stores that have a column, with their places and its name there."""
+    both = enumerate(zip(embeddings, columns, strict=True))
+    return [(place, one, name) for place, (one, name) in both if isinstance(one, EmbeddingStore) and name is not None]
 
 
 def shared_columns(embeddings: Sequence[Embedding]) -> list[tuple[str, tuple[str | None, ...]]]:
@@ -235,7 +245,7 @@ class _Found:
     Attributes
     ----------
     shared : whether most are on every side
-    moved : whether some are at another position there
+    moved : whether some are there, but not where they are taken to be
     partners : the row of the first store for each row of every other; None where the column cannot be paired by
     """
 
@@ -244,24 +254,30 @@ class _Found:
     partners: tuple[NDArray[np.int64], ...] | None
 
     @classmethod
-    def of(cls, stores: Sequence[tuple[EmbeddingStore, str]], positions: bool) -> _Found:
-        """Look for the values of every store among those of the first."""
-        first = stores[0][0]
+    def of(cls, stores: Sequence[tuple[EmbeddingStore, str]], rows_here: Sequence[NDArray[np.int64]] | None) -> _Found:
+        """Look for the values of every store among those of the first.
+
+        Parameters
+        ----------
+        stores : the stores, with the name of the column in each
+        rows_here : for all but the first, the row of the first that each row is taken to be, −1 for none; None where
+            nothing is known of that
+        """
         mine = _hashes(*stores[0])
         if mine is None:
             return cls(False, False, None)
         index = Index.of(mine)
         distinct, moved, partners = index.distinct, False, []
-        for store, column in stores[1:]:
+        for place, (store, column) in enumerate(stores[1:]):
             theirs = _hashes(store, column)
             if theirs is None:
                 return cls(False, False, None)
             rows = index.rows_with(theirs)
-            if np.count_nonzero(rows >= 0) < _SHARE * min(store.n, first.n):
+            if np.count_nonzero(rows >= 0) < _SHARE * min(store.n, stores[0][0].n):
                 return cls(False, False, None)
             distinct = distinct and Index.of(theirs).distinct
-            if positions:
-                here = rows_at(first, store)
+            if rows_here is not None:
+                here = rows_here[place]
                 asked = np.flatnonzero((rows >= 0) & (here >= 0))
                 same = [one[here[asked]] == other[asked] for one, other in zip(mine, theirs, strict=True)]
                 moved = moved or not (same[0] & same[1]).all()
