@@ -14,7 +14,7 @@ import pytest
 from conftest import Pair, command
 from rich.cells import cell_len
 
-from specscale.cli.columns import cut, padded, shared
+from specscale.cli.columns import cut, padded, shared, text_of
 from specscale.cli.members import MemberTable
 
 Said = Callable[..., str]
@@ -199,6 +199,12 @@ def test_texts_are_cut_at_words_and_by_cells() -> None:
     assert padded("e\u0301", 3) == "e\u0301  "
     assert padded("7", 3, right=True) == "  7"
     assert cut("e\u0301" * 10, 5) == "e\u0301" * 4 + "…"
+
+
+def test_of_a_book_the_beginning_is_looked_at() -> None:
+    assert text_of("word " * 400) == ("word " * 400).strip()
+    assert cut(text_of("x" * 10**7), 10) == "x" * 9 + "…"
+    assert len(text_of([b"x" * 10**6])) == 2001
 
 
 def test_widths_are_shared_fairly() -> None:
