@@ -211,3 +211,12 @@ def test_widths_are_shared_fairly() -> None:
     assert shared([5, 50, 50], [True] * 3, 45) == [5, 20, 20]
     assert shared([19, 50, 50], [False, True, True], 45) == [19, 13, 13]
     assert shared([5, 6], [True, True], 100) == [5, 6]
+
+
+def test_nothing_is_printed_where_the_output_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    records = [{"mode": 0, "tail": "+", "rank": 1, "row": 3, "id": None, "score": 0.5, "text": "t"}]
+    table = MemberTable(records)
+    table.print_heading()
+    table.print(records)
+    assert table.left_out == []

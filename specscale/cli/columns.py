@@ -42,7 +42,7 @@ def may_be_cut(value: Any) -> bool:
 
 def room_of(file: TextIO) -> int | None:
     """Return the cells of a line: a terminal's, or what COLUMNS says; None where there is no end to it."""
-    if file.isatty() or "COLUMNS" in os.environ:
+    if (file and file.isatty()) or "COLUMNS" in os.environ:  # there is no file where it was closed
         return shutil.get_terminal_size().columns
     return None
 
