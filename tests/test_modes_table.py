@@ -152,6 +152,9 @@ def test_rows_are_the_sources_where_some_were_dropped(
     records = [{"mode": 0, "tail": "+", "rank": 1, "row": 3, "source_row": 5, "id": None, "score": 0.5}]
     MemberTable(records).print(records)
     assert capsys.readouterr().out.split() == ["+", "1", "+0.50000", "5"]
+    records[0]["source_row"] = None
+    MemberTable(records).print(records)
+    assert capsys.readouterr().out.split(maxsplit=3) == ["+", "1", "+0.50000", "3 of the store\n"]
     a = pair[0].copy()
     a[[0, 2, 600]] = np.nan
     np.save("a.npy", a)
