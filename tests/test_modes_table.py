@@ -14,7 +14,7 @@ import pytest
 from conftest import Pair, command
 from rich.cells import cell_len
 
-from specscale.cli.columns import cut, padded, shared
+from specscale.cli.columns import cut, padded, shared, text_of
 from specscale.cli.members import MemberTable
 
 Said = Callable[..., str]
@@ -152,6 +152,9 @@ def test_rows_are_the_sources_where_some_were_dropped(
     records = [{"mode": 0, "tail": "+", "rank": 1, "row": 3, "source_row": 5, "id": None, "score": 0.5}]
     MemberTable(records).print(records)
     assert capsys.readouterr().out.split() == ["+", "1", "+0.50000", "5"]
+    records[0]["source_row"] = None
+    MemberTable(records).print(records)
+    assert capsys.readouterr().out.split(maxsplit=3) == ["+", "1", "+0.50000", "3 of the store\n"]
     a = pair[0].copy()
     a[[0, 2, 600]] = np.nan
     np.save("a.npy", a)
@@ -201,7 +204,22 @@ def test_texts_are_cut_at_words_and_by_cells() -> None:
     assert cut("e\u0301" * 10, 5) == "e\u0301" * 4 + "…"
 
 
+def test_of_a_book_the_beginning_is_looked_at() -> None:
+    assert text_of("word " * 400) == ("word " * 400).strip()
+    assert cut(text_of("x" * 10**7), 10) == "x" * 9 + "…"
+    assert len(text_of([b"x" * 10**6])) == 2001
+
+
 def test_widths_are_shared_fairly() -> None:
     assert shared([5, 50, 50], [True] * 3, 45) == [5, 20, 20]
     assert shared([19, 50, 50], [False, True, True], 45) == [19, 13, 13]
     assert shared([5, 6], [True, True], 100) == [5, 6]
+
+
+def test_nothing_is_printed_where_the_output_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    records = [{"mode": 0, "tail": "+", "rank": 1, "row": 3, "id": None, "score": 0.5, "text": "t"}]
+    table = MemberTable(records)
+    table.print_heading()
+    table.print(records)
+    assert table.left_out == []

@@ -14,15 +14,20 @@ from specscale.cli.json_output import plain
 
 GAP = 2
 _ELLIPSIS = "…"
+_MOST = 2000  # characters, more than any line has room for
 
 
 def text_of(value: Any) -> str:
-    """Return a value on one line, a null as nothing, what is nested as JSON."""
+    """Return a value on one line, a null as nothing, what is nested as JSON, of very long ones the beginning."""
     if value is None:
         return ""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, dict | list):
-        return flowing(json.dumps(plain(value), ensure_ascii=False))
-    return flowing(f"{value:f}" if isinstance(value, Decimal) else value)
+        value = json.dumps(plain(value), ensure_ascii=False)
+    if isinstance(value, str | bytes) and len(value) > _MOST:  # it takes long to measure a book
+        return flowing(value[:_MOST]) + _ELLIPSIS
+    return flowing(value)
 
 
 def is_number(value: Any) -> bool:
@@ -37,7 +42,7 @@ def may_be_cut(value: Any) -> bool:
 
 def room_of(file: TextIO) -> int | None:
     """Return the cells of a line: a terminal's, or what COLUMNS says; None where there is no end to it."""
-    if file.isatty() or "COLUMNS" in os.environ:
+    if (file and file.isatty()) or "COLUMNS" in os.environ:  # there is no file where it was closed
         return shutil.get_terminal_size().columns
     return None
 

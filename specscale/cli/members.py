@@ -126,4 +126,7 @@ class MemberTable:
 
 def _value(record: dict[str, Any], name: str) -> Any:
     """A member's value; of its row the number that it had in the source, where ingest left rows out before it."""
-    return record.get("source_row", record["row"]) if name == "row" else record[name]
+    if name != "row":
+        return record[name]
+    number = record.get("source_row", record["row"])
+    return f"{record['row']} of the store" if number is None else number  # where it is not known which were left out
