@@ -141,7 +141,7 @@ def test_an_offset_is_silent_and_harmless_under_the_gaussian_kernel(pair: Pair, 
     result = compare(a + np.float32(1000), b, n_modes=2, normalize=normalize)
     moved = (a + np.float32(1000)).astype(np.float64)
     if normalize == "none":
-        assert result.summary["warnings"] == []
+        assert not [one for one in result.summary["warnings"] if one.startswith("A:")]
         sigma, other = (one["sigma"] for one in result.summary["bandwidths"].values())
         truth = np.linalg.eigvalsh(difference(gaussian_kernel(moved, sigma), gaussian_kernel(b, other), 1.0))
         np.testing.assert_allclose(result.eigenvalues, [*truth[:-3:-1], *truth[:2]], rtol=1e-3)
