@@ -82,6 +82,11 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
             found = solve_constrained(C, job.problem.d_a, epsilon, n_groups)
             modes = modes_of(C, job.problem.d_a, found.eta, found.coefficients, run.pool.run)
             check_possible(modes.eigenvalues, modes.eta)
+            if found.unproved:
+                run.warn(
+                    f"it was not proved that there are no better groups than {', '.join(map(str, found.unproved))}: "
+                    "another epsilon may tell"
+                )
             modes = replace(modes, spec_diff=result.spec_diff)
         constraint = {"epsilon": epsilon, "mixed": np.flatnonzero(found.mixed).tolist()}
         return job.finished(job.problem.oriented(modes, run.kernels), C, result.inputs(), constraint)

@@ -99,7 +99,7 @@ def compare(
     Raises
     ------
     SpecscaleError
-        InputError, OptionError, PairingError, PlanError, ChangedError, ExistsError or ConvergenceError, each one line
+        InputError, OptionError, PairingError, PlanError, ChangedError, ExistsError or PrecisionError, each one line
         that names what is wrong and the remedy.
     """
     if isinstance(sigma, str | float | int) or len(sigma) != 2:

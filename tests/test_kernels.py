@@ -448,3 +448,54 @@ def test_zero_scores_are_in_no_tail(kernels: Kernels) -> None:
     strengths, rows = empty_tails(1, 3)
     kernels.keep_tails(scores, np.arange(4), strengths, rows)
     np.testing.assert_array_equal(rows[:, 0], [[2, -1, -1], [3, -1, -1]])
+
+
+# --- rows that float32 does not hold
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("unit", [False, True])
+def test_standardise_in_float64_is_exact(kernels: Kernels, dtype: str, unit: bool) -> None:
+    raw, centre = (1e3 + normal(9, 7)).astype(dtype), 1e3 + normal(7, seed=1)
+    out = np.empty(raw.shape)
+    assert kernels.standardise(raw, centre, unit, out) == -1
+    x = raw.astype(np.float64)
+    norms = np.linalg.norm(x, axis=1, keepdims=True) if unit else 1.0
+    np.testing.assert_allclose(out, x / norms - centre, atol=1e-12)
+    for bad in (np.nan, np.inf):
+        raw[4, 2] = bad
+        assert kernels.standardise(raw, centre, unit, out) == 4
+    raw[3:] = 0
+    assert kernels.standardise(raw, centre, unit, out) == (3 if unit else -1)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e6])
+def test_the_gaussian_kernel_of_far_rows_in_float64(kernels: Kernels, offset: float) -> None:
+    x, z = (normal(9, 7, seed=seed) + offset for seed in (1, 2))
+    z[:3] = x[:3]
+    rate = 1 / (2 * 2.0**2)
+    out = np.empty((9, 9), dtype=kernels.real)
+    kernels.gaussian(x, np.ascontiguousarray(2 * rate * z.T), rate * np.einsum("ij,ij->i", z, z), rate, out)
+    squares = ((x[:, None] - z) ** 2).sum(axis=2)
+    np.testing.assert_allclose(out, np.exp(-rate * squares), atol=1e-6 + 1e-15 * offset**2)
+    np.testing.assert_allclose(np.diagonal(out)[:3], 1, atol=1e-15 * offset**2)
+
+
+def test_far_angles_in_float64(kernels: Kernels) -> None:
+    x, w = 1e6 * normal(5, 7), normal(7, 9, seed=1)
+    out = np.empty((5, 18), dtype=kernels.real)
+    kernels.fourier(x, w, out)
+    np.testing.assert_allclose(3 * out, np.hstack([np.cos(x @ w), np.sin(x @ w)]), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_affine_shifts_and_scales(kernels: Kernels, dtype: str) -> None:
+    raw, shift, factor = (50 + normal(6, 5)).astype(dtype), 50 + normal(5, seed=1), np.exp(normal(5, seed=2))
+    for real in (kernels.real, np.float64):
+        out = np.empty((6, 9), dtype=real)[:, 2:7]
+        assert kernels.affine(raw, shift, factor, out) == -1
+        np.testing.assert_allclose(out, (raw.astype(np.float64) - shift) * factor, rtol=1e-6, atol=1e-6)
+        assert kernels.standardise(out, np.zeros(5, real), True, out) == -1  # in place
+        np.testing.assert_allclose(np.linalg.norm(out, axis=1), 1, rtol=1e-6)
+    raw[4, 1] = np.inf
+    assert kernels.affine(raw, shift, factor, out) == 4

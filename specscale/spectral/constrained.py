@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from specscale.errors import ConvergenceError, OptionError
+from specscale.errors import OptionError
 from specscale.spectral.difference import LEAST_EIGENVALUE
 from specscale.spectral.krylov import DROP
 from specscale.spectral.tiles import TiledSymmetric
@@ -36,6 +36,7 @@ class ConstrainedModes:
     a, b : (k,) uᵀ K_A u / n and uᵀ K_B u / n
     mixed : (k,) whether λ is double at η, to rounding, and two of its eigenvectors were combined so that b = ε
     coefficients : (d, k) z with u = Φ z / √n, zᵀ C z = 1, and zᵀ C z′ = 0 for two groups
+    unproved : numbers of the groups than which a better one could not be ruled out
     """
 
     eta: Array
@@ -44,6 +45,7 @@ class ConstrainedModes:
     b: Array
     mixed: NDArray[np.bool_]
     coefficients: Array
+    unproved: tuple[int, ...] = ()
 
 
 def solve_constrained(C: TiledSymmetric, d_a: int, epsilon: float, n_groups: int) -> ConstrainedModes:
@@ -73,8 +75,6 @@ def solve_constrained(C: TiledSymmetric, d_a: int, epsilon: float, n_groups: int
     ------
     OptionError
         When ε or n_groups is out of range.
-    ConvergenceError
-        When a group cannot be certified as the best one.
     """
     if not 0 <= epsilon < 1:
         raise OptionError(f"epsilon is the largest uᵀ K_B u / n of a group and must lie in [0, 1), not be {epsilon:g}")
@@ -89,12 +89,15 @@ def solve_constrained(C: TiledSymmetric, d_a: int, epsilon: float, n_groups: int
     bound = max(float(epsilon), LEAST_EPSILON * scale)
     etas: list[float] = []
     mixed: list[bool] = []
+    unproved: list[int] = []
     columns: list[Array] = []
     V: Array | None = None
     while len(columns) < n_groups and pair.order:
         best, V = _best(pair, bound, scale, V)
         if best.y is None:
             break
+        if not best.proved:
+            unproved.append(len(etas))
         etas.append(best.eta)
         mixed.append(best.mixed)
         columns.append(pair.restore(best.y))
@@ -103,7 +106,9 @@ def solve_constrained(C: TiledSymmetric, d_a: int, epsilon: float, n_groups: int
     w = root @ y
     a, b = np.einsum("dk,dk->k", w[:d_a], w[:d_a]), np.einsum("dk,dk->k", w[d_a:], w[d_a:])
     eta = np.array(etas, dtype=np.float64)
-    return ConstrainedModes(eta, a - eta * b, a, b, np.array(mixed, dtype=np.bool_), (q / np.sqrt(e)) @ y)
+    return ConstrainedModes(
+        eta, a - eta * b, a, b, np.array(mixed, dtype=np.bool_), (q / np.sqrt(e)) @ y, tuple(unproved)
+    )
 
 
 class _Deflated:
@@ -165,7 +170,8 @@ class _Top:
 class _Optimum:
     """A minimum over η: of the whole space, or of a subspace.
 
-    `y` attains it, None where λ is no result; `vector` is then an eigenvector at η. `value` is λ.
+    `y` attains it, None where λ is no result; `vector` is then an eigenvector at η. `value` is λ. `proved` is
+    whether no better one can be outside the subspace.
     """
 
     eta: float
@@ -173,6 +179,7 @@ class _Optimum:
     vector: Array
     y: Array | None
     mixed: bool = False
+    proved: bool = True
 
 
 def _top(A: Array, B: Array, eta: float) -> _Top:
@@ -211,7 +218,9 @@ def _minimum(A: Array, B: Array, epsilon: float, scale: float) -> _Optimum:
         else:
             low = last
             eta *= 4
-    raise ConvergenceError("the search over η did not converge; ask for another epsilon")
+    if high is None:
+        return _Optimum(eta, last.value, last.lean, None)
+    return _combined(A, B, low.eta, low.value, low.lean, high.fat, epsilon)  # the bracket as narrow as it became
 
 
 def _proposal(low: _Top, high: _Top, last: _Top, epsilon: float, count: int) -> float:
@@ -254,7 +263,7 @@ def _best(pair: _Deflated, epsilon: float, scale: float, V: Array | None) -> tup
 
     Returns
     -------
-    best : the minimum
+    best : the minimum; that of the subspace where it is not proved in MAX_ROUNDS rounds
     V : (r, m) an orthonormal basis to start the next group from, None for small problems
     """
     A, B, r = pair.A, pair.B, pair.order
@@ -274,12 +283,12 @@ def _best(pair: _Deflated, epsilon: float, scale: float, V: Array | None) -> tup
         leading = scipy.linalg.eigh(small_A - eta * small_B, driver="evd")[1][:, ::-1]
         delta = tolerance if residual <= tolerance else residual
         factor = _factor(A, B, eta, found.value + delta)
+        y = None if found.y is None else V @ found.y
+        y = None if y is None else y / np.linalg.norm(y)
+        best = _Optimum(eta, found.value, V @ found.vector, y, found.mixed, proved=False)
+        kept = V @ leading[:, :KEPT]
         if factor is not None and residual <= tolerance:
-            y = None if found.y is None else V @ found.y
-            best = _Optimum(
-                eta, found.value, V @ found.vector, None if y is None else y / np.linalg.norm(y), found.mixed
-            )
-            return best, V @ leading[:, :KEPT]
+            return replace(best, proved=True), kept
         while factor is None:
             delta *= 10
             factor = _factor(A, B, eta, found.value + delta)
@@ -292,7 +301,7 @@ def _best(pair: _Deflated, epsilon: float, scale: float, V: Array | None) -> tup
         V = _extended(V, np.concatenate(powers, axis=1))
         AV = np.concatenate([AV, A @ V[:, size:]], axis=1)
         BV = np.concatenate([BV, B @ V[:, size:]], axis=1)
-    raise ConvergenceError(f"a group was not found to be the best within {MAX_ROUNDS} rounds; ask for another epsilon")
+    return best, kept
 
 
 def _factor(A: Array, B: Array, eta: float, shift: float) -> Array | None:
