@@ -163,7 +163,7 @@ def _covariance(result: Result) -> TiledSymmetric:
         C = TiledSymmetric.from_dense(cast(Any, result.covariance))
     except (OSError, ValueError):
         raise result.damaged("the covariance is") from None
-    if not np.isfinite(C.buffer.sum()):  # a chunk that is gone reads as NaN
+    if not np.isfinite(C.buffer.sum()):  # written over
         raise result.damaged("the covariance is")
     return C
 

@@ -336,7 +336,7 @@ def pose_alike(
         if options.features != "exact":
             arrays = [before.map_arrays(i) for i in range(len(before.maps))]
             if not all(np.isfinite(one).all() for arrays_of_map in arrays for one in arrays_of_map.values()):
-                raise ValueError  # a chunk that is gone reads as NaN
+                raise ValueError  # written over
             maps = tuple(restored_map(*both) for both in zip(before.maps, arrays, strict=True))
     except (KeyError, TypeError, ValueError):
         raise before.damaged("the feature maps are") from None

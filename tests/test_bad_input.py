@@ -258,7 +258,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "chunk short": ("features/c/0/0", lambda path: os.truncate(path, 100)),
     "chunk of zeros": ("row 0", lambda path: path.write_bytes(bytes(path.stat().st_size))),
     "norms short": ("norms", lambda path: os.truncate(path, 100)),
-    "norms gone": ("row 0", Path.unlink),
+    "norms gone": ("norms/c/0: the chunk is missing", Path.unlink),
     "array gone": ("features", shutil.rmtree),
     "array unreadable": ("features", lambda path: path.write_text("{")),
     "attribute gone": ("digest", lambda path: path.write_text(path.read_text().replace('"digest"', '"other"'))),
