@@ -335,6 +335,29 @@ def test_columns_of_a_store_are_chosen_too(here: Path) -> None:
     np.testing.assert_array_equal(rows, VALUES)
 
 
+@pytest.mark.parametrize(
+    ("columns", "riding"),
+    [
+        (None, ["id", "text", "label", "label_2", "year"]),
+        ("tags,year", ["tags", "year"]),
+        ("meta", ["meta"]),
+        ("none", []),
+    ],
+)
+def test_columns_of_partitions_are_chosen_too(here: Path, columns: str | None, riding: list[str]) -> None:
+    for year in ("2023", "2024"):
+        Path(f"set/year={year}").mkdir(parents=True)
+        table(f"set/year={year}/0.parquet")
+    report, rows = stored("set", columns=columns)
+    assert (list(report.columns), report.vectors) == (riding, ("emb",))
+    np.testing.assert_array_equal(rows, np.tile(VALUES, (2, 1)))
+    found = EmbeddingStore("s.zarr").rows([N])
+    assert (found.column_names if found is not None else []) == riding
+    if "year" in riding:
+        assert found is not None
+        assert found.column("year").to_pylist() == ["2024"]
+
+
 def test_columns_that_do_not_exist(here: Path) -> None:
     table("a.parquet")
     assert "no column colour; there are id, tags, meta" in refused("a.parquet", columns="colour")
