@@ -48,7 +48,7 @@ def _describe(store: EmbeddingStore, rows: int) -> dict[str, Any]:
     table = store.rows(range(shown)) if store.columns else None
     attributes = store_attributes(located(store.path)) or {}
     columns: list[dict[str, Any]] = records(table) if table is not None else [{}] * shown
-    sources = _source_rows(store, attributes, shown)
+    sources = [None if number < 0 else number for number in store.source_rows(range(shown)).tolist()]
     return {
         "store": str(store.path),
         "name": store.name,
@@ -68,15 +68,6 @@ def _describe(store: EmbeddingStore, rows: int) -> dict[str, Any]:
             for row in range(shown)
         ],
     }
-
-
-def _source_rows(store: EmbeddingStore, attributes: dict[str, Any], shown: int) -> list[int] | list[None]:
-    """What numbers the first rows of a store had in its source, where all rows that were left out are known."""
-    dropped = attributes.get("dropped_rows", [])
-    if len(dropped) != store.dropped:
-        return [None] * shown
-    left_out = set(dropped)
-    return [row for row in range(shown + len(left_out)) if row not in left_out][:shown]
 
 
 def _print(description: dict[str, Any]) -> None:
