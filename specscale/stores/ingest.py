@@ -24,6 +24,7 @@ from specscale.stores.metadata import Metadata
 from specscale.stores.publishing import Partial, finish_earlier, is_finished, was_published
 from specscale.stores.sources import Batch, Source
 from specscale.stores.sources.array import open_given
+from specscale.stores.sources.refusals import ids_beside, some
 from specscale.stores.tables import RowCursor, one_line
 from specscale.stores.writer import StoreWriter, check_target
 
@@ -200,7 +201,7 @@ def ingest(
             check_target(target, overwrite)
         resumed_at = writer.journal.next_row
         overflow = _OVERFLOW if before is None else f"ingest all rows afresh into a float32 store, or {_DROP}"
-        _copy(rows, columns, writer, kind, on_bad, overflow, progress or _silent)
+        _copy(rows, columns, writer, kind, on_bad, overflow, progress or (lambda done, total: None))
         if writer.journal.dropped == rows.n:
             raise InputError(f"{rows.locate(0)} and all {rows.n} rows are unusable and were dropped; nothing is left")
         if are_paths(source) and opened().fingerprint != rows.fingerprint:
@@ -335,8 +336,9 @@ class _Columns:
         """Refuse a column that is not there, or whose values are not ids."""
         from_metadata = self._metadata is not None and column in self._metadata.schema.names
         if self.schema is None or column not in self.schema.names:
-            has = f"the columns are {', '.join(self.schema.names)}" if self.schema is not None else "there are none"
-            raise InputError(f"--id {column}: no such column in the source or its metadata; {has}")
+            has = f"the columns are {some(self.schema.names)}" if self.schema is not None else "there are none"
+            beside = ids_beside(self._rows.paths[0], column)
+            raise InputError(f"--id {column}: no such column in the source or its metadata; {has}{beside}")
         read, locate_new = self._rows.tables, self._rows.locate
         if from_metadata and self._metadata is not None:
             read, locate_new = self._metadata.tables, self._metadata.locate
@@ -394,6 +396,3 @@ def _complaint(rows: Source, batch: Batch, vectors: NDArray[Any], index: int, ov
         if vectors.dtype == np.float16:
             remedy = overflow
     return f"{rows.locate(batch.start + index)}, {rows.dimension(dimension)}: {what}; {remedy}"
-
-
-def _silent(done: int, total: int) -> None: ...
