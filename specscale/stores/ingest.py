@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -282,7 +282,7 @@ class _Columns:
 
     def __init__(self, rows: Source, path: str | PathLike[str] | None, before: StoredRows | None) -> None:
         known = (before.store.path, before.schema) if before is not None and before.schema is not None else None
-        metadata = Metadata(fspath(path), known) if path is not None else None
+        metadata = Metadata(str(path), known) if path is not None else None
         self._rows = rows
         self._metadata = metadata
         self._before = before
@@ -336,7 +336,9 @@ class _Columns:
         """Refuse a column that is not there, or whose values are not ids."""
         from_metadata = self._metadata is not None and column in self._metadata.schema.names
         if self.schema is None or column not in self.schema.names:
-            has = f"the columns are {some(self.schema.names)}" if self.schema is not None else "there are none"
+            has = (
+                f"the columns are {some(self.schema.names)}" if self.schema else "there are none; give --metadata FILE"
+            )
             beside = ids_beside(self._rows.paths[0], column)
             raise InputError(f"--id {column}: no such column in the source or its metadata; {has}{beside}")
         read, locate_new = self._rows.tables, self._rows.locate
