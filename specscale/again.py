@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from specscale.errors import OptionError
-from specscale.job import Job
+from specscale.job import Job, claim
 from specscale.options import Options
 from specscale.planning import Planner
 from specscale.problem import Input, pair_inputs, pose_again, pose_alike, repeated_rows
@@ -21,9 +21,9 @@ from specscale.runtime.events import Noted, Notify
 from specscale.runtime.local import Executor
 from specscale.runtime.workplace import Workplace
 from specscale.spectral.constrained import solve_constrained
-from specscale.spectral.difference import modes_of
+from specscale.spectral.difference import check_possible, modes_of
 from specscale.spectral.tiles import TiledSymmetric
-from specscale.updating import check_grown, take_up_parts
+from specscale.updating import check_grown, is_as_before, take_up_parts
 
 __all__ = ["compare_again", "compare_constrained", "compare_grown"]
 
@@ -81,6 +81,7 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
         with run.step("solve"):
             found = solve_constrained(C, job.problem.d_a, epsilon, n_groups)
             modes = modes_of(C, job.problem.d_a, found.eta, found.coefficients, run.pool.run)
+            check_possible(modes.eigenvalues, modes.eta)
             modes = replace(modes, spec_diff=result.spec_diff)
         constraint = {"epsilon": epsilon, "mixed": np.flatnonzero(found.mixed).tolist()}
         return job.finished(job.problem.oriented(modes, run.kernels), C, result.inputs(), constraint)
@@ -99,6 +100,7 @@ def compare_grown(
     overwrite: bool = False,
     progress: Notify | None = None,
     names: tuple[str | None, str | None] | None = None,
+    min_matched: float | None = None,
 ) -> Result:
     """Compare embeddings to which rows were appended since an earlier result, with its bandwidths and feature maps.
 
@@ -112,6 +114,12 @@ def compare_grown(
     a, b : the embeddings, with all rows
     memory, threads, executor, out, resume, overwrite, progress : as in :func:`specscale.compare`
     names : what to call A and B; by default, and where one is None, as in the result
+    min_matched : as there; that of the result by default
+
+    Returns
+    -------
+    Result
+        The new result; `result` itself, and nothing is written, where no rows are new and `out` is its own place.
 
     Raises
     ------
@@ -121,19 +129,24 @@ def compare_grown(
         When the result compared a sample, or has no covariance.
     """
     options = Options.from_json(result.summary["options"])
+    if min_matched is not None:
+        options = replace(options, min_matched=min_matched)
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
             rows = pair_inputs((a, b), options, run.place.folder, _names(result, names))
             check_grown(rows, result)
+        if is_as_before(rows, result) and str(run.place.out) == str(result.path):
+            run.place.leave()
+            return result
         planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)
         rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         choice = f"bandwidths and maps of {result.path}, {result.summary['rows']['total']:,} of these rows"
         problem = pose_alike(rows, options, result, choice, repeated_rows(rows, run))
-        plan = planner.plan(problem.maps)
+        plan = planner.plan(problem.maps, problem.wide)
         plan.check_memory("allow more with --memory")
         plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))
-        run.place.claim(problem.configuration())
+        claim(run, problem)
         take_up_parts(result, run.place.folder / "covariance")
         job = Job(run, problem, plan, planner.machine)
         return job.result(job.covariance(), (a, b))
@@ -165,4 +178,4 @@ def _again(run: Run, result: Result, options: Options) -> Job:
     rows = pair_inputs((a, b), options, run.place.folder, _names(result))
     problem = pose_again(rows, options, result)
     planner = Planner.of(rows, options, None, run.pool)
-    return Job(run, problem, planner.plan(problem.maps), planner.machine)
+    return Job(run, problem, planner.plan(problem.maps, problem.wide), planner.machine)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from specscale.errors import OptionError, PlanError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth, Rule, degenerate_warning, parse_rule
-from specscale.features.choose import survey
+from specscale.features.choose import affine_of, survey
+from specscale.features.exact import ExactKernel
 from specscale.features.spectrum import LARGEST_SAMPLE, Spectrum, kernel_spectrum, spectrum_bytes, square_distances
 from specscale.kernels import load_kernels
 from specscale.options import Options
@@ -239,17 +240,26 @@ class _Look:
         if isinstance(embedding, EmbeddingStore):
             embedding.check()
         rows = PairedRows((embedding,), None, Match("position", embedding.n, 0, 0))
-        self._rows = screen(rows, directions=options.directions, on_bad=options.on_bad, sample=None, seed=options.seed)
+        self._rows = screen(rows, directions=options.lengths, on_bad=options.on_bad, sample=None, seed=options.seed)
         self._embedding = embedding
         self._options = options
         self._unit = options.normalize == "unit"
         self._surveyed = self._rows.sample(SAMPLE_ROWS, options.seed)[1][0]
+        self._affine = affine_of(self._surveyed, options.normalize)
         self.warnings: list[str] = []
 
     def choose(self, rule: Rule) -> Bandwidth:
         """Choose a bandwidth as a comparison does."""
         name = self._embedding.name
-        found = survey(self._surveyed, name, gaussian=True, rule=rule, unit=self._unit, kernels=load_kernels("cpu"))
+        found = survey(
+            self._surveyed,
+            name,
+            gaussian=True,
+            rule=rule,
+            unit=self._unit,
+            kernels=load_kernels("cpu"),
+            affine=self._affine,
+        )
         chosen = found.bandwidth
         assert chosen is not None
         assert chosen.top_eigenvalue is not None
@@ -282,7 +292,8 @@ class _Look:
         assert self._options.sample is not None
         raw = self._rows.sample(self._options.sample, self._options.seed)[1][0]
         x = np.empty(raw.shape)
-        load_kernels("reference").standardise(raw, np.zeros(raw.shape[1]), self._unit, x)
+        plain = ExactKernel(np.zeros(raw.shape[1]), self._unit, None, affine=self._affine)
+        plain.standardise(load_kernels("reference"), raw, x)
         lines = sorted(chosen.items(), key=lambda one: one[1])
         spectra = _all_spectra(x, [sigma for _, sigma in lines])
         return StoreBandwidths(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from specscale.errors import OptionError
-from specscale.job import Job
+from specscale.job import Job, claim
 from specscale.options import Options
 from specscale.planning import Planner
 from specscale.problem import Input, pair_inputs, pose, repeated_rows
@@ -36,6 +36,7 @@ def compare(
     top: int = 100,
     seed: int = 0,
     match: str | None = None,
+    min_matched: float = 0.5,
     certify: int = 256,
     refine: int = 0,
     rotate: str = "none",
@@ -62,7 +63,8 @@ def compare(
     sigma : bandwidths of A and of B, each "auto" (top eigenvalue of K/n 0.15 on a sample), "median", "0.5*median",
         "top=0.14" or a number, in the units of the embedding after `normalize`
     eta : weight of B's kernel, ≥ 0
-    normalize : "unit" to compare directions alone, or "none"
+    normalize : "none"; "unit" to compare directions alone; "centre" (with the cosine kernel) to take the mean of a
+        seeded sample off first; "standardise" to divide each dimension by its standard deviation there too
     on_bad : "error" to refuse rows with a NaN, an infinity or (where directions matter) zero norm, "drop" to leave them
         out of both embeddings
     sample : compare this many rows, drawn at random; None for all
@@ -73,7 +75,9 @@ def compare(
     n_modes : modes in each direction
     top : members kept of each tail of each mode
     seed : seed of frequencies and samples
-    match : "id" or "position"; by default by id when both embeddings have ids
+    match : "id" or "position"; by default by id when both embeddings have ids, and else by position, unless a column of
+        both tells the rows apart and stands in another order: then by that column
+    min_matched : the share of the smaller embedding's rows that must match by id
     certify : rows of the certificate, 0 for none
     refine : block Krylov steps of the exact operator from the approximate modes; time grows with the square of the rows
     rotate : "varimax" to rotate the modes of each direction to localised groups, or "none"
@@ -102,7 +106,7 @@ def compare(
         raise OptionError(f"sigma is a pair, of A and of B, as ('auto', 2.0), not {sigma!r}")
     options = Options(
         kernel, sigma, eta, normalize, on_bad, sample, features, size, n_modes, top, seed, match, certify, refine,
-        rotate, landmarks,
+        rotate, landmarks, min_matched,
     )  # fmt: skip
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         with run.step("pairing"):
@@ -112,10 +116,10 @@ def compare(
         rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         most = planner.largest_size()
         problem = pose(rows, options, most, run, repeated_rows(rows, run))
-        plan = planner.plan(problem.maps)
+        plan = planner.plan(problem.maps, problem.wide)
         plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))
-        run.place.claim(problem.configuration())
+        claim(run, problem)
         job = Job(run, problem, plan, planner.machine)
         return job.result(job.covariance(), (a, b))
 
@@ -165,4 +169,4 @@ def plan(
             planner = planner.projected(count, cluster, memory)
         problem = pose(paired, chosen, planner.largest_size(), run)
         run.place.leave()
-        return planner.plan(problem.maps), planner.machine
+        return planner.plan(problem.maps, problem.wide), planner.machine

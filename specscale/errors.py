@@ -39,5 +39,9 @@ class ConvergenceError(SpecscaleError):
     """The eigensolver did not reach its tolerance."""
 
 
+class PrecisionError(SpecscaleError):
+    """What was computed is no eigenvalue that kernels can have: rounding has spoilt them."""
+
+
 class ClusterError(SpecscaleError):
     """A cluster cannot be reached, has no worker that can do the work, or lost it."""

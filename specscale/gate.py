@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,12 @@ FIELDS = (
 CERTIFICATE = ("certified", "rayleigh", "rayleigh_se", "residual", "exact_a", "exact_b")
 """Those that are known with a certificate alone."""
 
+_ALSO = {
+    "eigenvalue": ("λ", "|λ|", "lambda", "|lambda|"),
+    "eta": ("η",),
+    "rayleigh": ("exact λ", "|exact λ|", "exact |λ|", "exact lambda"),
+    "rayleigh_se": ("exact se", "exact λ se", "exact lambda se"),
+}  # what tables call the fields, besides "SPEC-diff" and "effective size", which are those but for signs between words
 _OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _SIGNED = ("eigenvalue", "rayleigh")  # positive for A's groups, negative for B's
 
@@ -70,6 +77,9 @@ class Rule:
     eigenvalue under the exact kernels, count by their size: ``eigenvalue>0.03`` holds when one of the two embeddings,
     whichever it is, holds a group together by so much more than the other.
 
+    In a text NAME may also be what the tables print, as ``exact λ>0.03``, in any case, with blanks, hyphens or
+    underscores between its words.
+
     Attributes
     ----------
     name : one of OF_ALL or FIELDS
@@ -90,14 +100,15 @@ class Rule:
         OptionError
             When it is none; the message names what is legal.
         """
-        found = re.fullmatch(r"\s*(\w+)\s*(>=|<=|>|<)\s*(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)\s*", text)
-        if found is None or found[1] not in OF_ALL + FIELDS or float(found[3]) == float("inf"):
+        found = re.fullmatch(r"\s*(.+?)\s*(>=|<=|>|<)\s*(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)\s*", text)
+        name = None if found is None else _NAMES.get(_key(found[1]))
+        if found is None or name is None or float(found[3]) == float("inf"):
             raise OptionError(
                 f"{text!r} is no rule: a rule is NAME OP NUMBER in quotes, as 'spec_diff>0.05', with OP one of > >= < "
                 f"<=, NUMBER zero or positive, and NAME one of {', '.join(OF_ALL)} of the result or "
-                f"{', '.join(FIELDS)} of any mode (eigenvalue and rayleigh by their size)"
+                f"{', '.join(map(_named, FIELDS))} of any mode (eigenvalue and rayleigh by their size)"
             )
-        return cls(found[1], found[2], float(found[3]))
+        return cls(name, found[2], float(found[3]))
 
     def __str__(self) -> str:
         short = f"{self.number:.15g}"
@@ -165,3 +176,19 @@ class Rule:
     def _value_of(self, mode: Mode) -> float:
         value = float(getattr(mode, self.name))
         return abs(value) if self.name in _SIGNED else value
+
+
+def _key(name: str) -> str:
+    """What stays of a name however its words are joined and its letters are written."""
+    return re.sub(r"[\s_\-\u2010-\u2015]+", "_", unicodedata.normalize("NFKC", name).casefold().strip())
+
+
+def _named(field: str) -> str:
+    """A field, and what the tables call it."""
+    also = [one for one in _ALSO.get(field, ()) if "|" not in one]
+    return f"{field} ({' or '.join(also)})" if also else field
+
+
+_NAMES = {_key(name): name for name in OF_ALL + FIELDS} | {
+    _key(one): name for name, others in _ALSO.items() for one in others
+}

@@ -15,13 +15,56 @@ from specscale.running import Run
 from specscale.runtime.checkpoints import Parts
 from specscale.runtime.plan import Machine, Plan
 from specscale.runtime.spans import full_spans
-from specscale.spectral.difference import Modes, solve_difference
+from specscale.spectral.difference import Modes, check_possible, solve_difference
 from specscale.spectral.lanczos import GUARD, VectorModes
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.writing import ResultWriter, standard_errors
 
-__all__ = ["Job"]
+__all__ = ["Job", "claim", "warn_unsettled"]
+
+_NAMED = 5  # modes in a warning
+_LATE = ("n_modes", "eta", "top", "certify", "refine", "rotate")  # options that the covariance does not know
+_LATER = ("scores", "certificate", "start", "refine")  # passes after it
+
+
+def claim(run: Run, problem: Problem, beside: dict[str, Any] | None = None) -> None:
+    """Record what a run computes; one that is taken up may differ in what comes after the covariance.
+
+    Parameters
+    ----------
+    run : the run
+    problem : what is compared
+    beside : what else decides the answer
+
+    Raises
+    ------
+    ChangedError
+        When the interrupted run had other options or inputs.
+    """
+    late = _LATE if problem.maps else ()
+    run.place.claim({**problem.options.to_json(), **(beside or {}), **problem.configuration()}, late, _LATER)
+
+
+def warn_unsettled(run: Run, modes: Modes | VectorModes, pair: str = "") -> None:
+    """Say which modes the eigensolver left further from an eigenvector than it should.
+
+    Parameters
+    ----------
+    run : the run
+    modes : the modes, as they were solved for
+    pair : what to name before them, where there are several pairs
+    """
+    if modes.unsettled:
+        which = list(modes.unsettled)
+        named = ", ".join(
+            f"{i} (λ = {modes.eigenvalues[i]:+.5f}, residual {modes.residuals[i]:.1e})" for i in which[:_NAMED]
+        )
+        more = f" and {len(which) - _NAMED} more" if len(which) > _NAMED else ""
+        run.warn(
+            f"{pair}the eigensolver stopped before these modes had converged: {named}{more}: their λ may be off by the "
+            "residual; where eigenvalues all but tie, another --modes that cuts no cluster of them converges"
+        )
 
 
 class Job:
@@ -65,6 +108,8 @@ class Job:
             if options.refine:
                 start = start_vectors(run, problem, self._mapped(modes), self.plan.spans)
                 modes = refined(run, problem, start)
+        check_possible(modes.eigenvalues, modes.eta)
+        warn_unsettled(run, modes)
         if options.rotate == "varimax":
             modes = problem.localised(modes, run.kernels)
         return problem.oriented(modes, run.kernels)

@@ -19,6 +19,7 @@ from specscale.cost import Cost
 from specscale.errors import OptionError
 from specscale.features.bandwidth import SAMPLE_ROWS, parse_rule
 from specscale.features.maps import FeatureMap
+from specscale.job import claim, warn_unsettled
 from specscale.matrix_result import MATRIX_SCHEMA, MatrixResult
 from specscale.options import Options
 from specscale.passes.covariance import covariance
@@ -32,7 +33,7 @@ from specscale.runtime.events import Noted, Notify
 from specscale.runtime.local import Executor
 from specscale.runtime.plan import Machine, Plan
 from specscale.runtime.workplace import Workplace
-from specscale.spectral.difference import Modes, solve_cost, solve_difference
+from specscale.spectral.difference import Modes, check_possible, solve_cost, solve_difference
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.rows import PairedRows
 from specscale.writing import Writer, how_it_went, members_table, mode_records, standard_errors, what_was_compared
@@ -55,6 +56,7 @@ def compare_many(
     top: int = 20,
     seed: int = 0,
     match: str | None = None,
+    min_matched: float = 0.5,
     memory: str | int | None = None,
     threads: int | None = None,
     executor: Executor | None = None,
@@ -79,7 +81,7 @@ def compare_many(
     n_modes : modes of each pair in each direction
     top : members kept of each tail of each mode
     names : what to call the embeddings; by default, and where one is None, as their stores, and arrays A, B and so on
-    kernel, normalize, on_bad, sample, size, seed, match : as in :func:`specscale.compare`
+    kernel, normalize, on_bad, sample, size, seed, match, min_matched : as in :func:`specscale.compare`
     memory, threads, executor, out, resume, overwrite, progress : as in :func:`specscale.compare`
 
     Returns
@@ -97,7 +99,7 @@ def compare_many(
         raise OptionError(f"a matrix takes at least two embeddings, not {len(inputs)}")
     options = Options(
         kernel, _rules(sigma, len(inputs)), eta, normalize, on_bad, sample, features, size, n_modes, top, seed, match,
-        certify=0,
+        certify=0, min_matched=min_matched,
     )  # fmt: skip
     if options.features == "exact":
         raise OptionError(
@@ -112,12 +114,12 @@ def compare_many(
         planner = _MatrixPlanner.of(rows, options, memory, run.pool)
         most = planner.largest_size()
         problem = pose(rows, options, most, run, repeated_rows(rows, run))
-        plan = planner.plan(problem.maps)
+        plan = planner.plan(problem.maps, problem.wide)
         plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))
         called = [one.name for one in rows.embeddings]
         digests = {f"digest of embedding {name}": one.digest for name, one in zip(called, rows.embeddings, strict=True)}
-        run.place.claim({**options.to_json(), "names": called, **digests, **problem.configuration()})
+        claim(run, problem, {"names": called, **digests})
         return _found(run, problem, plan, planner.machine, called)
 
 
@@ -134,9 +136,9 @@ def _rules(sigma: str | float | Sequence[str | float], count: int) -> tuple[str 
 class _MatrixPlanner(Planner):
     """Plans a matrix."""
 
-    def plan(self, maps: tuple[FeatureMap, ...]) -> Plan:
+    def plan(self, maps: tuple[FeatureMap, ...], wide: bool = False) -> Plan:
         """The plan with some feature maps: the steps of a comparison, with one solve and the modes of each pair."""
-        plan = super().plan(maps)
+        plan = super().plan(maps, wide)
         options, d, n_kept = self.options, plan.d, self.rows.n_kept
         steps = {step.name: step for step in plan.steps}
         beside = steps["solve"].memory - solve_cost(d, min(options.n_modes, d)).memory  # rows, and buffers of features
@@ -175,6 +177,9 @@ def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list
             solve_difference(C.sub([blocks[i], blocks[j]]), maps[i].dim, options.eta, options.n_modes, run.pool.run)
             for i, j in pairs
         ]
+        for (i, j), one in zip(pairs, solved, strict=True):
+            check_possible(one.eigenvalues, one.eta)
+            warn_unsettled(run, one, f"{names[i]} and {names[j]}: ")
         modes = cast(Modes, problem.oriented(_together(solved, [(blocks[i], blocks[j]) for i, j in pairs]), kernels))
     writer = _MatrixWriter(run.place.result)
     writer.covariance(C)
@@ -247,7 +252,7 @@ class _MatrixWriter(Writer):
         for position, name in enumerate("ab"):
             of_pair = pa.array([pair[position] for pair in pairs], pa.string())
             table = table.add_column(position, name, of_pair.take(pa.array(which, pa.int64())))
-        self._members(table)
+        self._members(table, rows, [str(number) for number in range(len(rows.embeddings))])
 
     def summary(
         self,

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
+from specscale.described import describe
 from specscale.errors import OptionError
 from specscale.files import Location
-from specscale.result_directory import ResultDirectory, described_by
+from specscale.result_directory import ResultDirectory, top_members
+from specscale.stores.values import frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +40,11 @@ class MatrixResult(ResultDirectory):
         if temporary:
             result.own_place()
         return result
+
+    @property
+    def input_keys(self) -> list[tuple[str, dict[str, Any]]]:
+        """What files and arrays of each embedding are named by, its number, and how summary.json describes it."""
+        return [(str(number), one) for number, one in enumerate(self.summary["inputs"].values())]
 
     @property
     def names(self) -> list[str]:
@@ -89,8 +96,8 @@ class MatrixResult(ResultDirectory):
         Returns
         -------
         DataFrame
-            Columns tail, rank, row, id and score; then the user's columns of the first embedding, where its store can
-            be read.
+            Columns tail, rank, row, id, score and source_row; then the user's columns of the first embedding that has
+            any, where its store can be read.
 
         Raises
         ------
@@ -100,12 +107,8 @@ class MatrixResult(ResultDirectory):
         pair = self._pair(a, b)
         if not 0 <= mode < len(pair["modes"]):
             raise OptionError(f"{self.path}: {a} and {b} have {len(pair['modes'])} modes, no mode {mode}")
-        members = self.members()
-        chosen = (members["a"] == pair["a"]) & (members["b"] == pair["b"])
-        chosen &= (members["mode"] == mode) & (members["rank"] <= count)
-        if tail is not None:
-            chosen &= members["tail"] == tail
-        return described_by(self.summary["inputs"][self.names[0]], members[chosen].drop(columns=["a", "b", "mode"]))
+        members = top_members(self.members_table(), count, tail, a=pair["a"], b=pair["b"], mode=mode)
+        return frame(describe(self, members.drop_columns(["a", "b", "mode"])))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one line for each pair and mode: the names of the pair, and the fields of the mode."""

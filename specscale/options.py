@@ -11,7 +11,10 @@ from specscale.errors import OptionError
 from specscale.features.bandwidth import Rule, parse_rule
 from specscale.features.maps import legal_maps
 
-__all__ = ["Options"]
+__all__ = ["NORMALIZATIONS", "Options"]
+
+NORMALIZATIONS = ("none", "unit", "centre", "standardise")
+_SPELLINGS = {"center": "centre", "standardize": "standardise"}
 
 
 @dataclass(frozen=True)
@@ -42,29 +45,39 @@ class Options:
     refine: int = 0
     rotate: str = "none"
     landmarks: str = "uniform"
+    min_matched: float = 0.5
 
     def __post_init__(self) -> None:
-        for field in ("eta", "sample", "size", "n_modes", "top", "seed", "certify", "refine"):
+        for field in ("eta", "min_matched", "sample", "size", "n_modes", "top", "seed", "certify", "refine"):
             value = getattr(self, field)
             if value is None and field in ("sample", "size"):
                 continue
             try:  # NumPy's numbers are taken too, and become Python's, which JSON knows
-                object.__setattr__(self, field, float(value) if field == "eta" else index(value))
+                number = float(value) if field in ("eta", "min_matched") else index(value)
+                object.__setattr__(self, field, number)
             except (TypeError, ValueError):
-                kind = "a number" if field == "eta" else "a whole number"
+                kind = "a number" if field in ("eta", "min_matched") else "a whole number"
                 raise OptionError(f"{field} is {kind}, not {value!r}") from None
         if not isinstance(self.sigma, tuple | list) or len(self.sigma) < 2:
             raise OptionError(f"sigma is a pair, of A and of B, as ('auto', 2.0), not {self.sigma!r}")
         object.__setattr__(self, "features", legal_maps(self.kernel, self.features))
         _ = self.rules
-        if self.normalize not in ("none", "unit"):
-            raise OptionError(f"--normalize is none or unit, not {self.normalize!r}")
+        object.__setattr__(self, "normalize", _SPELLINGS.get(self.normalize, self.normalize))
+        if self.normalize not in NORMALIZATIONS:
+            raise OptionError(f"--normalize is none, unit, centre or standardise, not {self.normalize!r}")
+        if self.normalize == "centre" and self.kernel == "gaussian":
+            raise OptionError(
+                "--normalize centre goes with --kernel cosine: a Gaussian kernel does not see where the middle of the "
+                "rows lies"
+            )
         if self.on_bad not in ("error", "drop"):
             raise OptionError(f"--on-bad is error or drop, not {self.on_bad!r}")
         if self.match not in (None, "id", "position"):
             raise OptionError(f"--match is id or position, not {self.match!r}")
         if not (math.isfinite(self.eta) and self.eta >= 0):
             raise OptionError(f"--eta must be zero or positive, not {self.eta:g}")
+        if not 0 <= self.min_matched <= 1:
+            raise OptionError(f"--min-matched is a share between 0 and 1, not {self.min_matched:g}")
         for name, value in (("modes", self.n_modes), ("size", self.size), ("sample", self.sample)):
             if value is not None and value < 1:
                 raise OptionError(f"--{name} must be at least 1, not {value}")
@@ -94,8 +107,13 @@ class Options:
 
     @property
     def directions(self) -> bool:
-        """Whether every row must have a direction."""
+        """Whether rows are compared by their directions alone."""
         return self.kernel == "cosine" or self.normalize == "unit"
+
+    @property
+    def lengths(self) -> bool:
+        """Whether every row must have a length, as one of norm zero has no direction."""
+        return self.directions and self.normalize not in ("centre", "standardise")
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain values."""

@@ -9,7 +9,7 @@ import numpy as np
 from specscale.cost import Cost
 from specscale.errors import OptionError, PlanError
 from specscale.features.bandwidth import SAMPLE_ROWS, bandwidth_cost
-from specscale.features.exact import ExactKernel
+from specscale.features.exact import WIDE_EFFORT, ExactKernel
 from specscale.features.landmarks import LandmarkMap, landmarks_cost
 from specscale.features.maps import FeatureMap, FourierMap, LinearMap
 from specscale.options import Options
@@ -183,8 +183,12 @@ class Planner:
             return self.plan(())
         return self.plan(tuple(_shape(self.options.features, size, one.p) for one in self.rows.embeddings))
 
-    def plan(self, maps: tuple[FeatureMap, ...]) -> Plan:
-        """The plan with some feature maps; none where the kernels themselves are used."""
+    def plan(self, maps: tuple[FeatureMap, ...], wide: bool = False) -> Plan:
+        """The plan with some feature maps; none where the kernels themselves are used.
+
+        `wide` says whether a kernel is evaluated in float64.
+        """
+        slower = WIDE_EFFORT if wide else 1.0
         rows, options, threads = self.rows, self.options, self.machine.threads
         d, n, n_kept = sum(one.dim for one in maps), self.n, self.n_kept
         spans = cut_spans(n, d, CHUNK_ROWS)
@@ -215,10 +219,12 @@ class Planner:
                 memory = start.memory + tiles + 8 * n_kept * block
                 steps.append(replace(start, name="start", memory=memory, disk=0, partial=0))
                 sweeps = sweeps_cost("refine", dimensions, n_kept, block, options.refine + 1, read, threads)
+                sweeps = replace(sweeps, speed=sweeps.speed / slower)
                 steps.append(replace(sweeps, memory=sweeps.memory + features + tiles))
                 vectors = 8 * n_kept * k
         else:
             sweeps = sweeps_cost("exact", dimensions, n_kept, block, BLOCKS, read, threads)
+            sweeps = replace(sweeps, speed=sweeps.speed / slower)
             # Convergence may take more blocks than it mostly does.
             steps.append(replace(sweeps, memory=sweeps.memory + 8 * n_kept * block * (MAX_BLOCKS - BLOCKS)))
             vectors = 8 * n_kept * k
@@ -228,7 +234,7 @@ class Planner:
         if options.certify:
             asked = min(options.certify, n_kept)
             check = products_cost("certificate", dimensions, asked, k, n_kept, read + n * k * 4, threads)
-            steps.append(_passes(check, vectors + features + tiles))
+            steps.append(_passes(replace(check, speed=check.speed / slower), vectors + features + tiles))
         held_blocks = rows.held_blocks(BLOCK_ROWS, RING) + (0 if rows.kept is None else RING)
         blocks = held_blocks * min(BLOCK_ROWS, n) * row_bytes
         steps = [

@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from upath import UPath
 
-from specscale.errors import ChangedError, OptionError
+from specscale.errors import ChangedError, InputError, OptionError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
-from specscale.features.choose import chosen_maps, survey
+from specscale.features.choose import affine_of, chosen_maps, survey
 from specscale.features.exact import ExactKernel
-from specscale.features.maps import FeatureMap, restored_kernel, restored_map
+from specscale.features.maps import FeatureMap, restored_map
 from specscale.files import Location, located
 from specscale.kernels import Kernels
 from specscale.options import Options
+from specscale.pairs import check_pairs
 from specscale.passes.record import SLICE_ROWS
 from specscale.result import Result
 from specscale.running import Run
@@ -92,6 +93,11 @@ class Problem:
         return self.maps[0].dim
 
     @property
+    def wide(self) -> bool:
+        """Whether a kernel is evaluated in float64."""
+        return any(one.wide for one in self.exact)
+
+    @property
     def size(self) -> int | None:
         """Frequencies or landmarks of each map; None for maps without a size."""
         size: int | None = self.parameters()[0].get("size")
@@ -161,10 +167,10 @@ def pair_inputs(
     names : what to call them; by default, and where one is None, as their stores, and so that no two are called alike
     """
     check_names(names, len(inputs))
-    embeddings = [opened(one, letters(number).lower(), work) for number, one in enumerate(inputs)]
+    embeddings = [opened(one, letters(number).lower(), work, options.on_bad) for number, one in enumerate(inputs)]
     embeddings = _called(embeddings, names if names is not None else [None] * len(inputs))
-    rows = pair_many(embeddings, match=options.match, work=work)
-    return screen(rows, directions=options.directions, on_bad=options.on_bad, sample=options.sample, seed=options.seed)
+    rows = pair_many(embeddings, match=options.match, work=work, min_matched=options.min_matched)
+    return screen(rows, directions=options.lengths, on_bad=options.on_bad, sample=options.sample, seed=options.seed)
 
 
 def check_names(names: Sequence[str | None] | None, count: int) -> None:
@@ -192,7 +198,7 @@ def _called(embeddings: Sequence[Embedding], names: Sequence[str | None]) -> lis
     return out
 
 
-def opened(given: Input, name: str, work: Location) -> Embedding:
+def opened(given: Input, name: str, work: Location, on_bad: str = "error") -> Embedding:
     """Open what is given as an embedding; files that ingest reads, and Dask arrays, become a store in `work` first."""
     given = taken(given, name.upper())
     store = work / f"{name}.zarr"
@@ -205,7 +211,9 @@ def opened(given: Input, name: str, work: Location) -> Embedding:
         given = str(located(given))
     if not isinstance(given, (str, Path, UPath)) or not is_source(str(given)):
         return open_embedding(given, name.upper())
-    ingest(str(given), store, name=model_name([str(given)]), on_bad="keep", overwrite=True)
+    report = ingest(str(given), store, name=model_name([str(given)]), on_bad="keep", overwrite=True)
+    if report.absent and on_bad == "error":
+        raise InputError(f"{report.absent[0]}: restore these, or leave such rows out with --on-bad drop")
     opened = EmbeddingStore(store)
     opened.source = str(given)
     return opened
@@ -235,7 +243,15 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
         unit = options.normalize == "unit"
         positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
         geometries = tuple(
-            survey(raw, one.name, gaussian=options.kernel == "gaussian", rule=rule, unit=unit, kernels=run.kernels)
+            survey(
+                raw,
+                one.name,
+                gaussian=options.kernel == "gaussian",
+                rule=rule,
+                unit=unit,
+                kernels=run.kernels,
+                affine=affine_of(raw, options.normalize),
+            )
             for raw, one, rule in zip(sample, rows.embeddings, options.rules, strict=True)
         )
     choice = []
@@ -244,11 +260,15 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
             run.warn(warning)
         if geometry.bandwidth:
             choice.append(f"σ of {one.name} {geometry.bandwidth.describe()}")
+        if geometry.note:
+            choice.append(geometry.note)
     exact = tuple(one.kernel for one in geometries)
     maps: tuple[FeatureMap, ...] = ()
     if options.features == "landmarks":
         with run.step("landmarks"):
-            landmarks = chosen_landmarks(rows, exact, options, most, (positions, sample), run.kernels, run.pool.run)
+            taken = _size_taken_up(run.place.interrupted())
+            sampled = (positions, sample)
+            landmarks = chosen_landmarks(rows, exact, options, most, sampled, run.kernels, run.pool.run, taken)
         maps = landmarks.maps
         choice.append(str(landmarks))
     elif options.features != "exact":
@@ -262,11 +282,18 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
     return Problem(options, rows, exact, maps, bandwidths, positions, sample, "; ".join(choice), duplicates)
 
 
+def _size_taken_up(interrupted: dict[str, Any] | None) -> int | None:
+    """The size of the maps of an interrupted run, which other modes or another η would not have chosen."""
+    maps = (interrupted or {}).get("maps")
+    return maps[0].get("size") if maps else None
+
+
 def check_inputs(rows: PairedRows, before: Result) -> None:
-    """Raise ChangedError when an embedding is no longer the one that an earlier result compared."""
+    """Raise ChangedError when embeddings are not those that an earlier result compared, or are paired otherwise."""
     for one, was in zip(rows.embeddings, before.summary["inputs"].values(), strict=True):
         if one.digest != was["digest"]:
             raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
+    check_pairs(rows, before)
 
 
 def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
@@ -306,7 +333,7 @@ def pose_alike(
     positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
     maps: tuple[FeatureMap, ...] = ()
     try:
-        exact = tuple(restored_kernel(one) for one in before.maps)
+        exact = tuple(ExactKernel.restored(one) for one in before.maps)
         if options.features != "exact":
             arrays = [before.map_arrays(i) for i in range(len(before.maps))]
             if not all(np.isfinite(one).all() for arrays_of_map in arrays for one in arrays_of_map.values()):

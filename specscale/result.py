@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import zarr
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
 from specscale.files import Location, reaching
-from specscale.result_directory import ResultDirectory, described_by
+from specscale.result_directory import ResultDirectory, top_members
+from specscale.stores.values import frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,13 +84,11 @@ class Mode:
         Returns
         -------
         DataFrame
-            Columns mode, tail, rank, row, id and score; then the user's columns, where A's store can be read.
+            Columns mode, tail, rank, row, id, score and source_row; then the user's columns of A, or else of B, where
+            the store can be read.
         """
-        members = self._result.members()
-        chosen = (members["mode"] == self.mode) & (members["rank"] <= count)
-        if tail is not None:
-            chosen &= members["tail"] == tail
-        return self._result.described(members[chosen])
+        chosen = top_members(self._result.members_table(), count, tail, mode=self.mode)
+        return frame(self._result.described_table(chosen))
 
 
 class Result(ResultDirectory):
@@ -203,8 +203,14 @@ class Result(ResultDirectory):
         return float(self.summary["spec_diff"])
 
     def described(self, members: pd.DataFrame) -> pd.DataFrame:
-        """Add the user's columns to some members, where A's store still is where it was."""
-        return described_by(self.summary["inputs"]["a"], members)
+        """Add the user's columns to some members: A's where its store still is where it was, else B's."""
+        return frame(self.described_table(pa.Table.from_pandas(members, preserve_index=False)))
+
+    def described_table(self, members: pa.Table) -> pa.Table:
+        """Do the same with an Arrow table."""
+        from specscale.described import describe
+
+        return describe(self, members)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one line for each mode, without its members."""

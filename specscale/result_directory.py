@@ -7,16 +7,21 @@ import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
 from specscale.files import Location, located, reaching, remove_tree, zarr_store
+from specscale.stores.holes import WholeStore
+from specscale.stores.values import frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ResultDirectory", "described_by"]
+__all__ = ["ResultDirectory", "beside", "described_by", "top_members"]
 
 
 class ResultDirectory:
@@ -65,7 +70,8 @@ class ResultDirectory:
             raise InputError(f"{path}/summary.json: damaged, {', '.join(lost)} is not there: {self.again}")
         try:
             with reaching(self.path):
-                self._arrays = zarr.open_group(zarr_store(self.path / "spec.zarr", read_only=True), mode="r")
+                store = zarr_store(self.path / "spec.zarr", read_only=True)
+                self._arrays = zarr.open_group(WholeStore(store, f"{self.path}/spec.zarr", self.again), mode="r")
         except (OSError, ValueError, zarr.errors.BaseZarrError) as error:
             raise InputError(f"{path}/spec.zarr: missing or damaged ({error}): {self.again}") from None
 
@@ -83,19 +89,31 @@ class ResultDirectory:
 
     def members(self) -> pd.DataFrame:
         """Return the top members of all modes, as modes.parquet holds them."""
-        import pandas as pd
+        return frame(self.members_table())
 
+    def members_table(self) -> pa.Table:
+        """Return the same as an Arrow table."""
         path = self.path / "modes.parquet"
         try:
             with reaching(path), path.open("rb") as file:
-                return pd.read_parquet(file)
+                return pq.read_table(file)
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: missing or damaged ({error}): {self.again}") from None
 
-    def _array(self, name: str) -> zarr.Array[Any]:
+    @property
+    def input_keys(self) -> list[tuple[str, dict[str, Any]]]:
+        """What files and arrays of each input are named by, and how summary.json describes it."""
+        return list(self.summary["inputs"].items())
+
+    def array_if_any(self, name: str) -> zarr.Array[Any] | None:
+        """Return an array of spec.zarr, or None where there is none of this name."""
         with reaching(self.path):
             array = self._arrays.get(name)
-        if not isinstance(array, zarr.Array):
+        return array if isinstance(array, zarr.Array) else None
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        array = self.array_if_any(name)
+        if array is None:
             raise InputError(
                 f"{self.path}/spec.zarr: no {name} (refined modes have no coefficients, exact ones no covariance "
                 f"either); if it should be there, {self.again}"
@@ -108,26 +126,51 @@ class ResultDirectory:
             return np.asarray(array[...])
 
 
-def described_by(store: dict[str, Any], members: pd.DataFrame) -> pd.DataFrame:
-    """Add a store's columns to some members, where it still is where it was and as it was.
+def top_members(members: pa.Table, count: int, tail: str | None = None, **equal: int | str) -> pa.Table:
+    """Choose the first members of tails.
 
     Parameters
     ----------
-    store : the input that summary.json describes, with its `source` and `digest`
+    members : members, with their `tail` and `rank`
+    count : members of each tail
+    tail : "+" or "-" for one tail, None for both
+    **equal : what other columns must hold
+    """
+    chosen = pc.less_equal(members.column("rank"), count)
+    for name, value in (equal if tail is None else {**equal, "tail": tail}).items():
+        chosen = pc.and_(chosen, pc.equal(members.column(name), value))
+    return members.filter(chosen)
+
+
+def described_by(store: dict[str, Any], members: pa.Table) -> pa.Table:
+    """Add a store's columns to some members, where it still is where it was and begins with the rows that it had.
+
+    Parameters
+    ----------
+    store : the input that summary.json describes, with its `source`, `rows` and `digest`
     members : members, with their `row`
     """
     from specscale.stores.embedding import EmbeddingStore
+    from specscale.stores.prefix import begins_with
 
-    members = members.reset_index(drop=True)
     try:
         opened = EmbeddingStore(store["source"])
-        if opened.digest != store["digest"] or not opened.columns:
+        if not opened.columns or not begins_with(opened, store["rows"], store["digest"]):
             return members
-        wanted = [name for name in opened.columns if opened.ids is None or name != opened.ids.column]
-        table = opened.rows(members["row"].to_list(), wanted)
+        ids = {store.get("ids_column"), opened.ids.column if opened.ids is not None else None}
+        wanted = [name for name in opened.columns if name not in ids]
+        if not wanted:
+            return members
+        table = opened.rows(members.column("row").to_pylist(), wanted)
     except InputError:
         return members
-    if table is None:
-        return members
-    columns = table.to_pandas()
-    return members.join(columns.rename(columns={name: f"{name}_of_row" for name in columns if name in members}))
+    return members if table is None else beside(members, table)
+
+
+def beside(members: pa.Table, columns: pa.Table) -> pa.Table:
+    """Members and their columns, those whose names are taken with "_of_row" behind them."""
+    for name, column in zip(columns.column_names, columns.columns, strict=True):
+        while name in {*members.column_names, "source_row"}:
+            name += "_of_row"
+        members = members.append_column(name, column)
+    return members

@@ -27,6 +27,7 @@ TARGET = 0.99  # of the leading modes, captured on a sample
 _JUDGED_ROWS = 2048
 _STREAM = 1  # of the seeded samples
 _ALL_PAIRS = 4  # embeddings up to which every pair is judged
+_TIE = 2.0  # standard errors between neighbours
 _STEPS = 7  # of a block Krylov iteration from a random start: enough for a share to three digits
 
 Run = Callable[[Sequence[Callable[[], None]]], None]
@@ -41,10 +42,13 @@ class Landmarks:
     ----------
     maps : the map of each embedding, of the same rows
     captured : share of the exact leading modes of a sample that they capture; None where it was not estimated
+    apart : how many of these modes stand out from those that follow, and the share of them that is captured; looked at
+        where the target is missed
     """
 
     maps: tuple[LandmarkMap, ...]
     captured: float | None
+    apart: tuple[int, float] = (0, 1.0)
 
     def __str__(self) -> str:
         count = len(self.maps[0].rows)
@@ -53,6 +57,12 @@ class Landmarks:
         text = f"{count:,} landmarks capture {self.captured:.3f} of the leading modes of a sample"
         if self.captured >= TARGET:
             return f"{text} (target {TARGET:g})"
+        standing, share = self.apart
+        if share >= TARGET:
+            if not standing:
+                return f"{text}, none of which stands out from those that follow"
+            those = f"{share:.3f} of the {standing} that stand out (target {TARGET:g})"
+            return f"{text}, and {those}: the others all but tie with those that follow"
         return f"{text}, less than the target {TARGET:g}: a larger --size or --refine 1 brings them nearer"
 
 
@@ -72,6 +82,7 @@ def chosen_landmarks(
     sample: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]],
     kernels: Kernels,
     run: Run,
+    taken: int | None = None,
 ) -> Landmarks:
     """Draw landmark rows, shared by all embeddings, and make the maps.
 
@@ -87,6 +98,7 @@ def chosen_landmarks(
     sample : positions and rows of a seeded sample
     kernels : the backend
     run : executes independent tasks
+    taken : the number that an interrupted run took, if this one takes it up
 
     Raises
     ------
@@ -98,12 +110,14 @@ def chosen_landmarks(
     if options.size is not None:
         return Landmarks(_maps(rows, exact, options, options.size, kernels, run), None)
     sizes = [size for size in SIZES if size < min(most, n)] + ([min(most, n)] if min(most, n) <= SIZES[-1] else [])
+    if taken is not None and taken <= n:
+        sizes = [taken]
     found = None
     for size in sizes:
         maps = _maps(rows, exact, options, size, kernels, run)
         if size == n:
             return Landmarks(maps, None)
-        found = Landmarks(maps, _captured(exact, maps, options, sample, kernels))
+        found = Landmarks(maps, *_captured(exact, maps, options, sample, kernels))
         if found.captured is not None and found.captured >= TARGET:
             break
     assert found is not None
@@ -134,16 +148,17 @@ def _captured(
     options: Options,
     sample: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]],
     kernels: Kernels,
-) -> float | None:
+) -> tuple[float | None, tuple[int, float]]:
     """Share of the exact leading modes of sampled rows that are no landmarks which lies in the approximate ones.
 
-    Of more than two embeddings it is the mean over their pairs, of many over each with the next.
+    With it, as :attr:`Landmarks.apart`, how many of these stand out, and their share. Of more than two embeddings it is
+    the mean over their pairs, of many over each with the next.
     """
     positions, raw = sample
     free = np.flatnonzero(~np.isin(positions, maps[0].rows))
     free = free[:: max(1, len(free) // _JUDGED_ROWS)][:_JUDGED_ROWS]
     if len(free) <= 4 * (options.n_modes + GUARD):
-        return None
+        return None, (0, 1.0)
     numbers = range(len(maps))
     held: dict[int, tuple[_Matrix, _Matrix]] = {}
     shares = []
@@ -154,13 +169,17 @@ def _captured(
         held = {which: both for which, both in held.items() if which >= i}
         truth, found = (1 / len(free) * a + -options.eta / len(free) * b for a, b in zip(held[i], held[j], strict=True))
         shares.append(_share(truth, found, options.n_modes))
-    return float(np.mean(shares))
+    standing = np.concatenate([apart for _, apart in shares])
+    return float(np.mean([share for share, _ in shares])), (
+        len(standing),
+        float(standing.mean()) if len(standing) else 1.0,
+    )
 
 
 def _kernels_of(exact: ExactKernel, one: LandmarkMap, raw: NDArray[Any], kernels: Kernels) -> tuple[_Matrix, _Matrix]:
     """The exact and the approximate kernel matrix of some rows, (s, s) each."""
     chosen = np.ascontiguousarray(raw)
-    standardised = np.empty(chosen.shape, dtype=kernels.real)
+    standardised = np.empty(chosen.shape, dtype=exact.real(kernels))
     exact.standardise(kernels, chosen, standardised)
     values = np.empty((len(chosen), len(chosen)), dtype=kernels.real)
     exact.anchors(kernels, chosen).evaluate(kernels, standardised, slice(None), values)
@@ -170,15 +189,41 @@ def _kernels_of(exact: ExactKernel, one: LandmarkMap, raw: NDArray[Any], kernels
     return values, features @ features.T
 
 
-def _share(truth: _Matrix, found: _Matrix, n_modes: int) -> float:
-    """Mean squared norm of the leading eigenvectors of one matrix inside the space of the other's."""
+def _share(truth: _Matrix, found: _Matrix, n_modes: int) -> tuple[float, NDArray[np.float64]]:
+    """Mean squared norm of the leading eigenvectors of one matrix inside the space of the other's.
+
+    Where the mean misses the target, with it come the squared norms of those eigenvectors that stand out.
+    """
     wanted, near = _leading(truth, n_modes), _leading(found, n_modes + GUARD)  # the last wanted may tie with the next
-    shares = []
+    shares, norms = [], np.zeros(len(wanted.eigenvalues))
     for sign in (1, -1):
         inside = near.vectors[:, sign * near.eigenvalues > 0].T @ wanted.vectors[:, sign * wanted.eigenvalues > 0]
         if inside.shape[1]:
-            shares.append(float((np.linalg.norm(inside, axis=0) ** 2).mean()))
-    return float(np.mean(shares)) if shares else 1.0
+            norms[sign * wanted.eigenvalues > 0] = squares = np.linalg.norm(inside, axis=0) ** 2
+            shares.append(float(squares.mean()))
+    share = float(np.mean(shares)) if shares else 1.0
+    return share, norms[_standing_out(truth, wanted, n_modes)] if share < TARGET else norms[:0]
+
+
+def _standing_out(matrix: _Matrix, modes: VectorModes, n_modes: int) -> NDArray[np.bool_]:
+    """Which leading modes no chain of near ties joins to the last of those that follow.
+
+    Eigenvalues tie where they are nearer to one another than the sampling of rows can have put them.
+    """
+    values, s = modes.eigenvalues, len(matrix)
+    se = np.abs(values) * np.sqrt(np.maximum((modes.vectors**4).sum(axis=0) - 1 / s, 0))
+    all_values = _leading(matrix, n_modes + GUARD).eigenvalues
+    out = np.zeros(len(values), dtype=np.bool_)
+    for sign in (1, -1):
+        here = np.flatnonzero(sign * values > 0)
+        side = np.zeros(n_modes + GUARD)
+        found = sign * all_values[sign * all_values > 0]
+        side[: len(found)] = found
+        errors = np.resize(se[here], len(side)) if len(here) else np.zeros(len(side))
+        errors[len(here) :] = errors[len(here) - 1] if len(here) else 0.0
+        jumps = np.flatnonzero(side[:-1] - side[1:] > _TIE * errors[:-1])
+        out[here[: int(jumps[-1]) + 1 if len(jumps) else 0]] = True
+    return out
 
 
 def _leading(matrix: _Matrix, n_modes: int) -> VectorModes:

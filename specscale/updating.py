@@ -2,51 +2,47 @@
 
 from __future__ import annotations
 
-from specscale.errors import ChangedError, OptionError
+from specscale.errors import OptionError
 from specscale.files import Location, exists
+from specscale.pairs import changed, check_pairs
 from specscale.result import Result
 from specscale.runtime.checkpoints import NodeFolder, is_covered, load_arrays
-from specscale.stores.prefix import digest_of_first, ids_digest_of_first
-from specscale.stores.reordered import ReorderedEmbedding
+from specscale.stores.prefix import begins_with, ids_digest_of_first
+from specscale.stores.reordered import origin_of
 from specscale.stores.rows import PairedRows
 
-__all__ = ["check_grown", "take_up_parts"]
+__all__ = ["check_grown", "is_as_before", "take_up_parts"]
 
 
 def check_grown(rows: PairedRows, before: Result) -> None:
-    """Make sure that the rows of an earlier result are the first of these.
+    """Make sure that the pairs of rows of an earlier result are the first of these.
 
     Raises
     ------
     OptionError
         When the result compared a sample, or has no covariance to go on from.
     ChangedError
-        When the rows are not those of the result with others behind them.
+        When the pairs are not those of the result with others behind them.
     """
     summary = before.summary
     if summary["options"]["features"] == "exact":
         raise OptionError(f"--update {before.path}: a result of --features exact has no covariance to go on from")
     if summary["rows"]["sampled"]:
         raise OptionError(f"--update {before.path}: compares a sample of its rows, which is not the same in more rows")
-    was, match = summary["rows"], rows.match
-    reordered = any(isinstance(one, ReorderedEmbedding) for one in rows.embeddings)
-    if reordered or match.only_a or match.only_b or was["only_a"] or was["only_b"]:
-        raise ChangedError(
-            f"--update {before.path}: goes on only where both stores hold the same samples in the same order: append "
-            "what one of them lacks, or compare them afresh with -o"
-        )
     for one, earlier in zip(rows.embeddings, summary["inputs"].values(), strict=True):
         count = earlier["rows"]
-        if one.p != earlier["dimension"] or one.n < count or digest_of_first(one, count) != earlier["digest"]:
-            raise ChangedError(
-                f"--update {before.path}: {one.source} does not begin with the {count:,} rows that were compared: "
-                "compare afresh with -o"
-            )
-    if match.by != was["matched_by"] or ids_digest_of_first(rows.embeddings[0], was["total"]) != was["ids_digest"]:
-        raise ChangedError(
-            f"--update {before.path}: the ids of its rows are no longer those in {rows.embeddings[0].source}: compare "
-            "afresh with -o"
-        )
+        if one.p != earlier["dimension"] or not begins_with(one, count, earlier["digest"]):
+            raise changed(before, f"{one.source} does not begin with the {count:,} rows that were compared")
+    was = summary["rows"]
+    if ids_digest_of_first(rows.embeddings[0], was["total"]) != was["ids_digest"]:
+        raise changed(before, f"the ids of its rows are no longer those in {rows.embeddings[0].source}")
+    check_pairs(rows, before)
+
+
+def is_as_before(rows: PairedRows, before: Result) -> bool:
+    """Whether there are no rows but those of an earlier result that :func:`check_grown` let pass."""
+    counts = [one["rows"] for one in before.summary["inputs"].values()]
+    return [origin_of(one).n for one in rows.embeddings] == counts
 
 
 def take_up_parts(before: Result, folder: Location) -> None:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 
+from specscale.described import KEPT_ROW, kept_columns, partners_name
 from specscale.files import Location, reaching, size_of_tree, write_whole, zarr_store
 from specscale.passes.scores import ScoreSummary, WriteScores
 from specscale.problem import Problem
@@ -27,8 +28,11 @@ from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.chunks import RowChunks
-from specscale.stores.layout import CHUNK_ROWS
-from specscale.stores.rows import PairedRows
+from specscale.stores.dropped import numbered
+from specscale.stores.embedding import EmbeddingStore
+from specscale.stores.layout import CHUNK_ROWS, chunk_rows
+from specscale.stores.reordered import origin_of, rows_of_origin
+from specscale.stores.rows import PairedRows, kept_digest
 
 __all__ = [
     "ResultWriter",
@@ -61,11 +65,15 @@ class Writer:
         with reaching(folder):
             self._arrays = zarr.open_group(zarr_store(folder / _ARRAYS), mode="a")
 
-    def _array(self, name: str, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...]) -> zarr.Array[Any]:
+    def _array(
+        self, name: str, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...], fill: float = np.nan
+    ) -> zarr.Array[Any]:
         with reaching(self.folder):
-            return self._arrays.require_array(
-                name, shape=shape, dtype=dtype, chunks=chunks, compressors=None, fill_value=np.nan, exact=True
+            array = self._arrays.require_array(
+                name, shape=shape, dtype=dtype, chunks=chunks, compressors=None, fill_value=fill, exact=True
             )
+        # A chunk of nothing but the fill value is written too, so that one that is missing was lost.
+        return array.with_config({"write_empty_chunks": True})
 
     def _whole(self, name: str, values: NDArray[Any], chunks: tuple[int, ...]) -> None:
         """Write an array that is in memory."""
@@ -94,10 +102,28 @@ class Writer:
                 chunks = (max(1, min(len(values), _BAND_BYTES // max(1, values[:1].nbytes))), *values.shape[1:])
                 self._whole(f"{name}_{key}", values, chunks)
 
-    def _members(self, table: pa.Table) -> None:
+    def _members(self, table: pa.Table, rows: PairedRows, keys: Sequence[str]) -> None:
+        """Write modes.parquet, and what is needed to find the columns of the members, with a key for each embedding."""
+        self._table("modes.parquet", table)
+        members = np.unique(table.column("row").to_numpy())
+        for key, one in zip(keys, rows.embeddings, strict=True):
+            origin, partners, own = origin_of(one), rows_of_origin(one), members
+            if partners is not None:
+                array = self._array(partners_name(key), partners.shape, "int64", (CHUNK_ROWS,), fill=-1)
+                with reaching(self.folder):
+                    array[...] = partners
+                own = partners[members]
+            # Files that were compared as they are leave no store behind.
+            if isinstance(origin, EmbeddingStore) and origin.source != origin.path:
+                wanted = [name for name in origin.columns if one.ids is None or name != one.ids.column]
+                found = origin.rows(own.tolist(), wanted) if wanted else None
+                if found is not None:
+                    self._table(kept_columns(key), found.append_column(KEPT_ROW, pa.array(members)))
+
+    def _table(self, name: str, table: pa.Table) -> None:
         content = pa.BufferOutputStream()  # Arrow takes no path that is not UTF-8
         pq.write_table(table, content)
-        write_whole(self.folder / "modes.parquet", content.getvalue())
+        write_whole(self.folder / name, content.getvalue())
 
     def _summary(self, fields: dict[str, Any]) -> None:
         write_whole(self.folder / "summary.json", json.dumps(fields, indent=1, allow_nan=False).encode())
@@ -157,7 +183,7 @@ class ResultWriter(Writer):
         self._whole("eigenvalues", modes.eigenvalues, (max(k, 1),))
         if isinstance(modes, Modes):
             self._coefficients("coefficients", modes.coefficients)
-        self._array(_SCORES, (n, k), "float32", (CHUNK_ROWS, max(k, 1)))
+        self._array(_SCORES, (n, k), "float32", (chunk_rows(n), max(k, 1)))
         self._scores = ScoreArray(folder / _ARRAYS)
 
     @property
@@ -172,7 +198,7 @@ class ResultWriter(Writer):
 
     def members(self, tails: ScoreSummary, rows: PairedRows) -> None:
         """Write modes.parquet: the top members of both tails of every mode."""
-        self._members(members_table(tails, rows))
+        self._members(members_table(tails, rows), rows, "ab")
 
     def summary(
         self,
@@ -207,13 +233,17 @@ def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
         {
             "name": one.name,
             "source": os.path.abspath(one.source) if os.path.exists(one.source) else one.source,
-            "rows": one.n,
+            "rows": origin_of(one).n,
             "dimension": one.p,
             "dtype": one.dtype.name,
             "digest": one.digest,
+            "ids_column": None if one.ids is None else one.ids.column,
+            "ids_digest": None if one.ids is None else one.ids.digest,
+            "dropped": getattr(origin_of(one), "dropped", 0),
         }
         for one in rows.embeddings
     ]
+    left_out = match.left_out or ({},) * len(inputs)
     return {
         "options": options.to_json(),
         "inputs": dict(zip(keys, inputs, strict=True)),
@@ -227,6 +257,10 @@ def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
             "dropped": match.dropped,
             "sampled": match.sampled,
             "ids_digest": match.ids_digest,
+            "kept_digest": kept_digest(rows.kept, rows.n),
+            "column": match.column,
+            "confirmed_by": match.confirmed_by,
+            "left_out": dict(zip(keys, left_out, strict=True)),
         },
         "maps": {
             "features": options.features,
@@ -259,12 +293,13 @@ def how_it_went(run: Run, plan: Plan, machine: Machine) -> dict[str, Any]:
 
 
 def members_table(tails: ScoreSummary, rows: PairedRows) -> pa.Table:
-    """Return the top members of both tails of every mode: mode, tail, rank, row, id and score."""
+    """Return the top members of both tails of every mode: mode, tail, rank, row, id, score and source_row."""
     count, k, top = tails.rows.shape
     mode, tail, rank = (index.ravel() for index in np.meshgrid(range(k), range(count), range(top), indexing="ij"))
     numbers = tails.rows.transpose(1, 0, 2).ravel()
     there = numbers >= 0
     numbers = numbers[there]
+    numbers_in_source = numbered(rows.embeddings[0], numbers)
     return pa.table(
         {
             "mode": pa.array(mode[there], pa.int32()),
@@ -273,6 +308,7 @@ def members_table(tails: ScoreSummary, rows: PairedRows) -> pa.Table:
             "row": pa.array(numbers, pa.int64()),
             "id": _ids(rows, numbers.tolist()),
             "score": pa.array(tails.scores.transpose(1, 0, 2).ravel()[there], pa.float64()),
+            "source_row": pa.array(numbers_in_source, pa.int64(), mask=numbers_in_source < 0),
         }
     )
 

@@ -262,7 +262,7 @@ def test_what_is_not_a_store(here: Path, store: dict[str, bytes]) -> None:
     how = write("b", matrix(5), 20)
     refused("none.zarr: no such embedding store", **{**how, "store": "none.zarr"})
     refused("a.npy", "not an embedding store", **{**how, "store": "a.npy"})
-    Path("s.zarr/features/c/0/0").write_bytes(bytes(CHUNK_ROWS * 6))
+    Path("s.zarr/features/c/0/0").write_bytes(bytes(32 * 6))
     refused("rows 0 to 19 are damaged", "--overwrite", **how)
 
 
@@ -282,8 +282,9 @@ def test_a_full_chunk_that_is_missing(here: Path, small_chunks: None) -> None:
 
 
 def test_a_store_in_another_layout(here: Path, store: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "CHUNK_ROWS", CHUNK)
-    ingest("a.npy", "small.zarr")
+    with monkeypatch.context() as patch:
+        shrink_chunks(patch)
+        ingest("a.npy", "small.zarr")
     with pytest.raises(InputError, match=r"small\.zarr: was not written as ingest writes stores"):
         ingest("a.npy", "small.zarr", append=True)
 

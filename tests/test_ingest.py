@@ -17,12 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zarr
-from chunks import CHUNK
+from chunks import CHUNK, shrink_grid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import specscale.stores.publishing as publishing
-import specscale.stores.writer as writer_module
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
 from specscale.stores.ingest import IngestReport, ingest
 from specscale.stores.layout import CHUNK_ROWS, chunk_digest, features_digest, ids_digest, store_attributes
@@ -32,7 +31,7 @@ from specscale.stores.sources import base
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "CHUNK_ROWS", CHUNK)
+    shrink_grid(monkeypatch)
 
 
 def matrix(n: int = 40, p: int = 3, dtype: str = "f4") -> np.ndarray:
@@ -128,7 +127,7 @@ def test_the_store_does_not_depend_on_how_rows_are_split(
     kept = sorted(set(range(60)) - bad)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(base, "BATCH_BYTES", batch * 12)
-        patch.setattr(writer_module, "CHUNK_ROWS", CHUNK)
+        shrink_grid(patch)
         report = ingest(folder / "shards", folder / "s.zarr", metadata=folder / "rows", id_column="id", on_bad="drop")
     np.testing.assert_array_equal(features(folder / "s.zarr"), values[kept])
     rows = pq.read_table(folder / "s.zarr" / "rows.parquet")

@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from math import comb
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.stats
 from hypothesis import given
@@ -30,10 +32,11 @@ from sklearn.metrics import (
 
 import specscale as ss
 from specscale.cli.app import main
+from specscale.cli.insight_tables import _probability, print_explanation
 from specscale.errors import ChangedError, InputError, OptionError
 from specscale.insight import labels
 from specscale.insight import measures as agreement
-from specscale.insight.enrichment import benjamini_hochberg
+from specscale.insight.enrichment import benjamini_hochberg, log_upper_tail
 from specscale.insight.measures import measures
 from specscale.insight.overlap import overlap
 from specscale.result import Result
@@ -58,14 +61,14 @@ def true_groups(n: int) -> list[str]:
     return [GROUP[one] for one in generator.choice(6, size=n, p=[0.22, 0.15, 0.09, 0.18, 0.11, 0.25])]
 
 
-def members_of(*groups: tuple[int, str, list[int]], scores: list[list[float]] | None = None) -> pd.DataFrame:
+def members_of(*groups: tuple[int, str, list[int]], scores: list[list[float]] | None = None) -> pa.Table:
     """Members as a result has them: mode, tail and rows of each group."""
     parts = []
     for i, (mode, tail, rows) in enumerate(groups):
         u = scores[i] if scores else [1.0] * len(rows)
         ranks = range(1, len(rows) + 1)
         parts.append(pd.DataFrame({"mode": mode, "tail": tail, "rank": ranks, "row": rows, "id": None, "score": u}))
-    return pd.concat(parts, ignore_index=True)
+    return pa.Table.from_pandas(pd.concat(parts, ignore_index=True), preserve_index=False)
 
 
 @pytest.fixture
@@ -187,13 +190,76 @@ def test_fewer_members_and_a_sample_of_the_rows_are_what_is_counted(labelled: Ca
 )
 def test_tests_that_found_nothing_count_without_being_listed(p: list[float], others: int) -> None:
     truth = scipy.stats.false_discovery_control([*p, *[1.0] * others])[: len(p)]
-    np.testing.assert_allclose(benjamini_hochberg(np.array(p), len(p) + others), truth, rtol=1e-12)
+    with np.errstate(divide="ignore"):
+        log_q = benjamini_hochberg(np.log(p), len(p) + others)
+    np.testing.assert_allclose(np.exp(log_q), truth, rtol=1e-12)
+
+
+def true_log_p(count: int, drawn: int, rows: int, total: int) -> float:
+    """ln P(X ≥ count), by whole numbers."""
+    ways = sum(comb(rows, k) * comb(total - rows, drawn - k) for k in range(count, min(rows, drawn) + 1))
+    with localcontext() as context:
+        context.prec = 50
+        return float((Decimal(ways) / Decimal(comb(total, drawn))).ln())
+
+
+@pytest.mark.parametrize(
+    ("count", "drawn", "rows", "total"),
+    [
+        (100, 100, 100, 10_000_000),  # 1e-542
+        (100, 100, 101, 10_000_000),
+        (90, 100, 1000, 2**31),
+        (900, 1000, 2000, 1_000_000),
+        (55, 100, 500, 1000),
+        (50, 100, 999_000, 1_000_000),
+        (1, 5, 3, 10),
+        (2, 5, 7, 10),
+        (3, 5, 7, 10),
+    ],
+)
+def test_p_below_every_float_is_as_exact_as_others(count: int, drawn: int, rows: int, total: int) -> None:
+    truth = true_log_p(count, drawn, rows, total)
+    assert log_upper_tail(count, drawn, rows, total) == pytest.approx(truth, rel=1e-13, abs=1e-12)
+    assert log_upper_tail(count, drawn, rows, total) <= 0
+
+
+def test_labels_below_every_float_do_not_tie(monkeypatch: pytest.MonkeyPatch, capsys: Any, pair: Pair) -> None:
+    result = compare(*pair)
+    rows = np.array([100, 99, 9_999_801])
+    counted = labels.Labels(["x", "y", "z"], rows, 0, np.repeat([0, 1], [100, 99]))
+    monkeypatch.setattr("specscale.insight.enrichment.label_column", lambda *_: None)
+    monkeypatch.setattr("specscale.insight.enrichment.count_labels", lambda *_: counted)
+    groups = members_of((0, "+", [*range(100)]), (0, "-", [*range(99)]))
+    monkeypatch.setattr(Result, "members_table", lambda self: groups)
+    found = ss.explain(result, "label")
+    x, y = found.found[0][0], found.found[1][0]
+    assert (x.label, x.p, x.q, y.label, y.p) == ("x", 0.0, 0.0, "y", 0.0)
+    log_x, log_y = (true_log_p(n, n, n, 10_000_000) / np.log(10) for n in (100, 99))
+    assert x.log10_p == pytest.approx(log_x, rel=1e-12)
+    assert y.log10_p == pytest.approx(log_y, rel=1e-12)
+    assert x.log10_q == pytest.approx(log_x + np.log10(6), rel=1e-12)
+    assert y.log10_q == pytest.approx(log_y + np.log10(6 / 2), rel=1e-12)
+    assert x.enriched
+    said = found.to_json()["groups"][0]["labels"][0]
+    assert (said["log10_p"], said["log10_q"]) == (x.log10_p, x.log10_q)
+    print_explanation(result, found)
+    out = capsys.readouterr().out
+    exponent = int(np.floor(log_x))
+    assert f"  {10 ** (log_x - exponent):.1f}e{exponent}  " in out
+
+
+@pytest.mark.parametrize(
+    ("log10", "text"),
+    [(-411.4948, "3.2e-412"), (-400.00001, "1.0e-400"), (-2.0, "0.01"), (0.0, "1"), (-299.5, "3.2e-300")],
+)
+def test_probabilities_are_two_digits_at_any_size(log10: float, text: str) -> None:
+    assert _probability(log10) == text
 
 
 def test_groups_without_a_label_make_no_test(labelled: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     values = [None, None, *["x", "y", "y"] * 100, *[None] * 398]
     result = labelled({"label": values})
-    monkeypatch.setattr(Result, "members", lambda self: members_of((0, "+", [0, 1]), (1, "-", [2, 1, 5])))
+    monkeypatch.setattr(Result, "members_table", lambda self: members_of((0, "+", [0, 1]), (1, "-", [2, 1, 5])))
     found = ss.explain(result, "label")
     assert (found.tests, found.labels, found.unlabelled_members) == (2, 2, [2, 1])
     (one,) = found.found[1]
@@ -300,7 +366,7 @@ def test_of_two_groups_the_one_that_shares_more_of_itself_comes_first(
 ) -> None:
     result = compare(*pair)
     groups = members_of((0, "+", [*range(20)]), (1, "-", [0, 1, 2, 90]), (2, "+", [19, *range(100, 119)]))
-    monkeypatch.setattr(Result, "members", lambda self: groups)
+    monkeypatch.setattr(Result, "members_table", lambda self: groups)
     (one,) = overlap(result).pairs()
     assert (one.first, one.second, one.members, one.share, one.back) == (1, 0, 3, 0.75, 0.15)
     said = overlap(result).to_json()
@@ -357,7 +423,7 @@ def test_each_embedding_agrees_with_its_own_groups(pair: Pair) -> None:
 def test_a_row_of_several_groups_counts_where_its_score_is_largest(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     result = compare(*pair)
     groups = members_of((0, "+", [7, 3, 5]), (1, "-", [3, 9, 5]), scores=[[0.5, 0.2, 0.1], [-0.3, -0.2, -0.1]])
-    monkeypatch.setattr(Result, "members", lambda self: groups)
+    monkeypatch.setattr(Result, "members_table", lambda self: groups)
     seen: list[Any] = []
     monkeypatch.setattr(agreement, "measure", lambda *given: seen.append(given))
     measures(result)
@@ -383,12 +449,12 @@ def test_measures_do_not_depend_on_the_order_of_b(pair: Pair, make_store: MakeSt
 def test_too_few_members_have_no_measures(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     result = compare(*pair)
     few = members_of((0, "+", [1, 2, 3, 4]), (4, "+", [1]), (4, "-", [2]))
-    monkeypatch.setattr(Result, "members", lambda self: few)
+    monkeypatch.setattr(Result, "members_table", lambda self: few)
     one, _, other, _ = measures(result)
     assert (one.nmi, one.silhouette, one.note) == (None, None, "fewer than two groups")
     assert (other.nmi, other.ratio, other.note) == (None, None, "fewer than three members")
     alone = members_of((0, "+", [1]), (1, "+", [2]), (2, "-", [3]))
-    monkeypatch.setattr(Result, "members", lambda self: alone)
+    monkeypatch.setattr(Result, "members_table", lambda self: alone)
     one, _, none, _ = measures(result)
     assert (one.nmi, one.silhouette, one.intra, one.ratio) == (1.0, None, None, None)
     assert one.inter is not None
@@ -525,7 +591,7 @@ def test_very_many_enriched_labels_are_cut_in_the_table_alone(
 
     values = [f"pair {i // 2}" if i < 40 else "rest" for i in range(700)]
     result = labelled({"label": values})
-    monkeypatch.setattr(Result, "members", lambda self: members_of((0, "+", [*range(40)])))
+    monkeypatch.setattr(Result, "members_table", lambda self: members_of((0, "+", [*range(40)])))
     found = ss.explain(result, "label")
     assert sum(one.enriched for one in found.found[0]) == 20
     print_explanation(result, found)

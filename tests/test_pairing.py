@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from specscale.errors import PairingError
-from specscale.stores import pairing
+from specscale.stores import keys
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.ids import id_hashes
 from specscale.stores.ingest import ingest
@@ -49,7 +49,7 @@ def test_rows_with_one_id_meet(tmp_path: Path, a: list[int], b: list[int], weak:
     first, second = store(tmp_path, a), store(tmp_path, [str(i) for i in b] if text else b)
     with pytest.MonkeyPatch.context() as patch:
         if weak:  # many ids share their first hash
-            patch.setattr(pairing, "id_hashes", weak_hashes)
+            patch.setattr(keys, "id_hashes", weak_hashes)
         if not set(a) & set(b):
             with pytest.raises(PairingError, match="no id of"):
                 pair(first, second, work=tmp_path)

@@ -18,12 +18,9 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 import scipy.sparse
-import zarr
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
-from specscale.stores.embedding import EmbeddingStore
-from specscale.stores.ingest import ingest
 from specscale.stores.sources import open_source
 
 X = np.random.default_rng(0).standard_normal((12, 8)).astype(np.float32)
@@ -187,25 +184,6 @@ def test_ids_beside_the_vectors_of_an_archive(here: Path, ids: NDArray[Any]) -> 
     assert "--key" in message
     follow(message)
     assert pq.read_table("a.parquet").column("ids").to_pylist() == ids.tolist()
-
-
-@pytest.mark.parametrize("source", ["a.npz", "a.zarr", "a.zarr/emb"])
-def test_ids_that_are_asked_for_beside_the_vectors(here: Path, source: str) -> None:
-    ids = np.arange(100, 112)
-    np.savez("a.npz", emb=X, ids=ids)
-    group = zarr.open_group("a.zarr", mode="w")
-    group.create_array("emb", data=X)
-    group.create_array("ids", data=ids)
-    options: dict[str, Any] = {"id_column": "ids", "key": "emb" if source == "a.npz" else None}
-    with pytest.raises(InputError, match=r"--id ids: no such column.*an array beside the vectors") as caught:
-        ingest(source, "x.zarr", **options)
-    code = str(caught.value).partition("vectors: ")[2].removesuffix(", for --metadata")
-    exec(code, {"numpy": np, "pandas": pd, "zarr": zarr})
-    (made,) = here.glob("**/*-ids.parquet")
-    ingest(source, "x.zarr", **options, metadata=made)
-    table = EmbeddingStore("x.zarr").rows([0, 11])
-    assert table is not None
-    assert table.to_pydict() == {"ids": [100, 111]}
 
 
 def test_one_row_for_each_name(here: Path) -> None:

@@ -393,7 +393,7 @@ def test_parquet_choices(here: Path) -> None:
     write("b.parquet", text=["x", "y"], count=[1, 2])
     refused(["b.parquet"], "b.parquet", "no column holds vectors", "count (int64)")
     write("c.parquet", x=[1.0, 2.0], y=[3.0, 4.0], z=[5.0, 6.0], label=["a", "b"])
-    assert open_source(["c.parquet"]).p == 3
+    refused(["c.parquet"], "no column holds vectors", "x, y, z", "--vector x,y,z")
     source = open_source(["c.parquet"], vector="z,x")
     np.testing.assert_array_equal(next(source.batches()).vectors, [[5, 1], [6, 2]])
     assert source.schema.names == ["y", "label"]

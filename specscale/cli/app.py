@@ -19,7 +19,9 @@ from specscale.cli.bandwidth import bandwidth
 from specscale.cli.compare import compare, plan
 from specscale.cli.demo import demo
 from specscale.cli.explain import explain
-from specscale.cli.ingest import info, ingest
+from specscale.cli.inert import complain, inert_streams
+from specscale.cli.info import info
+from specscale.cli.ingest import ingest
 from specscale.cli.matrix import matrix
 from specscale.cli.modes import modes
 from specscale.cli.rename import rename
@@ -52,6 +54,12 @@ def main() -> None:
     """Run the command line; errors that the user can mend are one line on standard error and exit status 1."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # λ and σ, and the user's texts, where the locale lacks them
+    with inert_streams():
+        _run()
+
+
+def _run() -> None:
+    """Run the command and end as it ends."""
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
         app()
@@ -59,10 +67,7 @@ def main() -> None:
         _fail(str(error))
     except SystemExit as end:
         if end.code in (_INTERRUPTED, _TERMINATED):
-            print(
-                "specscale: interrupted: the same command goes on from here (compare and matrix with --resume added)",
-                file=sys.stderr,
-            )
+            complain("interrupted: the same command goes on from here (compare and matrix with --resume added)")
         raise
     except MemoryError as error:
         _fail(f"out of memory ({_first_line(error)}): take less with --size, --top, --modes or --sample")
@@ -93,5 +98,5 @@ def _first_line(error: BaseException) -> str:
 
 
 def _fail(message: str, status: int = 1) -> None:
-    print(f"specscale: {message}", file=sys.stderr)
+    complain(message)
     sys.exit(status)

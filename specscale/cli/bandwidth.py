@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from specscale.cli import options as o
+from specscale.cli.inert import flowing, inert
 from specscale.cli.json_output import print_json
 from specscale.cli.progress import run_progress
 
@@ -55,7 +56,7 @@ def bandwidth(
         from specscale.plots import check_picture
 
         check_picture(plot)  # before minutes of work
-    with run_progress(quiet or json) as progress:
+    with run_progress(quiet, bars=not json) as progress:
         found = run(
             *stores,
             sigma=sigma,
@@ -72,7 +73,7 @@ def bandwidth(
     elif not quiet:
         _print(found)
         if plot is not None:
-            print(f"\nplot written to {plot}")
+            print(f"\nplot written to {inert(plot)}")
 
 
 def _print(found: Bandwidths) -> None:
@@ -84,7 +85,7 @@ def _print(found: Bandwidths) -> None:
 
 def _print_store(store: StoreBandwidths) -> None:
     eigenvalues = min(_SHOWN, store.sampled)
-    print(f"{store.name}: {store.rows:,} rows, spectra of {store.sampled:,}; {store.why}\n")
+    print(f"{flowing(store.name)}: {store.rows:,} rows, spectra of {store.sampled:,}; {store.why}\n")
     print(f"{'σ':>10}  {'groups':>9}  {'RKE':>9}  largest eigenvalues of K/n")
     for line in store.lines:
         spectrum = line.spectrum

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from specscale.cli import options as o
-from specscale.cli.how import earlier_result, executor_of
+from specscale.cli.how import earlier_result, executor_of, was_given
+from specscale.cli.inert import complain, inert
 from specscale.cli.json_output import print_json
 from specscale.cli.progress import run_progress
 
@@ -46,6 +47,7 @@ def compare(
     top: o.Top = 100,
     seed: o.Seed = 0,
     match: o.Match = None,
+    min_matched: o.MinMatched = 0.5,
     certify: o.Certify = 256,
     refine: o.Refine = 0,
     rotate: o.RotateOption = o.Rotate.none,
@@ -72,7 +74,7 @@ def compare(
     from specscale.again import compare_grown
     from specscale.comparison import compare as run
 
-    with run_progress(quiet or json) as progress, executor_of(workers, scheduler, threads) as executor:
+    with run_progress(quiet, bars=not json) as progress, executor_of(workers, scheduler, threads) as executor:
         how: dict[str, Any] = {
             "memory": memory, "threads": threads, "executor": executor, "resume": resume, "progress": progress,
             "names": (name_a, name_b),
@@ -81,19 +83,30 @@ def compare(
             result = run(a, b, out=out, overwrite=overwrite, **how, **answer)
         else:
             before = earlier_result(ctx, update, answer)
-            result = compare_grown(before, a, b, out=out or update, overwrite=overwrite or out in (None, update), **how)
+            share = min_matched if was_given(ctx, "min_matched") else None
+            how |= {"out": out or update, "overwrite": overwrite or out in (None, update), "min_matched": share}
+            result = compare_grown(before, a, b, **how)
     verdicts = [rule.check(result) for rule in rules]
     if json:
         print_json({**result.summary, **({"gate": [one.to_json() for one in verdicts]} if rules else {})})
     elif not quiet:
+        from specscale.cli.pairing import print_pairing
         from specscale.cli.tables import print_overview
 
-        print_overview(result)
+        if update is not None and result is before:
+            print(f"nothing is new: {inert(update)} compares all rows of {inert(a)} and {inert(b)}, and stays as it is")
+            print_pairing(result.summary)
+        else:
+            print_pairing(result.summary)
+            print_overview(result)
     holding = [one for one in verdicts if one.holds]
     if holding:
-        from specscale.cli.tables import print_gate
+        for one in holding:
+            complain(str(one))
+        if not quiet:
+            from specscale.cli.tables import print_causes
 
-        print_gate(result, holding)
+            print_causes(result, holding)
         raise typer.Exit(GATE_STATUS)
 
 
@@ -115,6 +128,7 @@ def plan(
     top: o.Top = 100,
     seed: o.Seed = 0,
     match: o.Match = None,
+    min_matched: o.MinMatched = 0.5,
     certify: o.Certify = 256,
     refine: o.Refine = 0,
     rotate: o.RotateOption = o.Rotate.none,
@@ -163,7 +177,7 @@ def _answer(given: dict[str, Any]) -> dict[str, Any]:
     """Of a command's parameters those that decide the answer, as the Python functions name them."""
     names = (
         "kernel", "eta", "normalize", "on_bad", "sample", "features", "size", "top", "seed", "match", "certify",
-        "refine", "rotate", "landmarks",
+        "refine", "rotate", "landmarks", "min_matched",
     )  # fmt: skip
     plain = {name: getattr(given[name], "value", given[name]) for name in names}
     return {**plain, "sigma": (given["sigma_a"], given["sigma_b"]), "n_modes": given["modes"]}

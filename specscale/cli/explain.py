@@ -13,7 +13,10 @@ from specscale.cli.json_output import print_json
 def explain(
     out: Annotated[str, typer.Argument(metavar="OUT", help="A result directory.", show_default=False)],
     labels: Annotated[
-        str, typer.Option(metavar="COL", help="The column of A's store that holds the labels.", show_default=False)
+        str,
+        typer.Option(
+            metavar="COL", help="The column of A's store, or else of B's, that holds the labels.", show_default=False
+        ),
     ],
     top: Annotated[
         int | None, typer.Option(metavar="N", help="Members of each tail of a mode; by default all that were kept.")

@@ -56,15 +56,21 @@ def earlier_result(ctx: typer.Context, path: str, answer: dict[str, Any]) -> Res
     finish_publishing(path)
     result = open_result(path)
     asked, kept = _by_option(Options(**answer).to_json()), _by_option(result.summary["options"])
+    kept.pop("min_matched", None)  # decides whether rows are compared, not what is found
     for name, value in kept.items():
-        source = ctx.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE" and asked[name] != value:
+        if was_given(ctx, name) and asked[name] != value:
             option, kept_as = "--" + name.replace("_", "-"), "not given" if value is None else value
             raise OptionError(
                 f"--update {path} keeps the options of that result, whose {option} is {kept_as}: leave {option} out, "
                 "or compare afresh with -o alone"
             )
     return result
+
+
+def was_given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option is on the command line."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _by_option(options: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
+
+from specscale.cli.columns import padded, text_of
+from specscale.cli.inert import flowing
 
 if TYPE_CHECKING:
     from specscale.insight.enrichment import Explanation
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
 
 _MOST_LABELS = 10  # of one group
 _WIDEST_LABEL = 32
+_LEAST_LOG = -300  # below, floats lose digits
 
 
 def print_explanation(result: Result, explanation: Explanation) -> None:
@@ -23,7 +28,8 @@ def print_explanation(result: Result, explanation: Explanation) -> None:
         return
     left_out = f", {explanation.unlabelled:,} without one left out" if explanation.unlabelled else ""
     print(
-        f"{explanation.column}: {explanation.labels:,} labels in {explanation.compared:,} compared rows{left_out}\n"
+        f"{flowing(explanation.column)}: {explanation.labels:,} labels in {explanation.compared:,} compared rows"
+        f"{left_out}\n"
         f"{explanation.tests:,} tests (hypergeometric); shown with a false discovery rate q ≤ {explanation.alpha:g} "
         "over all of them"
     )
@@ -41,8 +47,8 @@ def print_explanation(result: Result, explanation: Explanation) -> None:
         for one in enriched[:_MOST_LABELS]:
             here, everywhere = f"{one.count:,} of {one.members:,}", f"{one.rows:,} of {one.compared:,}"
             print(
-                f"  {_label(one.label):<{_WIDEST_LABEL}}  {here:>16}  {everywhere:>24}  {one.fold:>7.3g}  "
-                f"{one.p:>8.2g}  {one.q:>8.2g}"
+                f"  {_label(one.label)}  {here:>16}  {everywhere:>24}  {one.fold:>7.3g}  "
+                f"{_probability(one.log10_p):>8}  {_probability(one.log10_q):>8}"
             )
         if not enriched:
             print("  no label is enriched")
@@ -92,7 +98,7 @@ def _heading(result: Result) -> str:
 
 def _names(result: Result) -> dict[str, str]:
     inputs = result.summary["inputs"]
-    return {"A": inputs["a"]["name"], "B": inputs["b"]["name"]}
+    return {"A": flowing(inputs["a"]["name"]), "B": flowing(inputs["b"]["name"])}
 
 
 def _grouped(group: Group) -> str:
@@ -100,8 +106,16 @@ def _grouped(group: Group) -> str:
 
 
 def _label(label: Any) -> str:
-    text = " ".join(str(label).split()) or repr(label)
-    return text if len(text) <= _WIDEST_LABEL else text[: _WIDEST_LABEL - 1] + "…"
+    return padded(text_of(label) or repr(label), _WIDEST_LABEL)
+
+
+def _probability(log10: float) -> str:
+    """A probability of two digits, by its logarithm, as it may be below every float."""
+    if log10 > _LEAST_LOG:
+        return f"{10**log10:.2g}"
+    exponent = math.floor(log10)
+    mantissa = f"{10 ** (log10 - exponent):.1f}"
+    return f"1.0e{exponent + 1}" if mantissa == "10.0" else f"{mantissa}e{exponent}"
 
 
 def _number(value: float | None, width: int, digits: int) -> str:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from specscale.cli import options as o
+from specscale.cli.columns import cells, cut, padded
+from specscale.cli.inert import flowing, inert
 from specscale.cli.json_output import print_json
+from specscale.cli.pairing import print_pairing
 from specscale.cli.progress import run_progress
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ def matrix(
     top: o.Top = 20,
     seed: o.Seed = 0,
     match: o.Match = None,
+    min_matched: o.MinMatched = 0.5,
     memory: o.Memory = None,
     threads: o.ThreadsOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Take up an interrupted run in OUT.work.")] = False,
@@ -55,7 +59,7 @@ def matrix(
     """
     from specscale.matrix import compare_many as run
 
-    with run_progress(quiet or json) as progress:
+    with run_progress(quiet, bars=not json) as progress:
         result = run(
             stores,
             kernel=kernel.value,
@@ -70,6 +74,7 @@ def matrix(
             top=top,
             seed=seed,
             match=None if match is None else match.value,
+            min_matched=min_matched,
             memory=memory,
             threads=threads,
             out=out,
@@ -89,26 +94,31 @@ def _print(result: MatrixResult) -> None:
     left_out = rows["total"] - rows["compared"]
     note = f" ({left_out:,} left out)" if left_out else ""
     print(f"{len(result.names)} embeddings, {rows['compared']:,} rows{note}, {summary['options']['kernel']} kernel")
-    print(f"{maps['features']} features of dimension {maps['dimension']:,}", *summary["choice"].split("; "), sep="\n")
+    print(
+        f"{maps['features']} features of dimension {maps['dimension']:,}",
+        *map(inert, summary["choice"].split("; ")),
+        sep="\n",
+    )
+    print_pairing(summary)
     print("\nSPEC-diff")
     order = summary["order"]
-    names = {name: name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}…" for name in order}
-    wide = max(7, *(len(name) for name in names.values()))
+    names = {name: cut(flowing(name), _WIDEST) for name in order}
+    wide = max(7, *(cells(name) for name in names.values()))
     table = result.spec_diff
-    print(" " * wide + "".join(f"  {names[name]:>{wide}}" for name in order))
+    print(" " * wide + "".join(f"  {padded(names[name], wide, right=True)}" for name in order))
     for one in order:
         values = "".join(
             f"  {table.loc[one, other]:>{wide}.4f}" if other != one else f"  {'·':>{wide}}" for other in order
         )
-        print(f"{names[one]:<{wide}}{values}")
+        print(f"{padded(names[one], wide)}{values}")
     for pair in result.pairs:
-        print(f"\n{pair['a']} (A) against {pair['b']} (B): SPEC-diff {pair['spec_diff']:.4f}")
+        print(f"\n{flowing(pair['a'])} (A) against {flowing(pair['b'])} (B): SPEC-diff {pair['spec_diff']:.4f}")
         if not pair["modes"]:
             print("  no mode: no |λ| exceeds 0.00001")
         for which in "AB":
             _print_direction(which, [one for one in pair["modes"] if one["grouped_by"] == which])
     print("\n± is the sampling of rows alone; a pair of interest, with a certificate: specscale compare A B")
-    print(f"heat map: {result.path}/matrix.png")
+    print(f"heat map: {inert(result.path)}/matrix.png")
 
 
 def _print_direction(which: str, modes: list[dict[str, Any]]) -> None:

@@ -26,22 +26,32 @@ def modes(
     measures: Annotated[
         bool, typer.Option("--measures", help="How well each embedding tells the groups apart: NMI, silhouette, ….")
     ] = False,
+    show: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="The columns of the samples to show, as text,label; none for none of them.",
+            show_default=False,
+        ),
+    ] = None,
     json: o.Json = False,
 ) -> None:
     """Show the groups of a result, with what is known of their members."""
     from specscale.result import open_result
 
+    if show is not None and (overlap or measures):
+        raise typer.BadParameter("goes with the groups, not with --overlap or --measures", param_hint="'--show'")
     result = open_result(out)
     if not (overlap or measures):
         shown = _TOP if top is None else top
         if json:
             from specscale.cli.tables import modes_json
 
-            print_json(modes_json(result, shown))
+            print_json(modes_json(result, shown, show))
         else:
             from specscale.cli.tables import print_modes
 
-            print_modes(result, shown)
+            print_modes(result, shown, show)
         return
     from specscale.cli import insight_tables as tables
 

@@ -27,6 +27,10 @@ class Normalize(StrEnum):
 
     none = "none"
     unit = "unit"
+    centre = "centre"
+    standardise = "standardise"
+    american_centre = "center"
+    american_standardise = "standardize"
 
 
 class Features(StrEnum):
@@ -71,7 +75,15 @@ KernelOption = Annotated[Kernel, typer.Option("--kernel", help="The kernel of bo
 SigmaA = Annotated[str, typer.Option("--sigma-a", help=_SIGMA.format("A"))]
 SigmaB = Annotated[str, typer.Option("--sigma-b", help=_SIGMA.format("B"))]
 Eta = Annotated[float, typer.Option(help="Weight of B's kernel.")]
-NormalizeOption = Annotated[Normalize, typer.Option("--normalize", help="Compare directions alone with unit.")]
+NormalizeOption = Annotated[
+    Normalize,
+    typer.Option(
+        "--normalize",
+        metavar="none|unit|centre|standardise",
+        help="Compare directions alone with unit; take the mean off with centre (cosine kernel); divide each dimension "
+        "by its standard deviation with standardise.",
+    ),
+]
 OnBadOption = Annotated[OnBad, typer.Option("--on-bad", help="Rows with NaN, infinity or no direction.")]
 Sample = Annotated[int | None, typer.Option(metavar="N", help="Compare N rows drawn at random.")]
 FeaturesOption = Annotated[
@@ -87,7 +99,13 @@ Size = Annotated[
 ModesOption = Annotated[int, typer.Option("--modes", help="Modes in each direction.")]
 Top = Annotated[int, typer.Option(help="Members kept of each tail of a mode.")]
 Seed = Annotated[int, typer.Option(help="Seed of frequencies and samples.")]
-Match = Annotated[MatchBy | None, typer.Option("--match", help="How rows are paired; by id when both have ids.")]
+Match = Annotated[
+    MatchBy | None,
+    typer.Option("--match", help="How rows are paired; by id when both have ids, or share a column that could be ids."),
+]
+MinMatched = Annotated[
+    float, typer.Option("--min-matched", metavar="SHARE", help="The least share of rows that must match by id.")
+]
 Certify = Annotated[
     int, typer.Option(metavar="ROWS", help="Rows from which each mode is held against the exact kernels; 0 for none.")
 ]
@@ -140,4 +158,4 @@ Rate = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and print no summary.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]

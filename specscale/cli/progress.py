@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from specscale.cli.inert import commanding, complain, inert, inert_streams
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from specscale.runtime.events import Event, Notify
+
+_TOLD = "PYTHONWARNINGS"
 
 
 @contextmanager
@@ -22,17 +29,21 @@ def row_progress(label: str, quiet: bool = False) -> Iterator[Callable[[int, int
     label
         What is being done.
     quiet
-        Show nothing. Nothing is shown either where standard error is not a terminal.
+        Show nothing, and let no library say anything. No bar is shown either where standard error is not a terminal.
 
     Yields
     ------
     callable
         To be called with the rows done and the rows in all.
     """
-    if quiet or not sys.stderr.isatty():
+    if quiet:
+        with _silence():
+            yield lambda done, total: None
+        return
+    if not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    with _bar() as bar:
+    with _bar() as bar, inert_streams():
         task = bar.add_task(label, total=0)
         begun = False
 
@@ -48,13 +59,15 @@ def row_progress(label: str, quiet: bool = False) -> Iterator[Callable[[int, int
 
 
 @contextmanager
-def run_progress(quiet: bool = False) -> Iterator[Notify]:
+def run_progress(quiet: bool = False, bars: bool = True) -> Iterator[Notify]:
     """Show the events of a run: a bar for each pass, the name of each other step, and every warning.
 
     Parameters
     ----------
     quiet
-        Show the warnings alone. Bars are not shown either where standard error is not a terminal.
+        Show nothing, and let no library say anything.
+    bars
+        Show more than the warnings. Bars are not shown either where standard error is not a terminal.
 
     Yields
     ------
@@ -63,10 +76,14 @@ def run_progress(quiet: bool = False) -> Iterator[Notify]:
     """
     from specscale.runtime.events import Noted, PassFinished, PassStarted, RowsDone, Stage, Warned
 
-    if quiet or not sys.stderr.isatty():
+    if quiet:
+        with _silence():
+            yield lambda event: None
+        return
+    if not (bars and sys.stderr.isatty()):
         yield lambda event: _warn(event.message) if isinstance(event, Warned) else None
         return
-    with _bar() as bar:
+    with _bar() as bar, inert_streams():
         task = bar.add_task("starting", total=None)
 
         def show(event: Event) -> None:
@@ -75,15 +92,15 @@ def run_progress(quiet: bool = False) -> Iterator[Notify]:
                 case Stage(name):
                     # A reset to no total would keep the last one: the stage would show the rows of the pass before.
                     bar.remove_task(task)
-                    task = bar.add_task(name, total=None)
+                    task = bar.add_task(inert(name), total=None)
                 case PassStarted(name, rows, done):
                     bar.reset(task, total=rows, completed=done, description=name)
                 case RowsDone(_, rows):
                     bar.advance(task, rows)
                 case PassFinished(name, seconds):
-                    bar.console.print(f"{name}: {seconds:.1f} s", highlight=False)
+                    bar.console.print(f"{name}: {seconds:.1f} s", markup=False, highlight=False)
                 case Noted(message):
-                    bar.console.print(message, highlight=False)
+                    bar.console.print(inert(message), markup=False, highlight=False)
                 case Warned(message):
                     _warn(message)
 
@@ -91,7 +108,25 @@ def run_progress(quiet: bool = False) -> Iterator[Notify]:
 
 
 def _warn(message: str) -> None:
-    print(f"specscale: warning: {message}", file=sys.stderr)
+    complain(f"warning: {message}")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Let libraries, in this process and in those that it starts, neither warn nor log below errors that end them."""
+    disabled, told = logging.root.manager.disable, os.environ.get(_TOLD)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.ERROR)
+        os.environ[_TOLD] = "ignore"
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
+            if told is None:
+                del os.environ[_TOLD]
+            else:
+                os.environ[_TOLD] = told
 
 
 def _bar() -> Progress:
@@ -108,11 +143,11 @@ def _bar() -> Progress:
             return Text(f"{task.speed:,.0f} rows/s" if task.speed and task.total else "")
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         Rows(),
         Rate(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=Console(file=commanding(sys.stderr)),
         transient=True,
     )

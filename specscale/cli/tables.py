@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
+
+from specscale.cli.inert import flowing, inert
+from specscale.cli.members import MemberTable, members_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from specscale.gate import Verdict
     from specscale.result import Mode, Result
     from specscale.runtime.plan import Machine, Plan
 
-_WIDEST = 160
 _SHOWN = 3  # members of each tail of a mode that made a rule hold
 
 
@@ -138,7 +137,7 @@ def print_overview(result: Result) -> None:
     """Print what was chosen, and a result's modes, a line each."""
     print(_heading(result))
     for choice in result.summary["choice"].split("; "):
-        print(choice)
+        print(inert(choice))
     if not result.modes:
         print("no mode: no |λ| exceeds 0.00001, the two embeddings hold the same groups together")
         return
@@ -147,7 +146,7 @@ def print_overview(result: Result) -> None:
     for mode in result.modes:
         print(_mode_line(mode))
     print("\n" + _legend(result, checked))
-    print(f"\nthe groups: specscale modes {result.path}")
+    print(f"\nthe groups: specscale modes {inert(result.path)}")
 
 
 def _mode_heading(checked: bool) -> str:
@@ -165,20 +164,18 @@ def _mode_line(mode: Mode) -> str:
     )
 
 
-def print_gate(result: Result, verdicts: Sequence[Verdict]) -> None:
-    """Print to standard error the rules that hold, a line each, and the modes that caused it with some members."""
-    for one in verdicts:
-        print(f"specscale: {one}", file=sys.stderr)
+def print_causes(result: Result, verdicts: Sequence[Verdict]) -> None:
+    """Print to standard error the modes that made rules hold, with some of their members."""
     numbers = {number for one in verdicts for number in one.modes}
     modes = [mode for mode in result.modes if mode.mode in numbers]
     if not modes:
         return
-    members = result.members()
-    members = result.described(members[members["mode"].isin(numbers) & (members["rank"] <= _SHOWN)])
+    members = [one for one in members_of(result, _SHOWN) if one["mode"] in numbers]
+    table = MemberTable(members, sys.stderr)
     print(f"\n{_mode_heading(modes[0].certified is not None)}", file=sys.stderr)
     for mode in modes:
         print(_mode_line(mode), file=sys.stderr)
-        _print_members(members[members["mode"] == mode.mode], sys.stderr)
+        table.print([one for one in members if one["mode"] == mode.mode])
 
 
 def _legend(result: Result, checked: bool) -> str:
@@ -193,9 +190,9 @@ def _legend(result: Result, checked: bool) -> str:
     )
 
 
-def print_modes(result: Result, top: int) -> None:
-    """Print a result's groups: each mode, then the top members of its tails."""
-    members = result.described(result.members().query("rank <= @top"))
+def print_modes(result: Result, top: int, show: str | None = None) -> None:
+    """Print a result's groups: each mode, then the top members of its tails, with the columns that `show` names."""
+    members = members_of(result, top, show)
     print(_heading(result))
     if not result.modes:
         print("no mode: no |λ| exceeds 0.00001, the two embeddings hold the same groups together")
@@ -203,14 +200,20 @@ def print_modes(result: Result, top: int) -> None:
         average = result.summary["rows"]["compared"] ** -0.5
         print(f"a member's score is u; an average row has ±{average:.5f}, and a tail of little more is no group")
     names = _names(result)
+    table = MemberTable(members)
+    if table.left_out:
+        print(f"no room for {', '.join(map(flowing, table.left_out))}: choose columns with --show")
     for mode in result.modes:
         print(
             f"\nmode {mode.mode}, grouped by {names[mode.grouped_by]} more than by "
             f"{names['B' if mode.grouped_by == 'A' else 'A']}\n  λ {mode.eigenvalue:+.5f} ± {mode.se:.5f}, "
             f"a {mode.a:.5f}, b {mode.b:.5f}, effective size {mode.effective_size:,.0f}{_certificate(mode)}"
         )
+        here = [one for one in members if one["mode"] == mode.mode]
+        if here:
+            table.print_heading()
         for tail in "+-":
-            _print_members(members[(members["mode"] == mode.mode) & (members["tail"] == tail)])
+            table.print([one for one in here if one["tail"] == tail])
 
 
 def _certificate(mode: Mode) -> str:
@@ -222,15 +225,22 @@ def _certificate(mode: Mode) -> str:
     )
 
 
-def modes_json(result: Result, top: int) -> dict[str, Any]:
+def modes_json(result: Result, top: int, show: str | None = None) -> dict[str, Any]:
     """Return a result's groups as plain values."""
-    members = result.described(result.members().query("rank <= @top"))
+    members = members_of(result, top, show)
     return {
         "a": result.summary["inputs"]["a"],
         "b": result.summary["inputs"]["b"],
         "spec_diff": result.spec_diff,
         "modes": [
-            {**_fields(mode), "members": members[members["mode"] == mode.mode].drop(columns="mode").to_dict("records")}
+            {
+                **_fields(mode),
+                "members": [
+                    {name: value for name, value in one.items() if name != "mode"}
+                    for one in members
+                    if one["mode"] == mode.mode
+                ],
+            }
             for mode in result.modes
         ],
     }
@@ -247,7 +257,9 @@ def _heading(result: Result) -> str:
     options, maps = result.summary["options"], result.summary["maps"]
     bandwidths = [one for one in result.summary["bandwidths"].values() if one]
     sigma = f", σ {' and '.join(format(one['sigma'], '.4g') for one in bandwidths)}" if bandwidths else ""
-    unit = ", rows of unit norm" if options["normalize"] == "unit" else ""
+    unit = {"unit": ", rows of unit norm", "centre": ", centred rows", "standardise": ", standardised dimensions"}.get(
+        options["normalize"], ""
+    )
     constraint = result.summary["constraint"]
     of = f"groups of A with b ≤ {constraint['epsilon']:g}, " if constraint else ""
     eta = "" if options["eta"] == 1 else f"{options['eta']:g} "
@@ -266,17 +278,4 @@ def _maps(maps: dict[str, Any]) -> str:
 
 def _names(result: Result) -> dict[str, str]:
     inputs = result.summary["inputs"]
-    return {"A": inputs["a"]["name"], "B": inputs["b"]["name"]}
-
-
-def _print_members(members: pd.DataFrame, file: TextIO | None = None) -> None:
-    """Print members, a line each: tail, rank, score, id or row, and the user's columns as far as they fit."""
-    file = file or sys.stdout
-    width = min(shutil.get_terminal_size().columns, _WIDEST) if file.isatty() else sys.maxsize
-    texts = [name for name in members.columns if name not in ("mode", "tail", "rank", "row", "id", "score")]
-    for record in members.to_dict("records"):
-        key = record["id"] if isinstance(record["id"], (str, int)) else f"row {record['row']}"
-        line = f"  {record['tail']}{record['rank']:<4} {record['score']:+.5f}  {key}"
-        rest = "  ".join(" ".join(str(record[name]).split()) for name in texts)
-        line = f"{line}  {rest}" if rest else line
-        print(line if len(line) <= width else line[: width - 1] + "…", file=file)
+    return {"A": flowing(inputs["a"]["name"]), "B": flowing(inputs["b"]["name"])}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +34,12 @@ LEAST_SIGMA, LARGEST_SIGMA = 1e-30, 1e30  # float32 holds the frequencies, which
 _TILE = 512
 _TRIALS = 4000  # multiplications a pair that a dozen trial bandwidths take as long as
 _ROUNDING = 1e-11  # of the squared lengths: squared distances below it are what float32 leaves of equal rows
+_FINE_ROUNDING = 2.0**-49  # the same in float64
 _LARGEST = float(np.finfo(np.float32).max)
 _MOST_STEPS = 300  # of the Lanczos method, which takes 3 to 40 of them
 _LEAST_STEPS = 3
 _RESIDUAL = 1e-5  # of the eigenvalue; the products in float32 leave about 1e-6
+_TELLING = 0.25  # of a distance, a bandwidth at which the kernel is all but zero there
 _CONSTANT = 0.995  # a top eigenvalue above which the kernel tells next to nothing apart
 
 
@@ -119,14 +122,14 @@ def parse_rule(text: str | float, option: str = "--sigma-a") -> Rule:
     return Rule(kind, value)
 
 
-def choose_bandwidth(rule: Rule, sample: NDArray[np.float32] | None, name: str) -> Bandwidth:
+def choose_bandwidth(rule: Rule, sample: NDArray[np.floating[Any]] | None, name: str) -> Bandwidth:
     """Choose σ for one embedding.
 
     Parameters
     ----------
     rule : how σ is to be found
-    sample : (s, p) float32, rows drawn from the embedding, normalised and centred as the map will see them; None is
-        enough for a number, of which then nothing is known
+    sample : (s, p) rows drawn from the embedding, normalised and centred as the map will see them, in float64 where the
+        kernel is evaluated in it; None is enough for a number, of which then nothing is known
     name : the embedding's name, for the warning
 
     Returns
@@ -150,6 +153,12 @@ def choose_bandwidth(rule: Rule, sample: NDArray[np.float32] | None, name: str) 
     else:
         low, high = 1e-3 * median, 1e3 * median
         floor = top_eigenvalue(squares, low)
+        if floor >= rule.value:
+            # Groups may be that far apart: what is left is to tell the nearest rows from one another.
+            squares = _square_distances(sample, exponent, _FINE_ROUNDING)
+            high = low
+            low = min(low, _TELLING * float(np.sqrt(squares[squares > 0].min())))
+            floor = top_eigenvalue(squares, low)
         if floor >= rule.value:
             duplicates = 1 - len(np.unique(sample, axis=0)) / len(sample)
             warning = (
@@ -243,7 +252,7 @@ def bandwidth_cost(dimensions: Sequence[int], rows: int) -> Cost:
     )
 
 
-def _given(rule: Rule, sample: NDArray[np.float32] | None, name: str) -> Bandwidth:
+def _given(rule: Rule, sample: NDArray[np.floating[Any]] | None, name: str) -> Bandwidth:
     """A bandwidth that is a number, and what the sample says of it."""
     if sample is None:
         return Bandwidth(rule.value, str(rule))
@@ -295,11 +304,16 @@ def _kernel(squares: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return kernel
 
 
-def _square_distances(sample: NDArray[np.float32], exponent: int) -> NDArray[np.float32]:
+def _square_distances(
+    sample: NDArray[np.floating[Any]], exponent: int, rounding: float | None = None
+) -> NDArray[np.float32]:
     """Squared distances of all pairs in units of 2^exponent; zero for equal rows, not the rounding of the products.
 
-    They are computed in float64: small bandwidths look at distances that float32 products do not resolve.
+    They are computed in float64: small bandwidths look at distances that float32 products do not resolve. What counts
+    as equal is a matter of how the rows were normalised and centred, unless `rounding` says otherwise.
     """
+    if rounding is None:
+        rounding = _FINE_ROUNDING if sample.dtype == np.float64 else _ROUNDING
     x = np.ldexp(sample.astype(np.float64), -exponent)
     x -= np.median(x, axis=0)  # not the mean, which one wild row carries away from all others
     lengths = np.einsum("ij,ij->i", x, x)
@@ -309,7 +323,7 @@ def _square_distances(sample: NDArray[np.float32], exponent: int) -> NDArray[np.
         both = lengths[low : low + _TILE, None] + lengths
         tile *= -2
         tile += both
-        both *= _ROUNDING
+        both *= rounding
         tile[tile <= both] = 0
         squares[low : low + _TILE] = np.minimum(tile, _LARGEST, out=tile)
     np.fill_diagonal(squares, 0)

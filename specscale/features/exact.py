@@ -10,9 +10,36 @@ from numpy.typing import NDArray
 
 from specscale.kernels import Kernels, load_kernels
 
-__all__ = ["Anchors", "ExactKernel"]
+__all__ = ["MEAN", "WIDE_EFFORT", "Affine", "Anchors", "ExactKernel"]
+
+WIDE_EFFORT = 2.5  # times that of float32 which a kernel takes in float64
+
+MEAN = "is the mean that --normalize takes off, and has no direction then: leave it out, or compare without --normalize"
 
 _ROUNDING = 2.0**-21  # of squared lengths: a rough bound of what float32 products of some hundred numbers lose
+_WIDE_ROUNDING = 2.0**-50  # the same in float64
+
+
+@dataclass(frozen=True)
+class Affine:
+    """What is done to rows before anything else, (x − shift) · factor: to centre or standardise them.
+
+    Parameters
+    ----------
+    shift, factor : (p,) float64
+    """
+
+    shift: NDArray[np.float64]
+    factor: NDArray[np.float64]
+
+    @classmethod
+    def restored(cls, parameters: dict[str, Any] | None) -> Affine | None:
+        """Take back what `parameters` returned; None stays None."""
+        return None if parameters is None else cls(np.array(parameters["shift"]), np.array(parameters["factor"]))
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what defines it, ready for JSON."""
+        return {"shift": self.shift.tolist(), "factor": self.factor.tolist()}
 
 
 @dataclass(frozen=True)
@@ -21,8 +48,8 @@ class Anchors:
 
     Attributes
     ----------
-    points : (p, r) real, the anchors as columns, scaled
-    halves : (r,) real, ‖z_j‖² / 2σ²; zeros for the cosine kernel
+    points : (p, r) in the kernel's floating type, the anchors as columns, scaled
+    halves : (r,) likewise, ‖z_j‖² / 2σ²; zeros for the cosine kernel
     rate : 1 / 2σ², 0 for the cosine kernel
     """
 
@@ -50,38 +77,71 @@ class ExactKernel:
     centre : (p,) subtracted first; the Gaussian kernel does not see it, float32 does
     unit : normalise the rows first; always for the cosine kernel, whose centre is zero
     sigma : bandwidth
+    wide : evaluate it in float64, as rows that are near one another lie too far from the centre for float32
+    certain : whether float64, and the numbers as they are stored, tell such rows apart
+    affine : what is done to the rows first; None for nothing
     """
 
     centre: NDArray[np.float64]
     unit: bool
     sigma: float | None
+    wide: bool = False
+    certain: bool = True
+    affine: Affine | None = None
+
+    @classmethod
+    def restored(cls, parameters: dict[str, Any]) -> ExactKernel:
+        """Make the kernel whose `parameters` method returned these, or an earlier version's that knew fewer."""
+        affine = Affine.restored(parameters.get("affine"))
+        if parameters.get("sigma") is None:
+            return cls(np.zeros(parameters["p"]), True, None, affine=affine)
+        wide, certain = parameters.get("wide", False), parameters.get("certain", True)
+        return cls(np.array(parameters["centre"]), parameters["unit"], parameters["sigma"], wide, certain, affine)
 
     @property
     def p(self) -> int:
         """Dimension of the embedding."""
         return len(self.centre)
 
+    @property
+    def effort(self) -> float:
+        """Time that evaluating it takes, as a multiple of that in float32."""
+        return WIDE_EFFORT if self.wide else 1.0
+
+    def real(self, kernels: Kernels) -> type[np.floating[Any]]:
+        """The floating type that standardised rows have."""
+        return np.float64 if self.wide else kernels.real
+
     def standardise(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
-        """Write normalised and centred rows `raw` (b, p) into `out`; the first bad row, or −1."""
-        return kernels.standardise(raw, self.centre.astype(kernels.real), self.unit, out)
+        """Write normalised and centred rows `raw` (b, p) into `out` (b, p) of any type; the first bad row, or −1."""
+        if self.affine is not None:
+            bad = kernels.affine(raw, self.affine.shift, self.affine.factor, out)
+            if bad >= 0:
+                return bad
+            raw = out
+        return kernels.standardise(raw, self.centre.astype(out.dtype), self.unit, out)
 
     def anchors(self, kernels: Kernels, raw: NDArray[Any]) -> Anchors:
         """Make anchors of the rows `raw` (r, p)."""
-        z = np.empty(raw.shape, dtype=kernels.real)
+        real = self.real(kernels)
+        z = np.empty(raw.shape, dtype=real)
         self.standardise(kernels, raw, z)
-        wide = z.astype(np.float64)
+        wide = z.astype(np.float64, copy=False)
         rate = 0.0 if self.sigma is None else 1 / (2 * self.sigma**2)
         with np.errstate(over="ignore"):  # where σ is that small the kernel of two rows is zero
-            points = np.ascontiguousarray((wide * (2 * rate or 1.0)).T, dtype=kernels.real)
-            halves = (rate * np.einsum("ij,ij->i", wide, wide)).astype(kernels.real)
+            points = np.ascontiguousarray((wide * (2 * rate or 1.0)).T, dtype=real)
+            halves = (rate * np.einsum("ij,ij->i", wide, wide)).astype(real)
         return Anchors(points, halves, rate)
 
     def rounding(self, raw: NDArray[Any]) -> float:
-        """What float32 leaves uncertain in kernel values of the rows `raw` (r, p), which grows with (‖x‖ / σ)²."""
+        """What rounding leaves uncertain in kernel values of the rows `raw` (r, p), which grows with (‖x‖ / σ)²."""
         reference = load_kernels("reference")
         z = np.empty(raw.shape)
         self.standardise(reference, raw, z)
-        return 0.0 if self.sigma is None else float(_ROUNDING * np.median(np.einsum("ij,ij->i", z, z)) / self.sigma**2)
+        if self.sigma is None:
+            return 0.0
+        share = _WIDE_ROUNDING if self.wide else _ROUNDING
+        return float(share * np.median(np.einsum("ij,ij->i", z, z)) / self.sigma**2)
 
     def matrix(self, raw: NDArray[Any]) -> NDArray[np.float64]:
         """The kernel matrix of the rows `raw` (r, p) in float64, (r, r), symmetric with a diagonal of ones."""
@@ -96,4 +156,11 @@ class ExactKernel:
 
     def parameters(self) -> dict[str, Any]:
         """Return what defines the kernel, ready for JSON."""
-        return {"sigma": self.sigma, "unit": self.unit, "centre": [float(c) for c in self.centre]}
+        return {
+            "sigma": self.sigma,
+            "unit": self.unit,
+            "centre": [float(c) for c in self.centre],
+            "wide": self.wide,
+            "certain": self.certain,
+            "affine": None if self.affine is None else self.affine.parameters(),
+        }

@@ -80,17 +80,17 @@ class KernelMap:
     @property
     def operations(self) -> int:
         """Floating-point operations for one row: the product with the landmarks."""
-        return 2 * self.dim * self.p
+        return int(self.kernel.effort * 2 * self.dim * self.p)
 
     @property
     def elementary(self) -> float:
         """Exponentials for one row, each as long as most of a pair of sine and cosine."""
-        return 0.7 * self.dim
+        return self.kernel.effort * 0.7 * self.dim
 
     @property
     def scratch(self) -> int:
-        """Numbers of scratch for one row of a slice: the standardised row."""
-        return self.p
+        """Numbers of scratch for one row of a slice: the standardised row, in float64 with its Gram products too."""
+        return 2 * (self.p + self.dim) if self.kernel.wide else self.p
 
     def prepare(self, kernels: Kernels) -> None:
         """Bring the landmarks into the backend's floating type, once."""
@@ -100,7 +100,7 @@ class KernelMap:
     def apply(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
         """Write k(Z, x) of the rows `raw` (b, p) into `out` (b, r); the first bad row, or −1."""
         self.prepare(kernels)
-        x = self._scratch.array((len(raw), self.p), kernels.real)
+        x = self._scratch.array((len(raw), self.p), self.kernel.real(kernels))
         bad = self.kernel.standardise(kernels, raw, x)
         if bad < 0:
             self._made[kernels.real].evaluate(kernels, x, slice(None), out)
@@ -156,17 +156,17 @@ class LandmarkMap:
     def operations(self) -> int:
         """Floating-point operations for one row: the products with the landmarks and with T."""
         r = len(self.rows)
-        return 2 * r * self.p + sum(2 * (r - low) * (high - low) for low, high in self._columns)
+        return self.values.operations + sum(2 * (r - low) * (high - low) for low, high in self._columns)
 
     @property
     def elementary(self) -> float:
         """Exponentials for one row, each as long as most of a pair of sine and cosine."""
-        return 0.7 * len(self.rows)
+        return self.values.elementary
 
     @property
     def scratch(self) -> int:
-        """Numbers of scratch for one row of a slice: the standardised row and its kernel values."""
-        return self.p + len(self.rows)
+        """Numbers of scratch for one row of a slice: what the kernel values take, and these."""
+        return self.values.scratch + len(self.rows)
 
     @property
     def _columns(self) -> list[tuple[int, int]]:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from specscale.errors import OptionError
 from specscale.features.bandwidth import LARGEST_SIGMA, LEAST_SIGMA
-from specscale.features.exact import ExactKernel
+from specscale.features.exact import Affine, ExactKernel
 from specscale.features.frequencies import gaussian_frequencies, orthogonal_frequencies
 from specscale.features.landmarks import LandmarkMap
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
 
-__all__ = ["MAPS", "FeatureMap", "FourierMap", "LinearMap", "RowMap", "legal_maps", "restored_kernel", "restored_map"]
+__all__ = ["MAPS", "FeatureMap", "FourierMap", "LinearMap", "RowMap", "legal_maps", "restored_map"]
 
 MAPS = {"gaussian": ("landmarks", "orthogonal", "fourier", "exact"), "cosine": ("linear", "landmarks", "exact")}
 """The feature maps of each kernel, and ``exact`` for none; the first is what ``auto`` picks."""
@@ -88,6 +88,7 @@ class FourierMap:
     orthogonal : draw the frequencies in orthogonal blocks (Yu et al. 2016)
     centre : (p,) subtracted first; the kernel does not see it, float32 does
     unit : normalise the rows first
+    wide, certain, affine : as in :class:`specscale.features.exact.ExactKernel`
     """
 
     p: int
@@ -97,9 +98,10 @@ class FourierMap:
     orthogonal: bool
     centre: NDArray[np.float64]
     unit: bool
-    _made: dict[type, tuple[NDArray[Any], NDArray[Any]]] = field(
-        init=False, repr=False, compare=False, default_factory=dict
-    )
+    wide: bool = False
+    certain: bool = True
+    affine: Affine | None = None
+    _made: dict[type, NDArray[Any]] = field(init=False, repr=False, compare=False, default_factory=dict)
     _scratch: Scratch = field(init=False, repr=False, compare=False, default_factory=Scratch)
 
     def __post_init__(self) -> None:
@@ -113,6 +115,11 @@ class FourierMap:
         return {**vars(self), "_made": {}}
 
     @property
+    def kernel(self) -> ExactKernel:
+        """The kernel that the map approximates."""
+        return ExactKernel(self.centre, self.unit, self.sigma, self.wide, self.certain, self.affine)
+
+    @property
     def dim(self) -> int:
         """Dimension of the feature space, 2m."""
         return 2 * self.m
@@ -120,17 +127,17 @@ class FourierMap:
     @property
     def operations(self) -> int:
         """Floating-point operations for one row: the product with the frequencies."""
-        return 2 * self.p * self.m
+        return int(self.kernel.effort * 2 * self.p * self.m)
 
     @property
     def elementary(self) -> float:
         """Pairs of sine and cosine for one row."""
-        return self.m
+        return self.kernel.effort * self.m
 
     @property
     def scratch(self) -> int:
-        """Numbers of scratch for one row of a slice: the standardised row."""
-        return self.p
+        """Numbers of scratch for one row of a slice: the standardised row, in float64 with its angles too."""
+        return 2 * (self.p + self.m) if self.wide else self.p
 
     def frequencies(self) -> NDArray[np.float64]:
         """Return the frequencies (p, m), N(0, σ⁻² I)."""
@@ -140,19 +147,16 @@ class FourierMap:
     def prepare(self, kernels: Kernels) -> None:
         """Make the frequencies in the backend's floating type, once."""
         if kernels.real not in self._made:
-            self._made[kernels.real] = (
-                self.frequencies().astype(kernels.real),
-                self.centre.astype(kernels.real),
-            )
+            self._made[kernels.real] = self.frequencies().astype(self.kernel.real(kernels))
 
     def apply(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
         """Write φ of the rows `raw` (b, p) into `out` (b, 2m); the first bad row, or −1."""
         self.prepare(kernels)
-        frequencies, centre = self._made[kernels.real]
-        x = self._scratch.array((len(raw), self.p), kernels.real)
-        bad = kernels.standardise(raw, centre, self.unit, x)
+        kernel = self.kernel
+        x = self._scratch.array((len(raw), self.p), kernel.real(kernels))
+        bad = kernel.standardise(kernels, raw, x)
         if bad < 0:
-            kernels.fourier(x, frequencies, out)
+            kernels.fourier(x, self._made[kernels.real], out)
         return bad
 
     def scoring(self, coefficients: NDArray[np.float64]) -> tuple[RowMap, NDArray[np.float64]]:
@@ -166,10 +170,8 @@ class FourierMap:
             "p": self.p,
             "size": self.m,
             "dimension": self.dim,
-            "sigma": self.sigma,
             "seed": self.seed,
-            "unit": self.unit,
-            "centre": [float(c) for c in self.centre],
+            **self.kernel.parameters(),
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -179,9 +181,21 @@ class FourierMap:
 
 @dataclass(frozen=True)
 class LinearMap:
-    """x / ‖x‖, the exact feature map of the cosine kernel."""
+    """x / ‖x‖, the exact feature map of the cosine kernel.
+
+    Parameters
+    ----------
+    p : dimension of the embedding
+    affine : what is done to the rows first; None for nothing
+    """
 
     p: int
+    affine: Affine | None = None
+
+    @property
+    def kernel(self) -> ExactKernel:
+        """The kernel that the map is of."""
+        return ExactKernel(np.zeros(self.p), True, None, affine=self.affine)
 
     @property
     def dim(self) -> int:
@@ -208,7 +222,7 @@ class LinearMap:
 
     def apply(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
         """Write x / ‖x‖ of the rows `raw` (b, p) into `out` (b, p); the first bad row, or −1."""
-        return kernels.standardise(raw, np.zeros(self.p, dtype=kernels.real), True, out)
+        return self.kernel.standardise(kernels, raw, out)
 
     def scoring(self, coefficients: NDArray[np.float64]) -> tuple[RowMap, NDArray[np.float64]]:
         """The map itself and the coefficients as they are."""
@@ -216,35 +230,33 @@ class LinearMap:
 
     def parameters(self) -> dict[str, Any]:
         """Return everything that defines the map, ready for JSON."""
-        return {"map": "linear", "p": self.p, "dimension": self.dim}
+        affine = None if self.affine is None else self.affine.parameters()
+        return {"map": "linear", "p": self.p, "dimension": self.dim, "affine": affine}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return nothing: the map has no parameters."""
         return {}
 
 
-def restored_kernel(parameters: dict[str, Any]) -> ExactKernel:
-    """Make the exact kernel of the map whose `parameters` method returned these."""
-    if parameters.get("sigma") is None:
-        return ExactKernel(np.zeros(parameters["p"]), True, None)
-    return ExactKernel(np.array(parameters["centre"]), parameters["unit"], parameters["sigma"])
-
-
 def restored_map(parameters: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FeatureMap:
     """Make the map whose `parameters` and `arrays` methods returned these."""
+    kernel = ExactKernel.restored(parameters)
     if parameters["map"] == "linear":
-        return LinearMap(parameters["p"])
+        return LinearMap(parameters["p"], kernel.affine)
     if parameters["map"] == "landmarks":
         numbers = np.array(parameters["rows"], dtype=np.int64)
-        return LandmarkMap(restored_kernel(parameters), numbers, arrays["landmarks"], arrays["whitening"])
+        return LandmarkMap(kernel, numbers, arrays["landmarks"], arrays["whitening"])
     return FourierMap(
         parameters["p"],
         parameters["size"],
         parameters["sigma"],
         parameters["seed"],
         parameters["map"] == "orthogonal",
-        np.array(parameters["centre"]),
-        parameters["unit"],
+        kernel.centre,
+        kernel.unit,
+        kernel.wide,
+        kernel.certain,
+        kernel.affine,
     )
 
 

@@ -43,7 +43,7 @@ def pivoted_rows(
     generator = np.random.Generator(np.random.Philox(key=[seed, 0x9C701]))
     standardised = []
     for one, x in zip(exact, raw, strict=True):
-        out = np.empty(x.shape, dtype=kernels.real)
+        out = np.empty(x.shape, dtype=one.real(kernels))
         one.standardise(kernels, x, out)
         standardised.append(out)
     factor = np.empty((s, size), dtype=kernels.real)

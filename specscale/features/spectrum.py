@@ -15,7 +15,7 @@ from specscale.features.bandwidth import degenerate_state
 __all__ = ["LARGEST_SAMPLE", "Spectrum", "kernel_spectrum", "spectrum_bytes", "square_distances"]
 
 LARGEST_SAMPLE = 8192
-_ROUNDING = 1e-13  # of the squared lengths: squared distances below it are what rounding leaves of equal rows
+_ROUNDING = 2.0**-49  # of the squared lengths: squared distances below it are what rounding leaves of equal rows
 _ALONE = 0.95  # share of the sample that the effective number of groups is of when next to every row stands alone
 _FEW = 50  # rows; of fewer, most stand alone at any bandwidth that tells them apart
 

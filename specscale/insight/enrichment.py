@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import hypergeom
+from scipy.special import logsumexp
 
 from specscale.errors import OptionError
 from specscale.files import Location
 from specscale.insight.groups import Group, groups_of, opened
-from specscale.insight.labels import Labels, compared_rows, count_labels, label_column
+from specscale.insight.labels import Labels, label_column, labels_of
 from specscale.result import Result
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Enrichment", "Explanation", "benjamini_hochberg", "explain"]
+__all__ = ["Enrichment", "Explanation", "benjamini_hochberg", "explain", "log_upper_tail"]
+
+_LN_10 = math.log(10)
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Enrichment:
     p : probability of as many or more among as many rows drawn at random, the upper tail of the hypergeometric law
     q : the least false discovery rate at which this label is among the discoveries
     enriched : q ≤ alpha
+    log10_p, log10_q : decimal logarithms of p and q, which themselves are 0 below 5e-324
     """
 
     mode: int
@@ -50,6 +54,8 @@ class Enrichment:
     p: float
     q: float
     enriched: bool
+    log10_p: float
+    log10_q: float
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class Explanation:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        fields = ("label", "count", "rows", "fold", "p", "q", "enriched")
+        fields = ("label", "count", "rows", "fold", "p", "q", "enriched", "log10_p", "log10_q")
         return {
             "column": self.column,
             "alpha": self.alpha,
@@ -119,7 +125,7 @@ def explain(
     Parameters
     ----------
     result : a result, or its directory
-    labels : a column of A's store, one label for each row
+    labels : a column of A's store, or else of B's, one label for each row
     top : members of each group, by default all that the result keeps
     alpha : the false discovery rate of what counts as enriched
 
@@ -143,18 +149,18 @@ def explain(
     groups = groups_of(result, top)
     if not groups:
         return Explanation(labels, alpha, 0, 0, 0, 0, [], [], [])
-    counted = count_labels(column, compared_rows(result), np.concatenate([one.rows for one in groups]))
+    counted = labels_of(result, column, np.concatenate([one.rows for one in groups]))
     parts = list(_split(counted.of_members, groups))
     tests = int(np.count_nonzero(counted.rows)) * sum(bool((codes >= 0).any()) for codes in parts)
     tables = [_tabled(codes, counted) for codes in parts]
-    q = benjamini_hochberg(np.concatenate([p for _, _, p in tables]), tests)
-    ends = np.cumsum([len(p) for _, _, p in tables])
+    log_q = benjamini_hochberg(np.concatenate([log_p for _, _, log_p in tables]), tests)
+    ends = np.cumsum([len(log_p) for _, _, log_p in tables])
     found = [
         [
             _enrichment(group, codes, counted, int(code), int(count), float(one), float(rate), alpha)
             for code, count, one, rate in zip(*table, rates, strict=True)
         ]
-        for group, codes, table, rates in zip(groups, parts, tables, np.split(q, ends[:-1]), strict=True)
+        for group, codes, table, rates in zip(groups, parts, tables, np.split(log_q, ends[:-1]), strict=True)
     ]
     return Explanation(
         labels,
@@ -169,19 +175,53 @@ def explain(
     )
 
 
-def benjamini_hochberg(p: NDArray[np.float64], tests: int) -> NDArray[np.float64]:
-    """Adjust p-values for the false discovery rate (Benjamini and Hochberg 1995).
+def log_upper_tail(count: int, drawn: int, rows: int, total: int) -> float:
+    """Return ln P(X ≥ count) of the hypergeometric law, as exact where P is below every float as elsewhere.
+
+    P(X = k) is C(drawn, k) times a product of `drawn` ratios, whose logarithms are added; the terms after the first
+    follow from ratios P(X = j + 1) / P(X = j), so that nothing is the difference of large numbers.
 
     Parameters
     ----------
-    p : p-values
-    tests : tests made; those whose p-values are not in `p` had 1
+    count : k
+    drawn : rows drawn without replacement
+    rows, total : rows of the kind that is counted, and all rows
     """
-    order = np.argsort(p)
-    scaled = p[order] * tests / np.arange(1, len(p) + 1)
-    q = np.empty(len(p))
-    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    return q
+    least, most = max(0, drawn - (total - rows)), min(rows, drawn)
+    if count <= least:
+        return 0.0
+    if count > most:
+        return -math.inf
+    chosen, others = np.arange(count), np.arange(drawn - count)
+    first = float(
+        np.log(drawn - chosen).sum()
+        - np.log(chosen + 1).sum()
+        + np.log((rows - chosen) / (total - chosen)).sum()
+        + np.log((total - rows - others) / (total - count - others)).sum()
+    )
+    after = np.arange(count, most)
+    ratios = (rows - after) * (drawn - after) / ((after + 1.0) * (total - rows - drawn + after + 1))
+    return min(0.0, first + float(logsumexp(np.append(0.0, np.cumsum(np.log(ratios))))))
+
+
+def benjamini_hochberg(log_p: NDArray[np.float64], tests: int) -> NDArray[np.float64]:
+    """Adjust p-values for the false discovery rate (Benjamini and Hochberg 1995), in logarithms.
+
+    Parameters
+    ----------
+    log_p : ln p
+    tests : tests made; those whose p-values are not in `log_p` had p = 1
+
+    Returns
+    -------
+    ndarray
+        ln q
+    """
+    order = np.argsort(log_p, kind="stable")
+    scaled = log_p[order] + np.log(tests / np.arange(1, len(log_p) + 1))
+    log_q = np.empty(len(log_p))
+    log_q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 0.0)
+    return log_q
 
 
 def _split(codes: NDArray[np.int64], groups: list[Group]) -> Iterator[NDArray[np.int64]]:
@@ -194,17 +234,28 @@ def _split(codes: NDArray[np.int64], groups: list[Group]) -> Iterator[NDArray[np
 def _tabled(
     codes: NDArray[np.int64], counted: Labels
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """The labels of a group's members, how many have each, and p; by ascending p."""
+    """The labels of a group's members, how many have each, and ln p; by ascending p."""
     labels, counts = np.unique(codes[codes >= 0], return_counts=True)
-    p = np.asarray(hypergeom.sf(counts - 1, counted.rows.sum(), counted.rows[labels], counts.sum()), dtype=np.float64)
-    order = np.lexsort((-counts, p))
-    return labels[order], counts[order], p[order]
+    total, drawn = int(counted.rows.sum()), int(counts.sum())
+    kinds = list(zip(counts.tolist(), counted.rows[labels].tolist(), strict=True))
+    log_of = {(count, rows): log_upper_tail(count, drawn, rows, total) for count, rows in set(kinds)}
+    log_p = np.array([log_of[one] for one in kinds], dtype=np.float64)
+    order = np.lexsort((-counts, log_p))
+    return labels[order], counts[order], log_p[order]
 
 
 def _enrichment(
-    group: Group, codes: NDArray[np.int64], counted: Labels, code: int, count: int, p: float, q: float, alpha: float
+    group: Group,
+    codes: NDArray[np.int64],
+    counted: Labels,
+    code: int,
+    count: int,
+    log_p: float,
+    log_q: float,
+    alpha: float,
 ) -> Enrichment:
     members, rows, compared = int(np.count_nonzero(codes >= 0)), int(counted.rows[code]), int(counted.rows.sum())
+    q = math.exp(log_q)
     return Enrichment(
         group.mode,
         group.tail,
@@ -215,7 +266,9 @@ def _enrichment(
         rows,
         compared,
         count * compared / (members * rows),
-        p,
+        math.exp(log_p),
         q,
         q <= alpha,
+        log_p / _LN_10,
+        log_q / _LN_10,
     )

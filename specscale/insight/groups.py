@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from specscale.errors import InputError, OptionError
 from specscale.files import Location
 from specscale.result import TAILS, Result, open_result
+from specscale.result_directory import top_members
 
 __all__ = ["Group", "groups_of", "opened", "source_of"]
 
@@ -69,12 +70,12 @@ def groups_of(result: Result, top: int | None = None) -> list[Group]:
     if top is not None and top < 1:
         raise OptionError(f"--top must be at least 1, not {top}")
     modes = result.modes
-    members = result.members()
-    if modes and members.empty:
+    members = result.members_table()
+    if modes and not members.num_rows:
         raise InputError(f"{result.path}: no members were kept: compare again with --top 100")
     if top is not None:
-        members = members[members["rank"] <= top]
-    columns = {name: members[name].to_numpy() for name in ("mode", "tail", "rank", "row", "score")}
+        members = top_members(members, top)
+    columns = {name: members.column(name).to_numpy() for name in ("mode", "tail", "rank", "row", "score")}
     groups = []
     for mode in modes:
         for tail in TAILS:

@@ -10,15 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from specscale.errors import ChangedError, InputError
+from specscale.described import rows_of_input
+from specscale.errors import ChangedError, InputError, SpecscaleError
 from specscale.files import Location, exists, located
 from specscale.insight.groups import source_of
+from specscale.pairs import changed, compared_rows
 from specscale.result import Result
-from specscale.stores.embedding import EmbeddingStore, chunk_runs, is_store
+from specscale.stores.embedding import EmbeddingStore, is_store
 from specscale.stores.layout import CHUNK_ROWS, ROWS
+from specscale.stores.prefix import begins_with, ids_digest_of_first
 from specscale.stores.tables import open_parquet, parquet_rows
+from specscale.stores.values import python_values
 
-__all__ = ["Column", "Labels", "compared_rows", "count_labels", "label_column"]
+__all__ = ["Column", "Labels", "count_labels", "label_column", "labels_of"]
 
 _MOST_LABELS = 1_000_000
 _MOST_NAMES = 30
@@ -32,12 +36,14 @@ class Column:
     ----------
     path : the table that it is in
     name : its name
-    n : rows of the store
+    n : rows of the store, without those that were added after the comparison
+    place : 0 of A's store, 1 of B's
     """
 
     path: Location
     name: str
     n: int
+    place: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Labels:
 
 
 def label_column(result: Result, name: str) -> Column:
-    """Find a column of labels in A's store.
+    """Find a column of labels in A's store, or else in B's.
 
     Parameters
     ----------
@@ -69,18 +75,31 @@ def label_column(result: Result, name: str) -> Column:
     Raises
     ------
     InputError
-        When A is no store that can be read, has no such column, or the column holds lists.
+        When neither is a store that can be read and has such a column, or the column holds lists.
     ChangedError
-        When the store is no longer the one that was compared.
+        When the store no longer begins with the rows that were compared.
     """
-    source = source_of(result, "a")
+    try:
+        return _column_of(result, 0, name)
+    except InputError as error:
+        try:
+            return _column_of(result, 1, name)
+        except SpecscaleError:
+            raise error from None
+
+
+def _column_of(result: Result, place: int, name: str) -> Column:
+    which = "ab"[place]
+    source, described = source_of(result, which), result.summary["inputs"][which]
     if not is_store(source) and exists(located(source)):
         raise InputError(f"{source}: labels are read from a store: `specscale ingest` it with them and compare that")
     if not is_store(source):
-        raise InputError(f"{source}: A's store is no longer there: move it back, or compare again")
+        raise InputError(f"{source}: {which.upper()}'s store is no longer there: move it back, or compare again")
     store = EmbeddingStore(source)
-    ids = result.summary["rows"]["ids_digest"]
-    if store.digest != result.summary["inputs"]["a"]["digest"] or (ids and store.ids and store.ids.digest != ids):
+    total = described["rows"]
+    ids = result.summary["rows"]["ids_digest"] if place == 0 else described.get("ids_digest")
+    same = begins_with(store, total, described["digest"])
+    if not same or (ids and store.ids and ids_digest_of_first(store, total) != ids):
         raise ChangedError(f"{source}: no longer the embedding that was compared: compare them anew")
     if not store.columns:
         raise InputError(f"{source}: the store has no columns: ingest it again with --metadata FILE, which has labels")
@@ -96,18 +115,28 @@ def label_column(result: Result, name: str) -> Column:
         raise InputError(
             f"{source}: column {name!r} holds {schema.field(name).type}: labels are one value a row, as text"
         )
-    return Column(path, name, store.n)
+    return Column(path, name, total, place)
 
 
-def compared_rows(result: Result) -> NDArray[np.bool_] | None:
-    """Which rows of A were compared, (n,) bool, or None for all; by the scores of a result with modes."""
-    rows = result.summary["rows"]
-    if rows["compared"] == rows["total"]:
-        return None
-    kept = np.empty(rows["total"], dtype=np.bool_)
-    for start, stop in chunk_runs(len(kept)):
-        kept[start:stop] = ~np.isnan(np.asarray(result.scores[start:stop])[:, 0])
-    return kept
+def labels_of(result: Result, column: Column, members: NDArray[np.int64]) -> Labels:
+    """Count the labels of the compared rows, as :func:`count_labels`, with rows by their numbers in A.
+
+    Parameters
+    ----------
+    result : the result
+    column : the column
+    members : (m,) rows of A whose labels are wanted
+    """
+    kept = compared_rows(result)
+    if column.place == 0:
+        return count_labels(column, kept, members)
+    compared = np.arange(result.summary["rows"]["total"]) if kept is None else np.flatnonzero(kept)
+    own, of_members = (rows_of_input(result, column.place, rows) for rows in (compared, members))
+    if own is None or of_members is None:
+        raise changed(result, "it was made by an earlier version, which does not say which rows of B it paired")
+    theirs = np.zeros(column.n, dtype=np.bool_)
+    theirs[own] = True
+    return count_labels(column, theirs, of_members)
 
 
 def count_labels(column: Column, kept: NDArray[np.bool_] | None, members: NDArray[np.int64]) -> Labels:
@@ -129,7 +158,10 @@ def count_labels(column: Column, kept: NDArray[np.bool_] | None, members: NDArra
     of_members = np.full(len(members), -1, dtype=np.int64)
     order = np.argsort(members, kind="stable")
     start = compared = 0
-    for batch in parquet_rows(column.path, [column.name], 0, CHUNK_ROWS):
+    for whole in parquet_rows(column.path, [column.name], 0, CHUNK_ROWS):
+        batch = whole.slice(0, column.n - start)
+        if not batch.num_rows:
+            break
         stop = start + batch.num_rows
         here = _coded(batch.column(column.name), codes)
         low, high = np.searchsorted(members, [start, stop], sorter=order)
@@ -160,6 +192,6 @@ def _coded(values: pa.Array, codes: dict[Any, int]) -> NDArray[np.int64]:
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
     if not pa.types.is_dictionary(values.type):
         values = pc.dictionary_encode(values)
-    code_of = [codes.setdefault(one, len(codes)) for one in values.dictionary.to_pylist()]
+    code_of = [codes.setdefault(one, len(codes)) for one in python_values(values.dictionary)]
     places = pc.fill_null(values.indices, len(code_of)).to_numpy(zero_copy_only=False)
     return np.asarray(np.array([*code_of, -1], dtype=np.int64)[places])

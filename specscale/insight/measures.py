@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from specscale.features.exact import ExactKernel
 from specscale.files import Location
 from specscale.insight.groups import Group, groups_of, opened, source_of
 from specscale.options import Options
@@ -168,8 +169,13 @@ def _vectors(result: Result, numbers: NDArray[np.int64], options: Options) -> tu
         check_inputs(rows, result)
         positions = numbers if rows.kept is None else np.searchsorted(np.flatnonzero(rows.kept), numbers)
         vectors = tuple(raw.astype(np.float64) for raw in rows.take(positions))
+        kernels = tuple(ExactKernel.restored(one) for one in result.maps)
     finally:
         place.leave()
+    vectors = tuple(
+        raw if one.affine is None else (raw - one.affine.shift) * one.affine.factor
+        for raw, one in zip(vectors, kernels, strict=True)
+    )
     if options.directions:
         vectors = tuple(raw / np.linalg.norm(raw, axis=1, keepdims=True) for raw in vectors)
     return vectors

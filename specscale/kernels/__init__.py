@@ -29,15 +29,31 @@ class Kernels(Protocol):
         """Compile every kernel, so that no pass waits for the compiler."""
         ...
 
+    def affine(self, raw: NDArray[Any], shift: NDArray[Any], factor: NDArray[Any], out: NDArray[Any], /) -> int:
+        """Write ``(raw − shift) · factor`` row by row; the first bad row, or −1.
+
+        Parameters
+        ----------
+        raw : (b, p) float16, float32 or float64
+        shift, factor : (p,) float64
+        out : (b, p) real or float64
+
+        Returns
+        -------
+        int
+            The first row that holds a NaN or an infinity, here or there.
+        """
+        ...
+
     def standardise(self, raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArray[Any], /) -> int:
         """Write ``raw / ‖raw‖ − centre`` (or ``raw − centre``) row by row; the first bad row, or −1.
 
         Parameters
         ----------
         raw : (b, p) float16, float32 or float64
-        centre : (p,) real
+        centre : (p,) as `out`
         unit : divide each row by its norm first
-        out : (b, p) real
+        out : (b, p) real, or float64 for rows of which float32 does not hold what counts; may be `raw`
 
         Returns
         -------
@@ -47,7 +63,10 @@ class Kernels(Protocol):
         ...
 
     def fourier(self, x: NDArray[Any], frequencies: NDArray[Any], out: NDArray[Any], /) -> None:
-        """Write ``[cos xW, sin xW] / √m`` for x (b, p), W (p, m) into out (b, 2m)."""
+        """Write ``[cos xW, sin xW] / √m`` for x (b, p), W (p, m) into out (b, 2m).
+
+        x and W are real or, where float32 does not hold the angles, both float64; out is real.
+        """
         ...
 
     def gaussian(
@@ -57,10 +76,10 @@ class Kernels(Protocol):
 
         Parameters
         ----------
-        x : (b, p) real
-        points : (p, r) real
+        x : (b, p) real, or float64 with the points and halves, where float32 does not hold the distances
+        points : (p, r) as x
             2 rate z_j in column j.
-        halves : (r,) real
+        halves : (r,) as x
             rate ‖z_j‖².
         rate : float
             1 / 2σ².

@@ -9,49 +9,34 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from specscale.kernels.compiler import compiled
+from specscale.kernels.elementary import bits_to_float32, exponential, sincos
+from specscale.kernels.scratch import Scratch
 
-__all__ = ["fourier", "gaussian", "gram_tile", "keep_tails", "moments", "project", "real", "standardise", "warm_up"]
+__all__ = [
+    "affine",
+    "fourier",
+    "gaussian",
+    "gram_tile",
+    "keep_tails",
+    "moments",
+    "project",
+    "real",
+    "standardise",
+    "warm_up",
+]
 
 real = np.float32
 
-# π/2 in three parts of 8, 10 and 24 bits: k times the first two is exact in float32 for |k| < 2¹⁴, so the reduced angle
-# keeps its digits up to |x| ≈ 10⁴ (Cody and Waite 1980).
-_HALF_PI_1 = np.float32(1.5703125)
-_HALF_PI_2 = np.float32(4.8351287841796875e-4)
-_HALF_PI_3 = np.float32(3.139164786504813e-7)
-_TWO_OVER_PI = np.float32(2.0 / np.pi)
-_FAR = 1e5  # angles beyond are reduced in double precision first; past 2²² the rounding below would let them grow
-_ROUND = np.float32(12582912.0)  # 1.5 · 2²³: adding and subtracting it rounds to the nearest integer
-
-# Minimax polynomials on [−π/4, π/4] (Cephes sinf and cosf).
-_S1, _S2, _S3 = np.float32(-1.6666654611e-1), np.float32(8.3321608736e-3), np.float32(-1.9515295891e-4)
-_C1, _C2, _C3 = np.float32(4.166664568298827e-2), np.float32(-1.388731625493765e-3), np.float32(2.443315711809948e-5)
-
-# ln 2 in two parts, the first of 9 bits, and the polynomial of exp on [−ln 2 / 2, ln 2 / 2] (Cephes expf).
-_LOG2_E = np.float32(1.44269504088896341)
-_LN2_1, _LN2_2 = np.float32(0.693359375), np.float32(-2.12194440e-4)
-_E1, _E2, _E3 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
-_E4, _E5, _E6 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
-_VANISHING = np.float32(-87.0)  # exponents below it give zero, and the others normal numbers
+_FAR = 1e5  # angles beyond are reduced in double precision first; past 2²² the rounding there would let them grow
 _EQUAL = np.float32(2.0**-20)  # of the squared lengths: what rounding leaves of the distance of equal rows
+_WIDE_EQUAL = 2.0**-49  # the same in float64
 
 _HALF_SCALE = np.float32(2.0**112)  # moves the exponent bias of float16 (15) to that of float32 (127)
 
-
-@intrinsic
-def _bits_to_float32(typing_context: Any, bits: Any = None) -> Any:
-    """Read the bits of an unsigned 32-bit integer as a float32."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.uint32), generate
+_products = Scratch()  # Gram products in float64
 
 
 @compiled
@@ -63,7 +48,7 @@ def _widen(bits: NDArray[np.uint16], out: NDArray[np.float32]) -> bool:
         magnitude = half & np.uint32(0x7FFF)
         largest = max(largest, magnitude)
         sign = (half & np.uint32(0x8000)) << np.uint32(16)
-        out[j] = _bits_to_float32(sign | (magnitude << np.uint32(13))) * _HALF_SCALE
+        out[j] = bits_to_float32(sign | (magnitude << np.uint32(13))) * _HALF_SCALE
     return bool(largest < np.uint32(0x7C00))
 
 
@@ -73,7 +58,7 @@ def _copy(bits: NDArray[np.uint32], out: NDArray[np.float32]) -> bool:
     largest = np.uint32(0)
     for j in range(bits.shape[0]):
         largest = max(largest, bits[j] & np.uint32(0x7FFFFFFF))
-        out[j] = _bits_to_float32(bits[j])
+        out[j] = bits_to_float32(bits[j])
     return bool(largest < np.uint32(0x7F800000))
 
 
@@ -134,8 +119,55 @@ def _standardise_singles(
     return -1
 
 
+@compiled
+def _standardise_wide(
+    raw: NDArray[np.floating[Any]], centre: NDArray[np.float64], unit: bool, out: NDArray[np.float64]
+) -> int:
+    for i in range(raw.shape[0]):
+        square = np.float64(0)
+        for j in range(raw.shape[1]):
+            out[i, j] = np.float64(raw[i, j])
+            square += out[i, j] * out[i, j]
+        if not (square < np.inf and (square > 0 or not unit)):
+            return i
+        scale = 1.0 / np.sqrt(square) if unit else 1.0
+        for j in range(raw.shape[1]):
+            out[i, j] = out[i, j] * scale - centre[j]
+    return -1
+
+
+@compiled
+def _affine(
+    raw: NDArray[np.floating[Any]],
+    shift: NDArray[np.float64],
+    factor: NDArray[np.float64],
+    out: NDArray[np.floating[Any]],
+) -> int:
+    for i in range(raw.shape[0]):
+        total = np.float64(0)
+        for j in range(raw.shape[1]):
+            value = (np.float64(raw[i, j]) - shift[j]) * factor[j]
+            out[i, j] = value
+            total += np.float64(out[i, j]) - np.float64(out[i, j])  # NaN where the number is not finite
+        if total != 0:
+            return i
+    return -1
+
+
+def affine(raw: NDArray[Any], shift: NDArray[Any], factor: NDArray[Any], out: NDArray[Any]) -> int:
+    """See :meth:`specscale.kernels.Kernels.affine`."""
+    return int(_affine(_singles(raw), shift, factor, out))
+
+
+def _singles(raw: NDArray[Any]) -> NDArray[Any]:
+    """Rows that are compiled for: float16 is widened."""
+    return raw.astype(np.float32) if raw.dtype == np.float16 else raw
+
+
 def standardise(raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArray[Any]) -> int:
     """See :meth:`specscale.kernels.Kernels.standardise`."""
+    if out.dtype == np.float64:
+        return int(_standardise_wide(_singles(raw), centre, unit, out))
     flat, step = _flat(out)
     raw = np.ascontiguousarray(raw)
     if raw.dtype == np.float16:
@@ -145,52 +177,24 @@ def standardise(raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArra
     return int(_standardise_singles(singles.view(np.uint32), centre, unit, flat, step))
 
 
-def _sincos(
-    out: NDArray[np.float32], bits: NDArray[np.uint32], step: int, rows: int, m: int, scale: np.float32
-) -> np.float32:
-    """Replace the angles in the first m columns by their scaled cosines and write the sines into the next m.
-
-    `bits` is the same memory as unsigned integers. Returns the largest angle.
-    """
-    largest = np.uint32(0)
-    for i in range(rows):
-        for j in range(m):  # as bits, whose order is that of the magnitudes: such a loop is vectorised
-            largest = max(largest, bits[i * step + j] & np.uint32(0x7FFFFFFF))
-        cosines = out[i * step : i * step + m]
-        sines = out[i * step + m : i * step + 2 * m]
-        for j in range(m):
-            x = cosines[j]
-            k = (x * _TWO_OVER_PI + _ROUND) - _ROUND
-            r = ((x - k * _HALF_PI_1) - k * _HALF_PI_2) - k * _HALF_PI_3
-            quadrant = np.int32(k)
-            z = r * r
-            s = r + r * z * (_S1 + z * (_S2 + z * _S3))
-            c = np.float32(1) - np.float32(0.5) * z + z * z * (_C1 + z * (_C2 + z * _C3))
-            swap = (quadrant & np.int32(1)) != 0
-            sine = c if swap else s
-            cosine = s if swap else c
-            sines[j] = (-sine if (quadrant & np.int32(2)) != 0 else sine) * scale
-            cosines[j] = (-cosine if ((quadrant + np.int32(1)) & np.int32(2)) != 0 else cosine) * scale
-    return _bits_to_float32(largest)
-
-
-_sincos = compiled(_sincos, finite=True)
-
-
 def fourier(x: NDArray[Any], frequencies: NDArray[Any], out: NDArray[Any]) -> None:
     """See :meth:`specscale.kernels.Kernels.fourier`."""
     m = frequencies.shape[1]
     scale = np.float32(1.0 / np.sqrt(m))
     flat, step = _flat(out)
+    if x.dtype == np.float64:
+        out[:, :m] = np.fmod(x @ frequencies, 2 * np.pi)
+        sincos(flat, flat.view(np.uint32), step, len(out), m, scale)
+        return
     with np.errstate(over="ignore", invalid="ignore"):
         np.matmul(x, frequencies, out=out[:, :m])
-        if len(out) == 0 or _sincos(flat, flat.view(np.uint32), step, len(out), m, scale) <= _FAR:
+        if len(out) == 0 or sincos(flat, flat.view(np.uint32), step, len(out), m, scale) <= _FAR:
             return
         angles = x @ frequencies
         far = np.flatnonzero(~(np.abs(angles).max(axis=1) <= _FAR))
     angles[far] = np.fmod(x[far].astype(np.float64) @ frequencies.astype(np.float64), 2 * np.pi)
     out[:, :m] = angles
-    _sincos(flat, flat.view(np.uint32), step, len(out), m, scale)
+    sincos(flat, flat.view(np.uint32), step, len(out), m, scale)
 
 
 @compiled
@@ -211,16 +215,36 @@ def _exponentials(
             # A bandwidth that is small against the rows would make much of the rounding. A NaN stays one, and is no
             # exponent above the least.
             t = t if t < -(least + _EQUAL * halves[j]) else np.float32(0) * t
-            k = (t * _LOG2_E + _ROUND) - _ROUND
-            r = (t - k * _LN2_1) - k * _LN2_2
-            e = ((((_E1 * r + _E2) * r + _E3) * r + _E4) * r + _E5) * r + _E6
-            e = e * (r * r) + r + np.float32(1)
-            power: np.float32 = _bits_to_float32(np.uint32((np.int32(k) + np.int32(127)) << np.int32(23)))
-            row[j] = e * power if t >= _VANISHING else np.float32(0)
+            row[j] = exponential(t)
+
+
+@compiled
+def _wide_exponentials(
+    x: NDArray[np.float64],
+    halves: NDArray[np.float64],
+    rate: float,
+    products: NDArray[np.float64],
+    out: NDArray[np.float32],
+) -> None:
+    """Write the kernel of Gram products in float64."""
+    for i in range(x.shape[0]):
+        square = np.float64(0)
+        for j in range(x.shape[1]):
+            square += x[i, j] * x[i, j]
+        half = rate * square
+        for j in range(halves.shape[0]):
+            t = (products[i, j] - half) - halves[j]
+            out[i, j] = exponential(np.float32(t if t < -_WIDE_EQUAL * (half + halves[j]) else 0.0 * t))
 
 
 def gaussian(x: NDArray[Any], points: NDArray[Any], halves: NDArray[Any], rate: float, out: NDArray[Any]) -> None:
     """See :meth:`specscale.kernels.Kernels.gaussian`."""
+    if x.dtype == np.float64:
+        products = _products.array(out.shape, np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.matmul(x, points, out=products)
+        _wide_exponentials(x, halves, rate, products, out)
+        return
     flat, step = _flat(out)
     with np.errstate(over="ignore", invalid="ignore"):
         np.matmul(x, points, out=out)
@@ -298,6 +322,11 @@ def warm_up() -> None:
         standardise(raw, x[0], False, x)
     fourier(x, x, out)
     gaussian(x, x, x[0], 1.0, np.empty_like(x))
+    wide = x.astype(np.float64)
+    standardise(x, wide[0], False, wide)
+    gaussian(wide, wide, wide[0], 1.0, np.empty_like(x))
+    for real_out in (x, wide):
+        affine(x, wide[0], wide[0], real_out)
     gram_tile(out, out, np.empty((4, 4), dtype=np.float32), np.zeros((4, 4)))
     moments(x, x, np.empty((4, 2)))
     rows = np.full((2, 2, 1), -1, dtype=np.int64)

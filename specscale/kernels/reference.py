@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["fourier", "gaussian", "gram_tile", "keep_tails", "moments", "project", "real", "standardise", "warm_up"]
+__all__ = [
+    "affine",
+    "fourier",
+    "gaussian",
+    "gram_tile",
+    "keep_tails",
+    "moments",
+    "project",
+    "real",
+    "standardise",
+    "warm_up",
+]
 
 real = np.float64
 
@@ -19,6 +30,14 @@ _EQUAL = 2.0**-49  # of the squared lengths: what rounding leaves of the distanc
 
 def warm_up() -> None:
     """Do nothing: NumPy is compiled."""
+
+
+def affine(raw: NDArray[Any], shift: NDArray[Any], factor: NDArray[Any], out: NDArray[Any]) -> int:
+    """See :meth:`specscale.kernels.Kernels.affine`."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        np.multiply(raw.astype(np.float64) - shift, factor, out=out)
+    good = np.isfinite(out).all(axis=1)
+    return -1 if good.all() else int(np.argmin(good))
 
 
 def standardise(raw: NDArray[Any], centre: NDArray[Any], unit: bool, out: NDArray[Any]) -> int:

@@ -90,7 +90,7 @@ def products(
 
         def multiply(which: int, run: int) -> None:
             part = slice(run * PRODUCT_ROWS, min((run + 1) * PRODUCT_ROWS, count))
-            x = standardised.array((part.stop - part.start, exact[which].p), kernels.real)
+            x = standardised.array((part.stop - part.start, exact[which].p), exact[which].real(kernels))
             bad = exact[which].standardise(kernels, block.raw[which][part], x)
             if bad >= 0:
                 raise bad_row(block, which, m, part.start + bad)

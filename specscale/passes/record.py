@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
+from specscale.features.exact import MEAN
 from specscale.features.maps import FeatureMap, RowMap
 from specscale.kernels import Kernels
 from specscale.stores.rows import Block
@@ -102,6 +103,9 @@ def map_slice(
 def bad_row(block: Block, which: int, count: int, position: int) -> InputError:
     """The error that names a row of a block, at `position` of its kept rows, that cannot be used after all."""
     row = block.start + (position if block.kept is None else int(block.kept[position]))
+    given = block.raw[which][position]
+    if given.any() and np.isfinite(given).all():
+        return InputError(f"row {row} of embedding {'AB'[which] if count == 2 else which} {MEAN}")
     return InputError(
         f"row {row} of embedding {'AB'[which] if count == 2 else which} has a NaN, an infinity or zero norm, "
         "which it had not when it was ingested: a chunk is missing or was written over; ingest it again"

@@ -121,6 +121,8 @@ class LocalExecutor:
             except BaseException:
                 tree.flush()
                 raise
+            if time.perf_counter() - began >= self._patience:
+                tree.flush()  # what comes after the pass may fail
             total = tree.root()
         result = work.finalize(total)
         notify(PassFinished(work.name, time.perf_counter() - began))

@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -145,8 +146,18 @@ class Workplace:
         self._held = False
         self._lock.close()
 
-    def claim(self, configuration: dict[str, Any]) -> None:
+    def interrupted(self) -> dict[str, Any] | None:
+        """What the run that is taken up recorded; None where this run begins afresh."""
+        return self._recorded()
+
+    def claim(self, configuration: dict[str, Any], late: Sequence[str] = (), later: Sequence[str] = ()) -> None:
         """Record what this run computes; a run that is taken up again must compute the same.
+
+        Parameters
+        ----------
+        configuration : everything that decides the answer
+        late : keys of it that decide only what passes after the first make, which then begin afresh
+        later : the folders of these passes
 
         Raises
         ------
@@ -159,16 +170,29 @@ class Workplace:
         before = self._recorded()
         if before is not None:
             del before["token"]
-            if _text(before) != text:
-                now = json.loads(text)
-                # In the order of the configuration, whose options come before what follows from them.
-                key = next(key for key in {**configuration, **before} if before.get(key) != now.get(key))
-                raise ChangedError(
-                    f"{self.work} was begun with {key} {_short(before.get(key))}, now it is {_short(now.get(key))}: "
-                    "--resume needs the options and inputs of the interrupted run; to start afresh give --overwrite "
-                    "alone"
-                )
+            now = json.loads(text)
+            # In the order of the configuration, whose options come before what follows from them.
+            changed = [key for key in {**configuration, **before} if before.get(key) != now.get(key)]
+            for key in changed:
+                if key not in late:
+                    but = f", but for {', '.join(late)}" if late else ""
+                    raise ChangedError(
+                        f"{self.work} was begun with {key} {_short(before.get(key))}, now it is "
+                        f"{_short(now.get(key))}: --resume needs the options and inputs of the interrupted run{but}; "
+                        "to start afresh give --overwrite alone"
+                    )
+            if changed:
+                self._forget(later)
         write_whole(self.work / _RUN, _text({"token": self._token, **configuration}).encode())
+
+    def _forget(self, later: Sequence[str]) -> None:
+        """Remove what passes after the first have left, and what is there of a result but the parts that outlast it."""
+        for name in later:
+            remove_tree(self.folder / name)
+        with reaching(self.result):
+            children = [path for path in self.result.iterdir() if path.name != "parts"] if exists(self.result) else []
+        for path in children:
+            remove_tree(path)
 
     def publish(self, result: Location) -> None:
         """Give the finished `result` the name OUT and remove the work directory.

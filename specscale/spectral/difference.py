@@ -14,15 +14,26 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from specscale.cost import Cost
-from specscale.errors import OptionError
-from specscale.spectral.krylov import BASIS_BLOCKS, DROP, block_krylov
+from specscale.errors import OptionError, PrecisionError
+from specscale.spectral.krylov import BASIS_BLOCKS, DROP, TOLERANCE, block_krylov
 from specscale.spectral.tiles import Run, TiledSymmetric
 
-__all__ = ["LEAST_EIGENVALUE", "Modes", "difference_signs", "leading", "modes_of", "solve_cost", "solve_difference"]
+__all__ = [
+    "LEAST_EIGENVALUE",
+    "Modes",
+    "check_possible",
+    "difference_signs",
+    "leading",
+    "modes_of",
+    "solve_cost",
+    "solve_difference",
+]
 
 Array = NDArray[np.float64]
 
 LEAST_EIGENVALUE = 1e-5  # below it no |λ| is a result
+ROUNDING = 5e-8  # of the largest eigenvalue of C, what products in float32 leave in it
+POSSIBLE = 1e-4  # by which rounding may carry an eigenvalue beyond those of kernels
 DENSE_ORDER = 512
 
 
@@ -42,6 +53,7 @@ class Modes:
     split : (2, k, k) Uᵀ K_A U / n and Uᵀ K_B U / n, of which a and b are the diagonals
     action : (k, k) Uᵀ Λ U, diagonal where the modes are eigenvectors
     spec_diff : SPEC-diff ‖Λ‖₂, max |λ| of the eigenvectors; 0 where nothing exceeds the least eigenvalue
+    unsettled : numbers of the modes whose residuals the solver did not bring down to the rounding of C
     """
 
     eigenvalues: Array
@@ -52,6 +64,7 @@ class Modes:
     eta: float | Array
     split: Array
     spec_diff: float
+    unsettled: tuple[int, ...] = ()
 
     @property
     def action(self) -> Array:
@@ -92,14 +105,14 @@ def solve_difference(C: TiledSymmetric, d_a: int, eta: float, n_modes: int, run:
     Returns
     -------
     Modes
-        Only those with |λ| > 1e-5.
+        Only those with |λ| > 1e-5. Where the iteration does not reach its tolerance, which eigenvalues that all but tie
+        can keep it from, it is enough that a residual is one that the rounding of C could have left; modes with a
+        larger one are named.
 
     Raises
     ------
     OptionError
         When η < 0 or n_modes < 1.
-    ConvergenceError
-        When the iteration does not reach its tolerance.
     """
     if n_modes < 1:
         raise OptionError(f"--modes must be at least 1, not {n_modes}")
@@ -107,9 +120,15 @@ def solve_difference(C: TiledSymmetric, d_a: int, eta: float, n_modes: int, run:
     block = 2 * n_modes + 10
     if _is_small(C.d, block):
         values, z = _dense(C.dense(), D)
-    else:
-        values, z = block_krylov(C, D, n_modes, block, LEAST_EIGENVALUE, run)
-    return modes_of(C, d_a, float(eta), z[:, leading(values, n_modes)], run)
+        return modes_of(C, d_a, float(eta), z[:, leading(values, n_modes)], run)
+    found = block_krylov(C, D, n_modes, block, LEAST_EIGENVALUE, run)
+    modes = modes_of(C, d_a, float(eta), found.vectors[:, leading(found.values, n_modes)], run)
+    if found.worst <= 1:
+        return modes
+    # A change of C by δ moves D C z by at most δ ‖z‖, of which the inner product of C makes √C δ ‖z‖.
+    left = ROUNDING * found.largest**1.5 * np.linalg.norm(modes.coefficients, axis=0)
+    allowed = np.maximum(left, TOLERANCE * np.abs(modes.eigenvalues).max(initial=0.0))
+    return replace(modes, unsettled=tuple(np.flatnonzero(modes.residuals > allowed).tolist()))
 
 
 def solve_cost(d: int, n_modes: int) -> Cost:
@@ -133,6 +152,22 @@ def leading(values: Array, n_modes: int) -> NDArray[np.int64]:
     positive = [i for i in order[::-1][:n_modes] if values[i] > LEAST_EIGENVALUE]
     negative = [i for i in order[:n_modes] if values[i] < -LEAST_EIGENVALUE]
     return np.array(positive + negative, dtype=np.int64)
+
+
+def check_possible(values: Array, eta: float | Array) -> None:
+    """Make sure that these can be eigenvalues of (K_A − η K_B) / n, which lie between −η and 1: K / n has trace 1.
+
+    Raises
+    ------
+    PrecisionError
+        When they cannot.
+    """
+    wrong = (values > 1 + POSSIBLE) | (values < -np.multiply(eta, 1 + POSSIBLE) - POSSIBLE)
+    if np.any(wrong):
+        raise PrecisionError(
+            f"an eigenvalue came out as {values[wrong][0]:.4g}, where kernels have none above 1 or below −η: rounding "
+            "has spoilt them: take a larger --sigma, or bring the rows together with --normalize standardise"
+        )
 
 
 def modes_of(C: TiledSymmetric, d_a: int, eta: float | Array, z: Array, run: Run) -> Modes:

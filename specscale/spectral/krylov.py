@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from specscale.errors import ConvergenceError
 from specscale.spectral.tiles import Run, TiledSymmetric
 
-__all__ = ["Columns", "block_krylov", "furthest"]
+__all__ = ["Columns", "RitzPairs", "block_krylov", "furthest"]
 
 TOLERANCE = 1e-8  # of the largest |λ|, for the residual ‖Λu − λu‖ of every wanted mode
 BASIS_BLOCKS = 16  # blocks in the basis before it is restarted from its best Ritz vectors
@@ -23,7 +23,24 @@ BAND = 1024
 Array = NDArray[np.float64]
 
 
-def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: float, run: Run) -> tuple[Array, Array]:
+class RitzPairs(NamedTuple):
+    """Approximate eigenpairs of D C.
+
+    Attributes
+    ----------
+    values : (m,) Ritz values, ascending
+    vectors : (d, m) Ritz vectors, C-orthonormal
+    worst : the largest residual of a wanted one as a multiple of its tolerance; above 1 where MAX_BLOCKS did not do
+    largest : the largest eigenvalue of C, nearly, and from below
+    """
+
+    values: Array
+    vectors: Array
+    worst: float
+    largest: float
+
+
+def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: float, run: Run) -> RitzPairs:
     """Find the leading eigenpairs of D C at both ends.
 
     The basis V is C-orthonormal and W = C V is kept beside it, so the projected operator is Wᵀ D W. The residual of a
@@ -41,13 +58,8 @@ def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: f
 
     Returns
     -------
-    values : (m,) Ritz values, ascending
-    vectors : (d, m) Ritz vectors, C-orthonormal
-
-    Raises
-    ------
-    ConvergenceError
-        When the wanted modes have not converged after MAX_BLOCKS blocks.
+    RitzPairs
+        The wanted ones have converged, or else they are as near as MAX_BLOCKS blocks have come.
     """
     d = C.d
     capacity = min(BASIS_BLOCKS * block, d) + block
@@ -65,7 +77,7 @@ def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: f
     for count in range(MAX_BLOCKS):
         X, CX, gram = _orthonormalise(C, X, V[:, :size], W[:, :size], DROP * largest, columns, run)
         if size + X.shape[1] == 0:
-            return np.empty(0), np.empty((d, 0))
+            return RitzPairs(np.empty(0), np.empty((d, 0)), 0.0, largest)
         full = size + X.shape[1] > capacity - block
         if X.shape[1] == 0 or (count >= 3 and (count % 2 == 1 or full)):
             values, y = scipy.linalg.eigh(T[:size, :size], driver="evd")
@@ -86,14 +98,11 @@ def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: f
         coupling = columns.inner(W[:, : new.stop], X)
         T[: new.stop, new], T[new, : new.stop] = coupling, coupling.T
         size, last = new.stop, new
-    if worst > 1:
-        raise ConvergenceError(
-            f"the eigensolver did not converge: after {MAX_BLOCKS} blocks a residual is {worst:.1e} times its "
-            "tolerance; ask for fewer --modes, or for more so that no cluster of equal eigenvalues is cut"
-        )
+    else:  # the last block is in the basis, but not in the pairs
+        values, y = scipy.linalg.eigh(T[:size, :size], driver="evd")
     vectors = np.empty((d, size))
     columns.rotate(V[:, :size], y, vectors)
-    return values, vectors
+    return RitzPairs(values, vectors, worst, largest)
 
 
 def _norm(small: Array) -> float:

@@ -12,7 +12,6 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from specscale.errors import ConvergenceError
 from specscale.spectral.difference import LEAST_EIGENVALUE, leading
 from specscale.spectral.krylov import Columns, furthest
 from specscale.spectral.tiles import Run
@@ -48,6 +47,7 @@ class VectorModes:
     eta: float
     split: Array
     spec_diff: float
+    unsettled: tuple[int, ...] = ()
 
     @property
     def action(self) -> Array:
@@ -83,18 +83,14 @@ def exact_modes(multiply: Multiply, start: Array, eta: float, n_modes: int, step
     Returns
     -------
     VectorModes
-        Only those with |λ| > 1e-5.
-
-    Raises
-    ------
-    ConvergenceError
-        When the residuals do not fall below the tolerance in MAX_BLOCKS blocks.
+        Only those with |λ| > 1e-5; those whose residuals do not reach the tolerance in MAX_BLOCKS blocks are named.
     """
     columns = Columns(len(start), run)
     basis: list[Array] = []
     split = np.zeros((2, 0, 0))
     X = _orthonormal(start, basis, columns, 0.0)
     values, y, rest = np.empty(0), np.empty((0, 0)), np.empty((0, 0))
+    converged = steps is not None
     for count in range(MAX_BLOCKS):
         if X.shape[1] == 0:
             break
@@ -109,15 +105,11 @@ def exact_modes(multiply: Multiply, start: Array, eta: float, n_modes: int, step
         rest = columns.inner(R, R)
         residuals = _residuals(rest, y)
         if steps is None and count and furthest(values, residuals, n_modes, LEAST_EIGENVALUE, TOLERANCE, NOISE) <= 1:
+            converged = True
             break
-        if steps is not None and count == steps:
+        if count == steps:
             break
         X = _orthonormal(R, basis, columns, _EXHAUSTED * float(np.abs(values).max()))
-    else:
-        raise ConvergenceError(
-            f"the exact modes did not converge in {MAX_BLOCKS} blocks: ask for fewer --modes, or for more so that no "
-            "cluster of equal eigenvalues is cut"
-        )
     chosen = leading(values, n_modes)
     y = y[:, chosen]
     small = np.stack([y.T @ one @ y for one in split])
@@ -128,7 +120,16 @@ def exact_modes(multiply: Multiply, start: Array, eta: float, n_modes: int, step
         low += block.shape[1]
     a, b = (np.diagonal(one).copy() for one in small)
     spec_diff = float(np.abs(a - eta * b).max(initial=0.0))
-    return VectorModes(a - eta * b, a, b, vectors, _residuals(rest, y), float(eta), small, spec_diff)
+    modes = VectorModes(a - eta * b, a, b, vectors, _residuals(rest, y), float(eta), small, spec_diff)
+    return modes if converged else replace(modes, unsettled=_unsettled(modes))
+
+
+def _unsettled(modes: VectorModes) -> tuple[int, ...]:
+    """The modes whose residuals are above the tolerance of their direction."""
+    values = modes.eigenvalues
+    strongest = np.array([np.abs(values[values * one > 0]).max() for one in values])
+    allowed = np.maximum(TOLERANCE * strongest, NOISE * np.abs(values).max(initial=0.0))
+    return tuple(np.flatnonzero(modes.residuals > allowed).tolist())
 
 
 def _residuals(rest: Array, y: Array) -> Array:

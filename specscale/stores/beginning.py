@@ -18,7 +18,8 @@ from specscale.errors import ChangedError, InputError
 from specscale.files import Location, located, reaching, zarr_store
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.layout import CHUNK_ROWS, FEATURES, NORMS, ROWS, chunk_digest, store_attributes
-from specscale.stores.tables import RowGroups, one_line, plain_schema
+from specscale.stores.tables import RowGroups, one_line
+from specscale.stores.types import is_text, plain_schema
 
 __all__ = ["Beginning", "StoredRows"]
 
@@ -43,6 +44,8 @@ class Beginning:
         Rows of norm zero in them.
     dropped, dropped_rows
         Rows that were left out, and the numbers of the first of them in the source.
+    every_dropped
+        The numbers of all of them; ``None`` where they are not known.
     source
         The files that the rows came from.
     """
@@ -54,6 +57,7 @@ class Beginning:
     zero_norm: int = 0
     dropped: int = 0
     dropped_rows: Sequence[int] = ()
+    every_dropped: NDArray[np.int64] | None = np.zeros(0, dtype=np.int64)
     source: Sequence[str] = ()
 
     def place_chunks(self, draft: Location) -> None:
@@ -80,7 +84,8 @@ class StoredRows(Beginning):
     The rows of a store that others are to follow.
 
     Its full chunks are never written again: a local draft gets hard links to them, or copies where there are no links;
-    in an object store they stay where they are.
+    in an object store they stay where they are. Fewer rows than fill one are written again with those that follow, into
+    a chunk that begins with the same bytes, so that who has opened the store reads its rows in either.
 
     Parameters
     ----------
@@ -93,6 +98,8 @@ class StoredRows(Beginning):
         The store.
     schema
         Its columns; ``None`` where it has none.
+    vectors
+        Names of the columns that its vectors came from, where they did.
 
     Raises
     ------
@@ -116,7 +123,9 @@ class StoredRows(Beginning):
         self.zero_norm = self.store.zero_norm - int(np.count_nonzero(rest == 0))
         self.dropped = self.store.dropped
         self.dropped_rows = dropped_rows
+        self.every_dropped = self.store.dropped_rows
         self.source = attributes.get("source", [])
+        self.vectors = tuple(attributes.get("vectors", ()))
         self.schema: pa.Schema | None = None
         if self.store.columns:
             self._groups = RowGroups(place / ROWS)
@@ -131,7 +140,7 @@ class StoredRows(Beginning):
             arrays = [group[FEATURES], group[NORMS]]
         return digests == -(-self.n // CHUNK_ROWS) and all(
             isinstance(array, zarr.Array)
-            and array.chunks[0] == CHUNK_ROWS
+            and (array.chunks[0] == CHUNK_ROWS or (not self.chunks and array.chunks[0] >= self.n))
             and array.shards is None
             and not array.compressors
             and not array.filters
@@ -216,7 +225,8 @@ class StoredRows(Beginning):
             )
         if added := [name for name in new.names if name not in old.names]:
             raise InputError(
-                f"{path}: the rows of {self._place} have no column {', '.join(added)}; remove it, or {_AFRESH}"
+                f"{path}: the rows of {self._place} have no column {', '.join(added)}; remove it, leave it out with "
+                f"--columns, or {_AFRESH}"
             )
         for field in old:
             kind = new.field(field.name).type
@@ -242,9 +252,11 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _holds(kind: pa.DataType, other: pa.DataType) -> bool:
-    """Whether a column of some type takes all values of another type as they are."""
-    if _is_text(kind) and _is_text(other):
-        return True
+    """Whether a column of some type may take the values of another type as they are; which of them is seen then."""
+    types = pa.types
+    for same in (is_text, _is_number, types.is_timestamp, types.is_duration):
+        if same(kind) and same(other):
+            return getattr(kind, "tz", None) == getattr(other, "tz", None)
     try:
         common = pa.unify_schemas([pa.schema([("x", kind)]), pa.schema([("x", other)])], promote_options="permissive")
     except pa.ArrowException:
@@ -252,5 +264,5 @@ def _holds(kind: pa.DataType, other: pa.DataType) -> bool:
     return bool(common.field("x").type == kind)
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

@@ -17,6 +17,7 @@ from zarr.storage import FsspecStore, LocalStore
 
 from specscale.errors import InputError
 from specscale.files import Location, located, reaching, read_into
+from specscale.stores.holes import PresentRows
 
 __all__ = ["READERS", "RowChunks", "read_ahead"]
 
@@ -55,15 +56,17 @@ def read_ahead(read: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterat
 
 
 class RowChunks:
-    """The rows of a 2-D Zarr array whose chunks hold whole rows.
+    """The rows of a Zarr array whose chunks hold whole rows.
 
     An uncompressed chunk is a plain file, and the rows asked for are read straight into place; any other chunk goes
     through zarr, which decodes whole chunks, and the last ones are kept because the next run of rows is mostly in
     them. Any number of threads may read.
 
+    A plain chunk that was replaced by one of more rows, the first of which are the same, is read as before.
+
     Parameters
     ----------
-    array : zarr array (n, p), chunks (c, p)
+    array : zarr array (n, p), chunks (c, p), or of n numbers, chunks (c,)
     """
 
     def __init__(self, array: zarr.Array[Any]) -> None:
@@ -71,12 +74,13 @@ class RowChunks:
         self.rows_per_chunk = array.chunks[0]
         self._place = _place(array)
         self._folder = self._place / "c" if self._place is not None and _plain(array) else None
+        self._present = None if self._folder is not None else PresentRows(array)
         self._most_kept = 1 if isinstance(self._place, Path) else _KEPT
         self._kept: dict[int, Future[NDArray[Any]]] = {}
         self._lock = threading.Lock()
 
     def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return rows ``start:stop`` (b, p) in the array's dtype, in `out` where it is given.
+        """Return rows ``start:stop`` in the array's dtype, in `out` where it is given.
 
         Raises
         ------
@@ -84,7 +88,7 @@ class RowChunks:
             When a chunk is missing or damaged, or the object store cannot be reached.
         """
         if out is None:
-            out = np.empty((stop - start, self.array.shape[1]), dtype=self.array.dtype)
+            out = np.empty((stop - start, *self.array.shape[1:]), dtype=self.array.dtype)
         c = self.rows_per_chunk
         for index in range(start // c, -(-stop // c)):
             low, high = max(start, index * c), min(stop, (index + 1) * c)
@@ -97,10 +101,10 @@ class RowChunks:
 
     def _read_file(self, index: int, offset: int, into: NDArray[Any]) -> None:
         assert self._folder is not None
-        path = self._folder / str(index) / "0"
+        path = self._folder.joinpath(str(index), *["0"] * (into.ndim - 1))
         view = into.reshape(-1).view(np.uint8).data
         try:
-            count = read_into(path, offset * into.shape[1] * into.itemsize, view)
+            count = read_into(path, offset * into[:1].nbytes, view)
         except FileNotFoundError:
             raise InputError(f"{path}: the chunk is missing: ingest the embedding again") from None
         if count < len(view):
@@ -125,15 +129,20 @@ class RowChunks:
         return chunk.result()
 
     def _decode(self, index: int) -> NDArray[Any]:
-        start, stop = index * self.rows_per_chunk, (index + 1) * self.rows_per_chunk
+        assert self._present is not None
+        start, stop = index * self.rows_per_chunk, min((index + 1) * self.rows_per_chunk, self.array.shape[0])
+        place = self._place or self.array.store_path
         try:
             with reaching(self._place):
-                return np.asarray(self.array[start:stop])
+                rows, absent = self._present.read(start, stop)
         except _DAMAGE as error:
             raise InputError(
-                f"{self._place or self.array.store_path}: rows {start} to {min(stop, self.array.shape[0]) - 1} are "
-                f"damaged ({' '.join(str(error).split()) or type(error).__name__}): ingest the embedding again"
+                f"{place}: rows {start} to {stop - 1} are damaged "
+                f"({' '.join(str(error).split()) or type(error).__name__}): ingest the embedding again"
             ) from None
+        if absent is not None:
+            raise InputError(f"{place}: the chunk of rows {start} to {stop - 1} is missing: ingest the embedding again")
+        return rows
 
 
 def _place(array: zarr.Array[Any]) -> Location | None:
@@ -153,6 +162,7 @@ def _plain(array: zarr.Array[Any]) -> bool:
         and len(codecs) == 1
         and isinstance(codecs[0], BytesCodec)
         and array.dtype.byteorder in ("=", "<", "|")
-        and array.chunks[1] == array.shape[1]
-        and array.metadata.chunk_key_encoding.encode_chunk_key((0, 0)) == "c/0/0"  # type: ignore[union-attr]
+        and array.chunks[1:] == array.shape[1:]
+        and array.metadata.chunk_key_encoding.encode_chunk_key((0,) * array.ndim)  # type: ignore[union-attr]
+        == "/".join(["c", *["0"] * array.ndim])
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
 
 from specscale.errors import InputError
 from specscale.files import Location
@@ -53,14 +54,26 @@ def computed(array: Any, target: Location, name: str) -> Iterator[str]:
     try:
         with nullcontext() if local else dask.config.set(scheduler="threads"):
             try:
-                matrix.to_zarr(str(place.absolute()), overwrite=True, compute=True)
+                matrix.to_zarr(str(place.absolute()), overwrite=True, compute=True, config={"write_empty_chunks": True})
             except Exception as error:
                 raise InputError(
                     f"{name}: its rows cannot be computed ({type(error).__name__}: {one_line(error)})"
                 ) from None
+        _check_all_there(place, name)
         yield str(place)
     finally:
         shutil.rmtree(place if local else place.parent, ignore_errors=True)
+
+
+def _check_all_there(place: Path, name: str) -> None:
+    """Refuse an array that whoever wrote it has left chunks out of."""
+    array = zarr.open_array(str(place), mode="r")
+    written, all_of_them = array.nchunks_initialized, array.nchunks
+    if written < all_of_them:
+        raise InputError(
+            f"{name}: {all_of_them - written:,} of the {all_of_them:,} chunks that were computed are not in {place}: "
+            "see that all workers write into this folder"
+        )
 
 
 def _matrix(array: Any, name: str) -> Any:

@@ -16,6 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.files import PIECE, Location, is_local, read_whole, remove_tree, write_whole, zarr_store
+from specscale.stores.dropped import append_dropped, read_dropped
 from specscale.stores.layout import ATTRIBUTE, FEATURES, NORMS, ROWS, chunk_digest, ids_digest
 from specscale.stores.publishing import Partial
 
@@ -106,6 +107,26 @@ class Draft:
             self._write_part(index, pa.concat_tables(tables).cast(self._schema))
         return int(np.count_nonzero(norms == 0))
 
+    def drop(self, begin: int, rows: NDArray[np.int64]) -> None:
+        """
+        Write the numbers of dropped rows behind the first `begin`.
+
+        Parameters
+        ----------
+        begin
+            Numbers that were written before.
+        rows
+            Numbers in the source, ascending.
+        """
+        append_dropped(self._group("r+"), begin, rows)
+
+    def has_dropped(self, count: int) -> bool:
+        """Whether the first `count` numbers of dropped rows are there."""
+        try:
+            return count == 0 or read_dropped(self._group("r"), count) is not None
+        except (OSError, KeyError, ValueError):
+            return False
+
     def has(self, first: int, digests: Sequence[str], rows: int) -> bool:
         """
         Whether the chunks that were written are there, as they were written.
@@ -127,6 +148,8 @@ class Draft:
         # After a power failure the journal may be on disk and a chunk not.
         try:
             features, norms = self._arrays("r")
+            if features.chunks[0] != self._rows:
+                return False
             for index, digest in enumerate(digests, first):
                 low, high = index * self._rows, min((index + 1) * self._rows, rows)
                 block = np.asarray(features[low:high])

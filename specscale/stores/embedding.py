@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -19,6 +18,7 @@ from specscale.errors import ChangedError, InputError
 from specscale.files import Location, await_answer, is_local, located, reaching, zarr_store
 from specscale.stores.arrays import in_memory
 from specscale.stores.chunks import READERS, RowChunks, read_ahead
+from specscale.stores.dropped import Ids, NumberedRows
 from specscale.stores.layout import (
     ATTRIBUTE,
     CHUNK_ROWS,
@@ -30,7 +30,7 @@ from specscale.stores.layout import (
     features_digest,
     store_attributes,
 )
-from specscale.stores.tables import RowGroups, one_line, open_parquet, parquet_rows, take_rows
+from specscale.stores.tables import one_line, open_parquet, take_rows
 
 __all__ = [
     "ArrayEmbedding",
@@ -48,14 +48,6 @@ _DAMAGE = (KeyError, ValueError, TypeError, OSError, zarr.errors.BaseZarrError)
 _LOST = "missing or damaged"
 _AGAIN = "ingest the embedding again"
 _KEYS = {"name", "n", "p", "dtype", "digest", "ids", "columns", "zero_norm", "dropped"}
-
-
-@dataclass(frozen=True)
-class Ids:
-    """The id column of an embedding: its name and a digest of its values in order."""
-
-    column: str
-    digest: str
 
 
 class Embedding(Protocol):
@@ -91,7 +83,7 @@ class Embedding(Protocol):
         ...
 
 
-class EmbeddingStore:
+class EmbeddingStore(NumberedRows):
     """An embedding store on any file system, as ``specscale ingest`` writes it.
 
     It is sent to other processes as its place and its digests: they open it there.
@@ -108,7 +100,7 @@ class EmbeddingStore:
     ids : the id column, or None
     columns : names of the user's columns
     zero_norm : rows without a direction
-    dropped : rows that ingest left out
+    dropped, dropped_rows : how many rows ingest left out, and which of the source they are
     remote : whether it is on another file system than this machine's
 
     Raises
@@ -130,11 +122,12 @@ class EmbeddingStore:
         self.dtype = np.dtype(attributes["dtype"])
         self.digest: str = attributes["digest"]
         ids = attributes["ids"]
-        self.ids = None if ids is None else Ids(ids["column"], ids["digest"])
+        self.ids = self._declared = None if ids is None else Ids(ids["column"], ids["digest"])
         self.columns: list[str] = list(attributes["columns"])
         self.zero_norm: int = attributes["zero_norm"]
         self.dropped: int = attributes["dropped"]
-        self._norms = self._array(group, NORMS, (self.n,), np.dtype(np.float32))
+        self._named = attributes.get("dropped_rows", [])
+        self._norms = RowChunks(self._array(group, NORMS, (self.n,), np.dtype(np.float32)))
         self._features = RowChunks(self._array(group, FEATURES, (self.n, self.p), self.dtype))
 
     def _array(self, group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> zarr.Array[Any]:
@@ -182,7 +175,7 @@ class EmbeddingStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         place = self._place if not isinstance(self._place, Path) else Path(os.path.abspath(self._place))
-        return _opened_elsewhere, (place, self.source, self.digest, self.ids)
+        return _opened_elsewhere, (place, self.source, self.digest, self._declared, self.ids)
 
     def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return rows ``start:stop``, shape (stop − start, p)."""
@@ -190,11 +183,11 @@ class EmbeddingStore:
 
     def norms(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return the Euclidean norms of rows ``start:stop``."""
-        try:
-            with reaching(self._place):
-                return np.asarray(self._norms[start:stop], dtype=np.float32)
-        except _DAMAGE as error:
-            raise InputError(f"{self.path}/{NORMS}: {_LOST} ({one_line(error)}): {_AGAIN}") from None
+        norms = np.empty(stop - start, dtype=np.float32)
+        parts = (slice(low, min(low + CHUNK_ROWS, stop)) for low in range(start, stop, CHUNK_ROWS))
+        for part, values in read_ahead(lambda one: (one, self._norms.read(one.start, one.stop)), parts, readers(self)):
+            norms[part.start - start : part.stop - start] = values
+        return norms
 
     def rows(self, indices: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table | None:
         """Return the user's columns of some rows, in the order asked for; None where the store has none."""
@@ -204,27 +197,6 @@ class EmbeddingStore:
             return take_rows(self._place / ROWS, indices, columns)
         except (pa.ArrowException, OSError, LookupError) as error:
             raise InputError(f"{self._place / ROWS}: {_LOST} ({one_line(error)}): {_AGAIN}") from None
-
-    @property
-    def id_name(self) -> str:
-        """Name of the id column."""
-        if self.ids is None:
-            raise InputError(f"{self.path}: the store has no ids: ingest it again with --id COLUMN")
-        return self.ids.column
-
-    def id_arrays(self) -> Iterator[pa.ChunkedArray]:
-        """Yield the ids of all rows, some thousands at a time."""
-        place, name = self._place / ROWS, self.id_name
-        if not self.remote:
-            for batch in parquet_rows(place, [name], 0, CHUNK_ROWS):
-                yield pa.chunked_array([batch.column(0)])
-            return
-        try:
-            groups = RowGroups(place)
-            for table in groups.read(range(len(groups)), [name]):
-                yield table.column(0)
-        except (pa.ArrowException, OSError, LookupError) as error:
-            raise InputError(f"{place}: {_LOST} ({one_line(error)}): {_AGAIN}") from None
 
     def check_unchanged(self) -> None:
         """Raise ChangedError when the store at this path is no longer the one that was opened."""
@@ -349,7 +321,9 @@ def open_embedding(embedding: str | Location | ArrayLike | Embedding, name: str 
     return ArrayEmbedding(cast(ArrayLike, embedding), name)
 
 
-def _opened_elsewhere(place: Location, source: str, digest: str, ids: Ids | None) -> EmbeddingStore:
+def _opened_elsewhere(
+    place: Location, source: str, digest: str, declared: Ids | None, ids: Ids | None
+) -> EmbeddingStore:
     """Open a store that another process has opened, and make sure that it is the same one."""
     try:
         store = EmbeddingStore(place)
@@ -358,12 +332,12 @@ def _opened_elsewhere(place: Location, source: str, digest: str, ids: Ids | None
             f"{error} (on {platform.node()}; every process of a run reads the stores itself, from a file system that "
             "all machines share or an object store)"
         ) from None
-    if (store.digest, store.ids) != (digest, ids):
+    if (store.digest, store.ids) != (digest, declared):
         raise ChangedError(
             f"{place}: another store, seen from {platform.node()}, than the one that the run began with (digest "
             f"{store.digest}, there {digest}): run the comparison again from the start with --overwrite"
         )
-    store.source = source
+    store.source, store.ids = source, ids
     return store
 
 

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 from upath import UPath
 
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
 from specscale.files import Location, located
 from specscale.stores.arrays import are_paths, is_lazy, taken
 from specscale.stores.beginning import StoredRows
+from specscale.stores.columns import SampleColumns
 from specscale.stores.computed import computed
-from specscale.stores.ids import check_ids
+from specscale.stores.copying import DROP, copy_rows
 from specscale.stores.layout import FORMAT
-from specscale.stores.metadata import Metadata
 from specscale.stores.publishing import Partial, finish_earlier, is_finished, was_published
-from specscale.stores.sources import Batch, Source
+from specscale.stores.sources import Choice, Source
 from specscale.stores.sources.array import open_given
-from specscale.stores.sources.refusals import ids_beside, some
-from specscale.stores.tables import RowCursor, one_line
+from specscale.stores.sources.choosing import listed
+from specscale.stores.sources.zarr_array import is_zarr
 from specscale.stores.writer import StoreWriter, check_target
 
 _NAMED_PLACES = 5
-_DROP = "drop such rows with --on-bad drop"
-_OVERFLOW = f"use --dtype float32, or {_DROP}"
+_OVERFLOW = f"use --dtype float32, or {DROP}"
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,15 @@ class IngestReport:
         The source row at which the work of an interrupted run was continued; 0 for a run from the start.
     appended
         Rows that were added to those of the store; 0 for a new store.
+    absent
+        Which rows of the source are in missing or unfinished chunks, a line for each array.
+    notes
+        What else was done to the numbers of the source, as its attributes say.
+    vectors
+        Names of the columns that the vectors were taken from, in the order of the dimensions; empty where the source
+        has no columns.
+    left_out
+        Names of the columns of the source and of the metadata that are not in the store.
     """
 
     store: str
@@ -72,6 +78,10 @@ class IngestReport:
     columns: tuple[str, ...]
     resumed_at: int
     appended: int = 0
+    absent: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    vectors: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def ingest(
@@ -81,6 +91,7 @@ def ingest(
     name: str | None = None,
     key: str | None = None,
     vector: str | None = None,
+    columns: str | Sequence[str] | None = None,
     id_column: str | None = None,
     metadata: str | PathLike[str] | None = None,
     dtype: str | None = None,
@@ -113,7 +124,13 @@ def ingest(
     key
         Name of the array in an ``.npz`` archive.
     vector
-        Column or columns of the vectors in a Parquet file: a list column, a glob, or names separated by commas.
+        Column or columns of the vectors in a Parquet file: a list column; or columns of floats, one for each dimension,
+        as names, globs and ranges (``x0..x31``) separated by commas. By default the only list of floats, or the columns
+        of floats whose names differ in a number that runs without a gap; for rows that are added to a store the columns
+        that its vectors came from.
+    columns
+        Which other columns of the source and the metadata ride along: names, globs and ranges, separated by commas or
+        in a list, or ``"none"``. By default all but the lists, structs and maps of a Parquet source. The ids always do.
     id_column
         The column of the metadata, or of the Parquet source, that identifies the rows; by default that of the store
         that rows are added to.
@@ -123,8 +140,9 @@ def ingest(
         ``"float16"`` or ``"float32"``; by default float16 for float16 sources and float32 for all others, and the type
         of the store that rows are added to.
     on_bad
-        What to do with rows that are null, NaN or infinite, or overflow `dtype`: ``"error"`` or ``"drop"``; ``"keep"``
-        leaves them to a comparison, which finds them by their norms.
+        What to do with rows that are null, NaN or infinite, overflow `dtype`, or are in a chunk that is absent from a
+        Zarr array: ``"error"`` or ``"drop"``; ``"zero"`` refuses them too, but reads what is in no chunk as the fill
+        value of the array; ``"keep"`` leaves them to a comparison, which finds them by their norms.
     overwrite
         Whether to replace a store of this name; it stays until the new one is complete.
     append
@@ -151,12 +169,16 @@ def ingest(
         A file changed while it was read.
     """
     target = located(store)
+    if on_bad not in ("error", "drop", "zero", "keep"):
+        raise OptionError(f"--on-bad {on_bad}: no such choice; choose error, drop or zero")
     source = taken(source, name or "array")
     if is_lazy(source):
+        if on_bad == "zero":
+            raise OptionError("--on-bad zero: a Dask array lacks no chunks; choose error or drop")
         with computed(source, target, name or "array") as path:
             return ingest(
-                path, store, name=name if append else name or "array", id_column=id_column, metadata=metadata,
-                dtype=dtype, on_bad=on_bad, overwrite=overwrite, append=append, progress=progress,
+                path, store, name=name if append else name or "array", columns=columns, id_column=id_column,
+                metadata=metadata, dtype=dtype, on_bad=on_bad, overwrite=overwrite, append=append, progress=progress,
             )  # fmt: skip
     if not target.name:
         raise OptionError(f"{store}: is no name for a store; give it a name of its own")
@@ -168,14 +190,23 @@ def ingest(
         check_target(target, overwrite)
     if dtype not in (None, "float16", "float32"):
         raise OptionError(f"--dtype {dtype}: no such type; choose float16 or float32")
-    if on_bad not in ("error", "drop", "keep"):
-        raise OptionError(f"--on-bad {on_bad}: no such choice; choose error or drop")
-    opened = partial(open_given, source, name, key=key, vector=vector)
+    ids_before = before.store.ids if before is not None else None
+    id_names = (id_column,) if id_column is not None else (ids_before.column,) if ids_before is not None else ()
+    if columns is not None and not isinstance(columns, str):
+        columns = ",".join(columns) or "none"
+    choice = Choice(columns, id_names)
+    earlier = before.vectors if before is not None else ()
+    opened = partial(open_given, source, name, key=key, vector=vector, earlier=earlier, choice=choice)
     rows = opened()
-    columns = _Columns(rows, metadata, before)
+    if on_bad == "zero" and not is_zarr(rows.paths[0]):
+        raise OptionError(
+            f"--on-bad zero fills chunks that are absent from a Zarr array, and {rows.paths[0]} is none; choose error "
+            "or drop"
+        )
+    own = SampleColumns(rows, metadata, before, choice)
     if before is not None:
         _check_goes_with(before, rows, name, dtype, id_column)
-        id_column = before.store.ids.column if before.store.ids is not None else None
+        id_column = ids_before.column if ids_before is not None else None
         kind, model = before.store.dtype, before.store.name
     else:
         kind = np.dtype(dtype or ("float16" if rows.dtype == np.float16 else "float32"))
@@ -185,30 +216,30 @@ def ingest(
         "format": FORMAT,
         "rows": rows.fingerprint,
         "paths": list(rows.paths),
-        "columns": columns.fingerprint,
-        "options": [model, key, vector, id_column, kind.name, on_bad],
+        "columns": own.fingerprint,
+        "options": [model, key, vector, columns, id_column, kind.name, on_bad],
     }
     if before is not None:
         identity["append"] = True
     if (id_column is not None or before is not None) and not is_finished(Partial(target), identity):
         if id_column is not None:
-            columns.check_ids(id_column)
+            own.check_ids(id_column)
         elif before is not None:
             _check_new(before, rows)
-    writer = StoreWriter(target, identity, rows.n, rows.p, kind, columns.schema, before)
+    writer = StoreWriter(target, identity, rows.n, rows.p, kind, own.schema, before)
     try:
         if before is None and not writer.finished:
             check_target(target, overwrite)
         resumed_at = writer.journal.next_row
-        overflow = _OVERFLOW if before is None else f"ingest all rows afresh into a float32 store, or {_DROP}"
-        _copy(rows, columns, writer, kind, on_bad, overflow, progress or (lambda done, total: None))
+        overflow = _OVERFLOW if before is None else f"ingest all rows afresh into a float32 store, or {DROP}"
+        holes = copy_rows(rows, own.stream, writer, kind, on_bad, overflow, progress or _silent)
         if writer.journal.dropped == rows.n:
             raise InputError(f"{rows.locate(0)} and all {rows.n} rows are unusable and were dropped; nothing is left")
         if are_paths(source) and opened().fingerprint != rows.fingerprint:
             raise ChangedError(f"{rows.paths[0]}: the source changed while it was read; run the same command again")
         if before is None and not writer.finished:
             _check_free(target, overwrite, writer)
-        attributes = writer.finish(rows.n, model, rows.paths, id_column)
+        attributes = writer.finish(rows.n, model, rows.paths, id_column, earlier or rows.vectors)
     except SpecscaleError:
         # The remedy changes an option or a file, so there is nothing to continue from.
         writer.discard()
@@ -229,6 +260,10 @@ def ingest(
         columns=tuple(attributes["columns"]),
         resumed_at=resumed_at,
         appended=rows.n - dropped if append else 0,
+        absent=tuple(holes.describe()),
+        notes=rows.notes,
+        vectors=rows.vectors,
+        left_out=own.left_out,
     )
 
 
@@ -258,6 +293,11 @@ def _check_goes_with(
             f"{rows.locate(0)}: its rows have {rows.p} dimensions, those of {store.path} have {store.p}; give vectors "
             "of the same model"
         )
+    if rows.vectors != before.vectors and sorted(rows.vectors) == sorted(before.vectors):
+        raise OptionError(
+            f"{rows.paths[0]}: {store.path} has its dimensions in the order {listed(before.vectors)}; leave --vector "
+            "out"
+        )
 
 
 def _check_new(before: StoredRows, rows: Source) -> None:
@@ -277,124 +317,4 @@ def _check_new(before: StoredRows, rows: Source) -> None:
     )
 
 
-class _Columns:
-    """The samples' own columns from both places they may be in: the source itself and the metadata."""
-
-    def __init__(self, rows: Source, path: str | PathLike[str] | None, before: StoredRows | None) -> None:
-        known = (before.store.path, before.schema) if before is not None and before.schema is not None else None
-        metadata = Metadata(str(path), known) if path is not None else None
-        self._rows = rows
-        self._metadata = metadata
-        self._before = before
-        self.fingerprint = metadata.fingerprint if metadata is not None else ""
-        own = list(rows.schema) if rows.schema is not None else []
-        added = list(metadata.schema) if metadata is not None else []
-        if metadata is not None and metadata.n != rows.n:
-            raise InputError(
-                f"{metadata.path}: {metadata.n} rows of metadata for {rows.n} rows of vectors in {rows.paths[0]}"
-                f"{' and the files after it' if len(rows.paths) > 1 else ''}; there must be one for each"
-            )
-        both = sorted({field.name for field in own} & {field.name for field in added})
-        if metadata is not None and both:
-            raise InputError(
-                f"{metadata.path}: {rows.paths[0]} has columns of the same name: {', '.join(both)};"
-                " rename or remove them in one of the two"
-            )
-        self.schema = pa.schema([*own, *added]) if own or added else None
-        if before is not None:
-            self.schema = before.settled(self.schema, metadata.path if metadata is not None else rows.paths[0])
-
-    def stream(self, start: int) -> Callable[[Batch], pa.Table | None]:
-        """Return a function that gives each batch, from row `start` on, its columns."""
-        cursor = RowCursor(self._metadata.tables(start=start)) if self._metadata is not None else None
-        path = self._metadata.path if self._metadata is not None else ""
-
-        def columns_of(batch: Batch) -> pa.Table | None:
-            columns = batch.columns
-            if cursor is not None:
-                added = cursor.take(len(batch.vectors))
-                if added.num_rows != len(batch.vectors):
-                    raise ChangedError(f"{path}: has fewer rows than before; run the same command again")
-                both = [added] if columns is None else [columns, added]
-                columns = pa.table({name: table.column(name) for table in both for name in table.column_names})
-            return columns if self._before is None else self._as_before(columns, batch)
-
-        return columns_of
-
-    def _as_before(self, columns: pa.Table | None, batch: Batch) -> pa.Table | None:
-        if columns is None or self.schema is None:
-            return None
-        try:
-            return columns.select(self.schema.names).cast(self.schema)
-        except pa.ArrowException as error:
-            raise InputError(
-                f"{self._rows.locate(batch.start)} and the rows after it: a column does not fit the store "
-                f"({one_line(error)}); convert it"
-            ) from None
-
-    def check_ids(self, column: str) -> None:
-        """Refuse a column that is not there, or whose values are not ids."""
-        from_metadata = self._metadata is not None and column in self._metadata.schema.names
-        if self.schema is None or column not in self.schema.names:
-            has = (
-                f"the columns are {some(self.schema.names)}" if self.schema else "there are none; give --metadata FILE"
-            )
-            beside = ids_beside(self._rows.paths[0], column)
-            raise InputError(f"--id {column}: no such column in the source or its metadata; {has}{beside}")
-        read, locate_new = self._rows.tables, self._rows.locate
-        if from_metadata and self._metadata is not None:
-            read, locate_new = self._metadata.tables, self._metadata.locate
-        before = self._before
-        n = before.n if before is not None else 0
-
-        def arrays() -> Iterator[pa.ChunkedArray]:
-            if before is not None:
-                yield from before.ids()
-            for table in read([column]):
-                yield table.column(column)
-
-        def locate(row: int) -> str:
-            return locate_new(row - n) if before is None or row >= n else f"{before.store.path}, row {row}"
-
-        check_ids(column, n + self._rows.n, arrays, locate)
-
-
-def _copy(
-    rows: Source,
-    columns: _Columns,
-    writer: StoreWriter,
-    dtype: np.dtype[Any],
-    on_bad: str,
-    overflow: str,
-    progress: Callable[[int, int], None],
-) -> None:
-    start = writer.journal.next_row
-    progress(start, rows.n)
-    columns_of = columns.stream(start)
-    for batch in rows.batches(start):
-        with np.errstate(over="ignore", invalid="ignore"):
-            vectors = batch.vectors.astype(dtype, copy=False)
-        usable = np.isfinite(vectors).all(axis=1)  # nulls read as NaN
-        if on_bad == "error" and not usable.all():
-            raise InputError(_complaint(rows, batch, vectors, int(np.argmin(usable)), overflow))
-        if on_bad == "keep":
-            usable[:] = True
-        writer.add(batch.start, vectors, columns_of(batch), usable)
-        progress(batch.start + len(vectors), rows.n)
-
-
-def _complaint(rows: Source, batch: Batch, vectors: NDArray[Any], index: int, overflow: str) -> str:
-    dimension = int(np.argmin(np.isfinite(vectors[index])))
-    value = batch.vectors[index, dimension]
-    remedy = _DROP
-    if batch.null is not None and batch.null[index]:
-        what = "null"
-    elif np.isnan(value):
-        what = "NaN"
-    elif np.isinf(value):
-        what = "infinity"
-    else:
-        what = f"{value:g} does not fit in {vectors.dtype.name}"
-        if vectors.dtype == np.float16:
-            remedy = overflow
-    return f"{rows.locate(batch.start + index)}, {rows.dimension(dimension)}: {what}; {remedy}"
+def _silent(done: int, total: int) -> None: ...

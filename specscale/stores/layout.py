@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from specscale.files import Location, await_answer, reaching, read_whole
 
 FORMAT = 1
-CHUNK_ROWS = 32_768  # in every store, so that the chunks of any two stores align
+CHUNK_ROWS = 32_768  # the grid of rows that spans, blocks and digests are cut on; chunks of many rows are its cells
 ATTRIBUTE = "specscale"
 FEATURES = "features"
 NORMS = "norms"
@@ -27,15 +27,35 @@ ROWS = "rows.parquet"
 _DIGEST_BYTES = 16
 
 
+def chunk_rows(n: int) -> int:
+    """
+    Rows of the chunks of arrays of many rows.
+
+    Nothing that is computed depends on them: where there are as many as ``CHUNK_ROWS`` rows a chunk is a cell of that
+    grid, and fewer rows lie in one chunk of little more than their number, because chunks are written whole.
+
+    Parameters
+    ----------
+    n
+        Rows of the array.
+
+    Returns
+    -------
+    int
+        The smallest power of two that holds them, at most ``CHUNK_ROWS``.
+    """
+    return min(CHUNK_ROWS, 1 << max(n - 1, 0).bit_length())
+
+
 def chunk_digest(chunk: NDArray[Any] | bytes | bytearray | memoryview) -> str:
     """
-    Digest of the rows of one chunk of ``features``.
+    Digest of the rows of one cell of the grid.
 
     Parameters
     ----------
     chunk
-        The chunk's rows, b × p with b ≤ ``CHUNK_ROWS`` (the last chunk has the rows there are, without padding), or
-        their bytes in row order, little-endian.
+        The rows, b × p with b ≤ ``CHUNK_ROWS`` (the last cell has the rows there are, without padding), or their bytes
+        in row order, little-endian.
 
     Returns
     -------

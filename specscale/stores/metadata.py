@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Protocol
@@ -15,9 +16,12 @@ import pyarrow as pa
 
 from specscale.errors import InputError
 from specscale.stores.layout import CHUNK_ROWS
+from specscale.stores.sources.choosing import Choice
 from specscale.stores.sources.paths import expand, fingerprint, suffix
-from specscale.stores.tables import check_distinct, common_schema, open_parquet, parquet_rows, plain_schema
+from specscale.stores.tables import check_distinct, open_parquet, parquet_rows
 from specscale.stores.text_tables import CsvTable, JsonLines
+from specscale.stores.types import is_text, plain_schema
+from specscale.stores.widening import Columns, common_schema, converted
 
 
 class TableFile(Protocol):
@@ -28,7 +32,7 @@ class TableFile(Protocol):
     schema: pa.Schema
 
     def tables(self, schema: pa.Schema, start: int = 0) -> Iterator[pa.Table]:
-        """Yield the columns of `schema`, in its types, from row `start` on."""
+        """Yield the columns of `schema`, in its types or those of the file, from row `start` on."""
         ...
 
 
@@ -55,9 +59,9 @@ class ParquetTable:
             self.schema = plain_schema(file.schema_arrow)
 
     def tables(self, schema: pa.Schema, start: int = 0) -> Iterator[pa.Table]:
-        """Yield the columns of `schema`, in its types, from row `start` on."""
+        """Yield the columns of `schema`, in the types of the file, from row `start` on."""
         for batch in parquet_rows(self.path, schema.names, start, CHUNK_ROWS):
-            yield pa.Table.from_batches([batch]).select(schema.names).cast(schema)
+            yield pa.Table.from_batches([batch])
 
 
 _OPENERS: Mapping[str, Callable[[str], TableFile]] = MappingProxyType(
@@ -85,11 +89,15 @@ class Metadata:
         A file, a directory or a glob; of several files the natural order counts.
     before
         Path and columns of rows that come before these, whose types hold for these too where that loses nothing.
+    choice
+        The columns that are wanted.
 
     Attributes
     ----------
     n
         Rows of all files.
+    offered
+        Names of all columns.
     schema
         Columns, with types that hold in all files.
     fingerprint
@@ -101,7 +109,7 @@ class Metadata:
         A file is missing or cannot be used, or the files do not go together.
     """
 
-    def __init__(self, path: str, before: tuple[str, pa.Schema] | None = None) -> None:
+    def __init__(self, path: str, before: tuple[str, pa.Schema] | None = None, choice: Choice | None = None) -> None:
         paths = expand([path], _KINDS, lambda _: False)
         kinds = {_kind(file): file for file in reversed(paths)}
         if len(kinds) > 1:
@@ -111,16 +119,18 @@ class Metadata:
         filled = [file for file in files if file.n > 0] or files[:1]
         self.path = path
         self.n = sum(file.n for file in filled)
-        schemas = [(file.path, file.schema) for file in filled]
+        self.offered = list(dict.fromkeys(name for file in filled for name in file.schema.names))
+        choice = choice or Choice()
+        tables = [Columns(file.path, choice.riding(file.schema, nested=True), _reader(file)) for file in filled]
         if before is not None:
-            first = filled[0].schema
+            first = tables[0].schema
             names = [name for name in before[1].names if name in first.names]
             fields = [
                 *(before[1].field(name) for name in names),
                 *(field for field in first if field.name not in names),
             ]
-            schemas.insert(0, (before[0], pa.schema(fields)))
-        self.schema = _settled(schemas, "CSV" in kinds)
+            tables.insert(0, Columns(before[0], pa.schema(fields)))
+        self.schema = _settled(tables, "CSV" in kinds)
         self.fingerprint = " ".join(fingerprint(file) for file in paths)
         self._files = filled
         self._starts = [0, *accumulate(file.n for file in filled)]
@@ -144,8 +154,11 @@ class Metadata:
         names = self.schema.names if columns is None else columns
         schema = pa.schema([self.schema.field(name) for name in names])
         for offset, file in zip(self._starts, self._files, strict=False):
-            if start < offset + file.n:
-                yield from file.tables(schema, max(start - offset, 0))
+            row = max(start - offset, 0)
+            if row < file.n:
+                for table in file.tables(schema, row):
+                    yield converted(table, schema, _located(file, row))
+                    row += table.num_rows
 
     def locate(self, row: int) -> str:
         """
@@ -172,15 +185,25 @@ def _kind(path: str) -> str:
     return kind
 
 
-def _settled(schemas: list[tuple[str, pa.Schema]], from_text: bool) -> pa.Schema:
+def _reader(file: TableFile) -> Callable[[str], Iterator[pa.ChunkedArray]]:
+    return lambda name: (table.column(name) for table in file.tables(pa.schema([file.schema.field(name)])))
+
+
+def _located(file: TableFile, start: int) -> Callable[[int], str]:
+    return lambda row: f"{file.path}, row {start + row}"
+
+
+def _settled(tables: list[Columns], from_text: bool) -> pa.Schema:
     if from_text:
         # Numbers in one file and words in the next are text throughout: nothing else was said of their type.
-        words = {field.name for _, schema in schemas for field in schema if pa.types.is_string(field.type)}
-        schemas = [
-            (path, pa.schema([pa.field(f.name, pa.string() if f.name in words else f.type) for f in schema]))
-            for path, schema in schemas
+        words = {field.name for table in tables for field in table.schema if is_text(field.type)}
+        tables = [
+            replace(
+                table, schema=pa.schema([(f.name, pa.string() if f.name in words else f.type) for f in table.schema])
+            )
+            for table in tables
         ]
-    common = common_schema(schemas)
+    common = common_schema(tables)
     return pa.schema(
         [pa.field(field.name, pa.string() if pa.types.is_null(field.type) else field.type) for field in common]
     )

@@ -9,15 +9,18 @@ import pyarrow as pa
 from specscale.files import located
 from specscale.stores.embedding import Embedding, EmbeddingStore, chunk_runs
 from specscale.stores.layout import CHUNK_ROWS, chunk_digest, features_digest, ids_digest, store_attributes
+from specscale.stores.reordered import origin_of
 
-__all__ = ["digest_of_first", "ids_digest_of_first"]
+__all__ = ["begins_with", "digest_of_first", "ids_digest_of_first"]
 
 
 def digest_of_first(embedding: Embedding, count: int) -> str:
     """The digest that an embedding of the first `count` rows would have.
 
-    Of a store the digests of whole chunks are known; only the rest of the rows is read.
+    Of a store the digests of whole chunks are known; only the rest of the rows is read. Of rows in another order those
+    of their origin count.
     """
+    embedding = origin_of(embedding)
     digests: list[str] = []
     if isinstance(embedding, EmbeddingStore):
         attributes = store_attributes(located(embedding.path)) or {}
@@ -28,8 +31,16 @@ def digest_of_first(embedding: Embedding, count: int) -> str:
     return features_digest(embedding.dtype.name, count, embedding.p, digests)
 
 
+def begins_with(embedding: Embedding, count: int, digest: str) -> bool:
+    """Whether the first `count` rows of an embedding are those of another with that digest."""
+    if embedding.digest == digest:
+        return True
+    return origin_of(embedding).n > count and digest_of_first(embedding, count) == digest
+
+
 def ids_digest_of_first(embedding: Embedding, count: int) -> str | None:
     """The digest of the ids of the first `count` rows; None where there are none."""
+    embedding = origin_of(embedding)
     if embedding.ids is None or not isinstance(embedding, EmbeddingStore):
         return None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice, pairwise
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from specscale.stores.chunks import READERS, read_ahead
 from specscale.stores.embedding import Embedding
 
-__all__ = ["Block", "Match", "PairedRows"]
+__all__ = ["Block", "Match", "PairedRows", "kept_digest"]
 
 _SAMPLE = 0x5A3F1E
 _UNDER_WAY = 64 << 20  # bytes asked for ahead, what a gigabyte a second delivers in the 50 ms that an answer may take
@@ -33,6 +34,9 @@ class Match:
     dropped : matched rows left out because one of the embeddings has no usable vector there
     sampled : whether only a sample of the matched rows is compared
     ids_digest : digest of A's ids, or None
+    column : the column that ids were taken from, or None; of B too where it is called otherwise there
+    confirmed_by : a column that says of every row what its position does, or None where none was looked for or found
+    left_out : for each embedding, how many of its rows do not take part, by the reason
     """
 
     by: str
@@ -42,6 +46,15 @@ class Match:
     dropped: int = 0
     sampled: bool = False
     ids_digest: str | None = None
+    column: str | None = None
+    confirmed_by: str | None = None
+    left_out: tuple[dict[str, int], ...] = ()
+
+    def leaving_out(self, reason: str, counts: Sequence[int]) -> Match:
+        """Return the match with so many more rows of each embedding left out for a reason."""
+        before = self.left_out or ({},) * len(counts)
+        both = zip(before, counts, strict=True)
+        return replace(self, left_out=tuple({**were, reason: count} if count else were for were, count in both))
 
 
 class Block(NamedTuple):
@@ -161,6 +174,13 @@ class PairedRows:
         """Raise ChangedError when an embedding is no longer the one that was opened."""
         for one in self.embeddings:
             one.check_unchanged()
+
+
+def kept_digest(kept: NDArray[np.bool_] | None, count: int) -> str | None:
+    """A digest of which of the first `count` rows take part; None where all do."""
+    if kept is None or kept[:count].all():
+        return None
+    return hashlib.blake2b(np.packbits(kept[:count]).tobytes(), digest_size=16).hexdigest()
 
 
 def _take(embedding: Embedding, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 from specscale.errors import InputError, OptionError
 from specscale.stores.chunks import read_ahead
 from specscale.stores.embedding import Embedding, chunk_runs, readers
+from specscale.stores.reordered import name_row
 from specscale.stores.rows import PairedRows
 
 __all__ = ["screen"]
+
+_UNUSABLE = "no usable vector"
+_NOT_DRAWN = "not in the sample"
 
 
 def screen(rows: PairedRows, *, directions: bool, on_bad: str, sample: int | None, seed: int) -> PairedRows:
@@ -35,9 +39,11 @@ def screen(rows: PairedRows, *, directions: bool, on_bad: str, sample: int | Non
     if on_bad not in ("error", "drop"):
         raise OptionError(f"--on-bad is error or drop, not {on_bad!r}")
     bad: list[NDArray[np.int64]] = []
+    counts: list[int] = []
     for one in rows.embeddings:
         found = list(_bad_rows(one, rows.kept, directions))
         bad.extend(found)
+        counts.append(sum(map(len, found)))
         if found and on_bad == "error":
             where = np.concatenate(found)
             value = one.read(int(where[0]), int(where[0]) + 1)
@@ -48,15 +54,15 @@ def screen(rows: PairedRows, *, directions: bool, on_bad: str, sample: int | Non
             else:
                 what = "has a NaN or an infinity"
             raise InputError(
-                f"{one.source}: row {where[0]} {what}, {len(where):,} such row{'s' * (len(where) > 1)} in all: "
-                "leave them out, of every embedding, with --on-bad drop"
+                f"{one.source}: {name_row(one, int(where[0]))} {what}, {len(where):,} such row{'s' * (len(where) > 1)} "
+                "in all: leave them out, of every embedding, with --on-bad drop"
             )
     kept, match = rows.kept, rows.match
     if bad:
         kept = np.ones(rows.n, dtype=np.bool_) if kept is None else kept.copy()
         before = np.count_nonzero(kept)
         kept[np.concatenate(bad)] = False
-        match = replace(match, dropped=int(before - np.count_nonzero(kept)))
+        match = replace(match, dropped=int(before - np.count_nonzero(kept))).leaving_out(_UNUSABLE, counts)
     screened = PairedRows(rows.embeddings, kept, match)
     if sample is not None and sample < screened.n_kept:
         if sample < 1:
@@ -65,7 +71,8 @@ def screen(rows: PairedRows, *, directions: bool, on_bad: str, sample: int | Non
         generator = np.random.Generator(np.random.Philox(key=[seed, 0x5A3F1F]))
         candidates = np.flatnonzero(kept) if kept is not None else np.arange(rows.n)
         chosen[generator.choice(candidates, size=sample, replace=False, shuffle=False)] = True
-        screened = PairedRows(rows.embeddings, chosen, replace(match, sampled=True))
+        match = replace(match, sampled=True).leaving_out(_NOT_DRAWN, [len(candidates) - sample] * len(counts))
+        screened = PairedRows(rows.embeddings, chosen, match)
     if screened.n_kept < 2:
         raise InputError(f"rows left to compare: {screened.n_kept:,}, at least two are needed")
     return screened

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from specscale.errors import InputError
 from specscale.files import Location, is_local, located, open_remote, reaching
 from specscale.stores.chunks import read_ahead
+from specscale.stores.types import plain_array, plain_schema
 
 _REMOTE_BUFFER = {"cache_type": "blockcache", "block_size": 2 << 20, "cache_options": {"maxblocks": 24}}
 _MANY_COLUMNS = 16
@@ -88,6 +89,11 @@ def open_parquet(path: str | Location, *, whole: bool = False) -> pq.ParquetFile
         with reaching(place):
             file = open_remote(place, whole=whole, **_REMOTE_BUFFER)
             return pq.ParquetFile(file, pre_buffer=False, buffer_size=_PAGE_BUFFER)
+    except pa.ArrowNotImplementedError as error:
+        raise InputError(
+            f"{path}: a column has a type that pyarrow does not read ({one_line(error)}); convert it, to text for "
+            "instance, where the file is written"
+        ) from error
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({one_line(error)})") from error
 
@@ -101,7 +107,7 @@ def parquet_rows(path: str | Location, columns: Sequence[str], start: int, step:
     path
         The file.
     columns
-        The columns to read; at least one.
+        The columns to read, in the order wanted; at least one.
     start
         The first row.
     step
@@ -110,7 +116,7 @@ def parquet_rows(path: str | Location, columns: Sequence[str], start: int, step:
     Yields
     ------
     pyarrow.RecordBatch
-        Non-empty batches.
+        Non-empty batches, of plain types.
 
     Raises
     ------
@@ -130,7 +136,8 @@ def parquet_rows(path: str | Location, columns: Sequence[str], start: int, step:
                 rest = batch.slice(skip)
                 skip = max(0, skip - batch.num_rows)
                 if rest.num_rows:
-                    yield rest
+                    # By name: the columns come as the file has them, and "a" brings "a.b" along.
+                    yield pa.record_batch([plain_array(rest.column(name)) for name in columns], names=list(columns))
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{path}: the Parquet file is damaged ({one_line(error)})") from error
 
@@ -149,7 +156,7 @@ class RowGroups:
         self._place = place
         with open_parquet(place) as file:
             self._metadata = file.metadata
-            self.schema = file.schema_arrow
+            self.schema = plain_schema(file.schema_arrow)
 
     def __len__(self) -> int:
         return int(self._metadata.num_row_groups)
@@ -159,9 +166,13 @@ class RowGroups:
         return int(self._metadata.row_group(number).num_rows)
 
     def read(self, numbers: Sequence[int], columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield columns of some groups, in the order asked for."""
+        """Yield columns of some groups, both in the order asked for, in plain types."""
         ahead = 1 if is_local(self._place) else _GROUPS
-        return read_ahead(lambda number: self._read(number, list(columns)), numbers, ahead)
+        schema = pa.schema([self.schema.field(name) for name in columns])
+        for table in read_ahead(lambda number: self._read(number, schema.names), numbers, ahead):
+            pieces = [[plain_array(piece) for piece in table.column(name).chunks] for name in schema.names]
+            arrays = [pa.chunked_array(one, field.type) for one, field in zip(pieces, schema, strict=True)]
+            yield pa.table(arrays, schema=schema)
 
     def _read(self, number: int, columns: list[str]) -> pa.Table:
         if isinstance(self._place, Path):
@@ -206,64 +217,6 @@ def take_rows(place: Location, indices: Sequence[int], columns: Sequence[str] | 
     back = np.empty(len(wanted), dtype=np.int64)
     back[order] = np.arange(len(wanted))
     return found.take(pa.array(back))
-
-
-def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """
-    Return a schema without dictionary types and without the metadata of the program that wrote it.
-
-    Parameters
-    ----------
-    schema
-        Any schema.
-
-    Returns
-    -------
-    pyarrow.Schema
-        The same columns; dictionaries differ from file to file, their values do not.
-    """
-    return pa.schema(
-        [
-            pa.field(field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
-            for field in schema
-        ]
-    )
-
-
-def common_schema(schemas: Sequence[tuple[str, pa.Schema]]) -> pa.Schema:
-    """
-    Find the one schema that several files share.
-
-    Parameters
-    ----------
-    schemas
-        For each file its path and its schema; at least one.
-
-    Returns
-    -------
-    pyarrow.Schema
-        The first file's columns, in its order, with types that hold the values of all files.
-
-    Raises
-    ------
-    InputError
-        A file has other columns than the first, or a type that does not go with the others'.
-    """
-    first_path, common = schemas[0]
-    for path, schema in schemas[1:]:
-        different = set(common.names) ^ set(schema.names)
-        if different:
-            raise InputError(
-                f"{path}: its columns differ from those of {first_path} in {', '.join(sorted(different))};"
-                " all files need the same columns"
-            )
-        try:
-            common = pa.unify_schemas([common, schema], promote_options="permissive")
-        except pa.ArrowException as error:
-            raise InputError(
-                f"{path}: a column has another type than in the files before it ({one_line(error)})"
-            ) from error
-    return common
 
 
 def check_distinct(path: str, names: Sequence[str]) -> None:

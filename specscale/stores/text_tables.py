@@ -6,9 +6,12 @@ once to settle types and to count rows, and a second time with these types.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,10 +22,12 @@ from specscale.errors import InputError
 from specscale.files import open_binary
 from specscale.stores.sources.paths import suffix
 from specscale.stores.tables import check_distinct, one_line
+from specscale.stores.types import is_text
 
 _BLOCK_BYTES = 8 << 20
 # A column holds numbers only if nothing is lost by it: "007", "+1" and 20-digit ids stay text.
 _INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
+_LONG = re.compile(rb"[\[\s:,]-?[0-9]{16,}[\]},\s]")  # an integer that a float may not hold
 _NUMBER = r"^-?((0|[1-9][0-9]{0,14})(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$"
 
 
@@ -58,7 +63,7 @@ class CsvTable:
         Parameters
         ----------
         schema
-            The columns wanted and their types.
+            The columns wanted. Columns that are wanted as text come as they are written, others in the file's types.
         start
             The first row.
 
@@ -73,7 +78,7 @@ class CsvTable:
             The file is damaged, or has changed.
         """
         options = pc_csv.ConvertOptions(
-            column_types=dict(zip(schema.names, schema.types, strict=True)), include_columns=schema.names
+            column_types={field.name: _read_as(self.schema, field) for field in schema}, include_columns=schema.names
         )
         skip = start
         try:
@@ -138,9 +143,11 @@ class JsonLines:
         self.path = path
         self.n = 0
         self.schema = pa.schema([])
+        long = False
         for line, block in self._blocks():
             table = self._parse(line, block, None)
             schema = pa.schema([pa.field(field.name, _as_written(field.type)) for field in table.schema])
+            long |= _LONG.search(block) is not None
             try:
                 self.schema = pa.unify_schemas([self.schema, schema], promote_options="permissive")
             except pa.ArrowException as error:
@@ -148,6 +155,8 @@ class JsonLines:
                     f"{path}, after line {line}: a field holds another kind of value than before ({one_line(error)})"
                 ) from error
             self.n += table.num_rows
+        if long:
+            self._keep_integers()
 
     def tables(self, schema: pa.Schema, start: int = 0) -> Iterator[pa.Table]:
         """
@@ -156,7 +165,7 @@ class JsonLines:
         Parameters
         ----------
         schema
-            The columns wanted and their types.
+            The columns wanted, which come in the file's types.
         start
             The first row.
 
@@ -170,6 +179,10 @@ class JsonLines:
         InputError
             The file is damaged, or has changed.
         """
+        schema = pa.schema([(field.name, _read_as(self.schema, field)) for field in schema])
+        yield from self._read(schema, start)
+
+    def _read(self, schema: pa.Schema, start: int) -> Iterator[pa.Table]:
         skip = start
         for line, block in self._blocks():
             table = self._parse(line, block, schema)
@@ -177,6 +190,35 @@ class JsonLines:
             skip = max(0, skip - table.num_rows)
             if rest.num_rows:
                 yield rest.select(schema.names)
+
+    def _keep_integers(self) -> None:
+        """Take columns of integers beyond int64 as uint64; refuse integers that floats would round."""
+        checked: set[str] = set()
+        for line, block in self._blocks():
+            lines = enumerate(block.split(b"\n"), line) if _LONG.search(block) is not None else ()
+            for number, text in lines:
+                if _LONG.search(text) is None:
+                    continue
+                for name, value in json.loads(text).items():
+                    lost = _lost(value, self.schema.field(name).type)
+                    if lost is None or name in checked:
+                        continue
+                    checked.add(name)
+                    whole = pa.schema([(name, pa.uint64())])
+                    if not isinstance(value, int) or not self._reads(whole):
+                        raise InputError(
+                            f"{self.path}, line {number}: column {name} holds {lost}, which no 64-bit number holds "
+                            "beside the other values of this column; write it as text, in quotes"
+                        )
+                    self.schema = self.schema.set(self.schema.get_field_index(name), whole.field(0))
+
+    def _reads(self, schema: pa.Schema) -> bool:
+        try:
+            for _ in self._read(schema, 0):
+                pass
+        except InputError:
+            return False
+        return True
 
     def _blocks(self) -> Iterator[tuple[int, bytes]]:
         line = 0
@@ -204,4 +246,25 @@ class JsonLines:
 
 def _as_written(kind: pa.DataType) -> pa.DataType:
     # Text that looks like a date in one block need not in the next; text stays text.
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _as_written(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(_as_written(kind.value_type))
     return pa.string() if pa.types.is_timestamp(kind) else kind
+
+
+def _read_as(own: pa.Schema, wanted: pa.Field) -> pa.DataType:
+    """The type to read a column in, so that nothing is lost before it is converted."""
+    kind = own.field(wanted.name).type
+    return wanted.type if pa.types.is_null(kind) or is_text(wanted.type) else kind
+
+
+def _lost(value: Any, kind: pa.DataType) -> int | None:
+    """An integer in a JSON value that its type rounds, or None."""
+    if isinstance(value, dict):
+        found = (_lost(value[field.name], field.type) for field in kind if field.name in value)
+        return next((one for one in found if one is not None), None)
+    if isinstance(value, list):
+        return next((one for each in value if (one := _lost(each, kind.value_type)) is not None), None)
+    exact = not isinstance(value, int) or not pa.types.is_floating(kind) or abs(value) <= 2**53
+    return None if exact else value

@@ -17,7 +17,7 @@ from specscale.stores.beginning import Beginning
 from specscale.stores.claim import claim_folder
 from specscale.stores.draft import Draft
 from specscale.stores.journal import NAMED_ROWS, Journal
-from specscale.stores.layout import CHUNK_ROWS, FORMAT, chunk_digest, features_digest, store_attributes
+from specscale.stores.layout import CHUNK_ROWS, FORMAT, chunk_digest, chunk_rows, features_digest, store_attributes
 from specscale.stores.publishing import MARK, Partial, finish_publishing, is_finished, publish
 
 
@@ -100,12 +100,15 @@ class StoreWriter:
     ) -> None:
         self._target = store
         self._partial = Partial(store)
-        self._draft = Draft(self._partial, CHUNK_ROWS, p, dtype, schema)
         self._schema = schema
         self._beginning = beginning if beginning is not None else Beginning()
+        # As for a store that is made of all rows of the sources at once.
+        rows = chunk_rows(self._beginning.n + self._beginning.dropped + n)
+        self._draft = Draft(self._partial, rows, p, dtype, schema)
         self._buffer = np.empty((min(self._beginning.n + n, CHUNK_ROWS), p), dtype)
         self._filled = 0
         self._tables: list[pa.Table] = []
+        self._dropped: list[NDArray[np.int64]] = []
         self._kept = False
         try:
             self._claim = claim_folder(self._partial.folder, MARK)
@@ -126,6 +129,8 @@ class StoreWriter:
         if journal is None or not (self.finished or self._continues(journal, identity)):
             journal = Journal(identity, self._beginning.digest)
             self._draft.begin(n)
+            if self._beginning.every_dropped is not None:
+                self._draft.drop(0, self._beginning.every_dropped)
             journal.save(self._partial.journal)
         self.journal = journal
         if self.finished:
@@ -170,6 +175,7 @@ class StoreWriter:
                 high = int(rows[-1]) + 1 if len(rows) == room else len(vectors)
                 dropped = start + low + np.flatnonzero(~keep[low:high])
                 self.journal.dropped += len(dropped)
+                self._dropped.append(dropped)
                 self.journal.dropped_rows += dropped[: NAMED_ROWS - len(self.journal.dropped_rows)].tolist()
                 self._buffer[self._filled : self._filled + len(rows)] = vectors[rows]
                 self._filled += len(rows)
@@ -179,7 +185,14 @@ class StoreWriter:
                     self._commit(start + high)
                 low = high
 
-    def finish(self, n_source: int, name: str, source: tuple[str, ...], id_column: str | None) -> dict[str, Any]:
+    def finish(
+        self,
+        n_source: int,
+        name: str,
+        source: tuple[str, ...],
+        id_column: str | None,
+        vectors: tuple[str, ...] = (),
+    ) -> dict[str, Any]:
         """
         Write what remains and give the store its name.
 
@@ -193,6 +206,8 @@ class StoreWriter:
             The files the new rows came from.
         id_column
             The column that holds the ids, if any.
+        vectors
+            The columns that the vectors came from, if they did.
 
         Returns
         -------
@@ -206,6 +221,8 @@ class StoreWriter:
                 if self._filled or self.journal.next_row < n_source:
                     self._commit(n_source)
                 attributes = self._describe(n_source, name, source, id_column)
+                if vectors:
+                    attributes["vectors"] = list(vectors)
                 self._draft.describe(attributes)
                 self._beginning.check()
                 self._claim.check()
@@ -270,6 +287,7 @@ class StoreWriter:
             index = self._beginning.chunks + len(self.journal.chunk_digests)
             self.journal.zero_norm += self._draft.write(index, block, self._tables)
             self.journal.chunk_digests.append(chunk_digest(block))
+        self._write_dropped()
         self.journal.next_row = next_row
         self._claim.check()
         # Last: only chunks that are complete are ever relied on.
@@ -277,8 +295,17 @@ class StoreWriter:
         self._filled = 0
         self._tables = []
 
+    def _write_dropped(self) -> None:
+        before, new = self._beginning, np.concatenate([np.zeros(0, np.int64), *self._dropped])
+        # What a store of an earlier version does not know cannot be made good by what is added to it.
+        if before.every_dropped is not None and before.dropped + self.journal.dropped:
+            begin = before.dropped + self.journal.dropped - len(new)
+            self._draft.drop(begin, before.n + before.dropped + new)
+        self._dropped = []
+
     def _continues(self, journal: Journal, identity: dict[str, Any]) -> bool:
         if (journal.identity, journal.base, journal.result) != (identity, self._beginning.digest, None):
             return False
         rows = self._beginning.n + journal.next_row - journal.dropped
-        return self._draft.has(self._beginning.chunks, journal.chunk_digests, rows)
+        dropped = 0 if self._beginning.every_dropped is None else self._beginning.dropped + journal.dropped
+        return self._draft.has(self._beginning.chunks, journal.chunk_digests, rows) and self._draft.has_dropped(dropped)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from specscale.errors import InputError, OptionError
 from specscale.stores.sources.base import Batch, Format, Shard, Source
+from specscale.stores.sources.choosing import Choice
 from specscale.stores.sources.conversions import unreadable_file
 from specscale.stores.sources.folders import partitions
 from specscale.stores.sources.naming import model_name
@@ -20,12 +21,19 @@ from specscale.stores.sources.paths import expand
 from specscale.stores.sources.sharded import ShardedSource
 from specscale.stores.sources.zarr_array import ZARR
 
-__all__ = ["FORMATS", "Batch", "Source", "open_source"]
+__all__ = ["FORMATS", "Batch", "Choice", "Source", "open_source"]
 
 FORMATS: tuple[Format, ...] = (NPY, NPZ, PARQUET, ZARR)
 
 
-def open_source(paths: Sequence[str], *, key: str | None = None, vector: str | None = None) -> Source:
+def open_source(
+    paths: Sequence[str],
+    *,
+    key: str | None = None,
+    vector: str | None = None,
+    earlier: Sequence[str] = (),
+    choice: Choice | None = None,
+) -> Source:
     """
     Open an embedding in any format that is read.
 
@@ -38,6 +46,10 @@ def open_source(paths: Sequence[str], *, key: str | None = None, vector: str | N
         Name of the array in an ``.npz`` archive.
     vector
         Column or columns of the vectors in a Parquet file, see `parquet.ParquetShard`.
+    earlier
+        Columns of the vectors of rows that come before these, which hold where `vector` is left out.
+    choice
+        The columns that ride along.
 
     Returns
     -------
@@ -65,11 +77,13 @@ def open_source(paths: Sequence[str], *, key: str | None = None, vector: str | N
         if value is not None and option not in chosen.options:
             raise OptionError(f"--{option} does not apply to {files[0]}, a {chosen.name} file; leave it out")
     argument = key if "key" in chosen.options else vector
+    if argument is None and earlier and "vector" in chosen.options:
+        argument = ",".join(earlier)
     shards: list[Shard] = [chosen.open(file, argument) for file in files]
     keys, values = partitions(paths[0], files) if len(paths) == 1 else ([], [])
     if keys:
         shards = [PartitionedShard(*one) for one in zip(shards, [keys] * len(files), values, strict=True)]
-    return ShardedSource(model_name(paths), shards)
+    return ShardedSource(model_name(paths), shards, choice)
 
 
 def _format(path: str) -> Format:

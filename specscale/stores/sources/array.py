@@ -16,6 +16,7 @@ from specscale.errors import InputError, OptionError
 from specscale.stores.arrays import are_paths, as_array, filled
 from specscale.stores.sources import open_source
 from specscale.stores.sources.base import Batch, Source, batch_rows, check_floating, matrix_shape
+from specscale.stores.sources.choosing import Choice
 from specscale.stores.sources.sharded import ShardedSource
 
 __all__ = ["ArrayShard", "open_given"]
@@ -82,7 +83,15 @@ class ArrayShard:
         return f"column {index}"
 
 
-def open_given(given: Any, name: str | None, *, key: str | None, vector: str | None) -> Source:
+def open_given(
+    given: Any,
+    name: str | None,
+    *,
+    key: str | None,
+    vector: str | None,
+    earlier: Sequence[str] = (),
+    choice: Choice | None = None,
+) -> Source:
     """
     Open what is to be ingested: files, or an array.
 
@@ -92,7 +101,7 @@ def open_given(given: Any, name: str | None, *, key: str | None, vector: str | N
         A path or several, or an array as `ArrayShard` takes it.
     name
         The name of the model, where it has one.
-    key, vector
+    key, vector, earlier, choice
         As of `open_source`.
 
     Returns
@@ -114,6 +123,6 @@ def open_given(given: Any, name: str | None, *, key: str | None, vector: str | N
             if value is not None:
                 raise OptionError(f"{option} does not apply to an array; leave it out")
         called = name or "array"
-        return ShardedSource(called, [ArrayShard(given, called)])
+        return ShardedSource(called, [ArrayShard(given, called)], choice)
     paths = [given] if isinstance(given, (str, PathLike, UPath)) else given
-    return open_source([str(path) for path in paths], key=key, vector=vector)
+    return open_source([str(path) for path in paths], key=key, vector=vector, earlier=earlier, choice=choice)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
+from specscale.stores.holes import Absent
 from specscale.stores.sources.refusals import array_remedy
 
 BATCH_BYTES = 16 << 20
@@ -33,6 +34,10 @@ class Batch:
         The file the rows come from.
     null
         b flags: the vector, or an element of it, is null. ``None`` where the format has no nulls. Nulls read as NaN.
+    absent
+        What of the vectors is in a chunk that is not there, and reads as a fill value; ``None`` where nothing is.
+    missing
+        What null means, for messages.
     """
 
     start: int
@@ -40,6 +45,8 @@ class Batch:
     columns: pa.Table | None
     where: str
     null: NDArray[np.bool_] | None = None
+    absent: Absent | None = None
+    missing: str = "null"
 
 
 class Shard(Protocol):
@@ -104,8 +111,14 @@ class Source(Protocol):
         The files, in order.
     schema
         The columns that ride along; ``None`` where there are none.
+    offered
+        Names of all columns beside the vectors.
+    vectors
+        Names of the columns that the vectors are in; empty where they are not in columns.
     fingerprint
         Changes when a file, or the list of files, does.
+    notes
+        What is done to the numbers that the files hold, a line each.
     """
 
     name: str
@@ -114,7 +127,10 @@ class Source(Protocol):
     dtype: np.dtype[Any]
     paths: tuple[str, ...]
     schema: pa.Schema | None
+    offered: list[str]
+    vectors: tuple[str, ...]
     fingerprint: str
+    notes: tuple[str, ...]
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """Yield the rows from `start` on, in order, in batches of bounded size."""

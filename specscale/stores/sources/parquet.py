@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.stores.sources.base import Batch, Format, batch_rows
-from specscale.stores.sources.paths import fingerprint, natural_key, suffix
-from specscale.stores.tables import check_distinct, open_parquet, parquet_rows, plain_schema
+from specscale.stores.sources.choosing import Choice, describe
+from specscale.stores.sources.dimensions import element_type, find_vector, name_vector, widest_run
+from specscale.stores.sources.paths import fingerprint, suffix
+from specscale.stores.tables import check_distinct, open_parquet, parquet_rows
+from specscale.stores.types import plain_schema
 
 
 class ParquetShard:
@@ -27,9 +28,14 @@ class ParquetShard:
     path
         The file.
     vector
-        Where the vectors are: the name of a list column; or, for one column for each dimension, a glob over the
-        columns (in natural order) or their names separated by commas. Left out: the only list of floats; without any
-        list, all columns of floats if there are at least two.
+        Where the vectors are, see `dimensions.name_vector`; left out, see `dimensions.find_vector`.
+
+    Attributes
+    ----------
+    vectors
+        The columns of the vectors: one list column, or one column for each dimension, in order.
+    offered
+        All other columns.
 
     Raises
     ------
@@ -42,18 +48,27 @@ class ParquetShard:
         with open_parquet(path) as file:
             schema = file.schema_arrow
             self.n = file.metadata.num_rows
-            check_distinct(path, schema.names)
-            self._vector = _named(path, schema, vector) if vector is not None else _found(path, schema)
-            self._is_list = _is_float_list(schema.field(self._vector[0]).type)
-            types = [schema.field(name).type for name in self._vector]
-            elements = [one.value_type for one in types] if self._is_list else types
-            self.dtype: np.dtype[Any] = np.result_type(*(one.to_pandas_dtype() for one in elements))
-            self.p = self._dimensions(file, types[0])
-        riders = [
-            field for field in schema if field.name not in self._vector and not pa.types.is_nested(_plain(field.type))
-        ]
-        self.schema = plain_schema(pa.schema(riders)) if riders else None
-        self.fingerprint = f"{fingerprint(path)} {','.join(self._vector)}"
+        check_distinct(path, schema.names)
+        self.vectors = self._vectors(schema, vector)
+        types = [schema.field(name).type for name in self.vectors]
+        elements = [element_type(kind) or kind for kind in types]
+        self._is_list = len(types) == 1 and elements[0] != types[0]
+        self.dtype: np.dtype[Any] = np.result_type(np.float16, *(kind.to_pandas_dtype() for kind in elements))
+        plain = plain_schema(schema)
+        self.p = self._dimensions(plain.field(self.vectors[0]).type) if self._is_list else len(self.vectors) or None
+        if vector is None and self._is_list and len(run := widest_run(schema)) > (self.p or 0):
+            raise InputError(
+                f"{path}: the vectors could be column {self.vectors[0]} of {self.p} dimensions or {describe(run)}; "
+                f"choose one with --vector {self.vectors[0]} or --vector {run[0]}..{run[-1]}"
+            )
+        self.offered = pa.schema([field for field in plain if field.name not in set(self.vectors)])
+        self.ride(Choice())
+        self.fingerprint = f"{fingerprint(path)} {','.join(self.vectors)}"
+
+    def ride(self, choice: Choice) -> None:
+        """Let other columns ride along."""
+        riders = choice.riding(self.offered)
+        self.schema = riders if len(riders) else None
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """
@@ -80,7 +95,7 @@ class ParquetShard:
         low = start
         # The decoder holds several times what it hands out.
         step = max(1, batch_rows(self.p, self.dtype) // 4)
-        for batch in parquet_rows(self.path, [*self._vector, *riders], start, step):
+        for batch in parquet_rows(self.path, [*self.vectors, *riders], start, step):
             vectors, null = self._lists(batch, low) if self._is_list else self._wide(batch)
             columns = pa.Table.from_batches([batch.select(riders)]) if riders else None
             yield Batch(low, vectors, columns, self.path, null)
@@ -93,24 +108,30 @@ class ParquetShard:
 
     def dimension(self, index: int) -> str:
         """Name a dimension."""
-        return f"column {self._vector[0]}[{index}]" if self._is_list else f"column {self._vector[index]}"
+        return f"column {self.vectors[0]}[{index}]" if self._is_list else f"column {self.vectors[index]}"
 
-    def _dimensions(self, file: pq.ParquetFile, first: pa.DataType) -> int | None:
-        if not self._is_list:
-            return len(self._vector)
-        if pa.types.is_fixed_size_list(first):
-            return int(first.list_size)
-        for batch in file.iter_batches(1024, columns=self._vector, use_threads=False):
+    def _vectors(self, schema: pa.Schema, vector: str | None) -> list[str]:
+        try:
+            return find_vector(self.path, schema) if vector is None else name_vector(self.path, schema, vector)
+        except InputError:
+            if self.n:
+                raise
+            return []  # a table without rows has columns without types
+
+    def _dimensions(self, kind: pa.DataType) -> int | None:
+        if pa.types.is_fixed_size_list(kind) and kind.list_size:
+            return int(kind.list_size)
+        for batch in parquet_rows(self.path, self.vectors, 0, 1024):
             for vector in batch.column(0):
                 if vector.is_valid and len(vector) > 0:
                     return len(vector)
         if self.n:
-            raise InputError(f"{self.path}: column {self._vector[0]}: every vector is null or empty")
+            raise InputError(f"{self.path}: column {self.vectors[0]}: every vector is null or empty")
         return None
 
     def _lists(self, batch: pa.RecordBatch, low: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         assert self.p is not None
-        lists = batch.column(self._vector[0])
+        lists = batch.column(self.vectors[0])
         null = np.asarray(lists.is_null().to_numpy(zero_copy_only=False))
         if pa.types.is_fixed_size_list(lists.type):
             # Unlike flatten(), values has an element for every dimension of a null vector.
@@ -122,7 +143,7 @@ class ParquetShard:
             ragged = np.flatnonzero((lengths != self.p) & ~null)
             if ragged.size:
                 raise InputError(
-                    f"{self.path}, row {low + ragged[0]}, column {self._vector[0]}: a vector of"
+                    f"{self.path}, row {low + ragged[0]}, column {self.vectors[0]}: a vector of"
                     f" {lengths[ragged[0]]} dimensions among vectors of {self.p}; mend or remove this row"
                 )
             elements, missing = _floats(lists.values)
@@ -141,9 +162,9 @@ class ParquetShard:
         return vectors, null | absent.any(axis=1)
 
     def _wide(self, batch: pa.RecordBatch) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        vectors = np.empty((batch.num_rows, len(self._vector)), self.dtype)
+        vectors = np.empty((batch.num_rows, len(self.vectors)), self.dtype)
         null = np.zeros(batch.num_rows, np.bool_)
-        for index, name in enumerate(self._vector):
+        for index, name in enumerate(self.vectors):
             elements, missing = _floats(batch.column(name))
             vectors[:, index] = elements
             vectors[missing, index] = np.nan
@@ -159,60 +180,6 @@ def _floats(array: pa.Array) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         return np.zeros(len(array), dtype), np.ones(len(array), np.bool_)
     values = np.frombuffer(buffer, dtype, count=len(array), offset=array.offset * dtype.itemsize)
     return values, np.asarray(array.is_null().to_numpy(zero_copy_only=False))
-
-
-def _named(path: str, schema: pa.Schema, vector: str) -> list[str]:
-    if vector in schema.names:
-        names = [vector]
-    elif "," in vector:
-        names = [name.strip() for name in vector.split(",")]
-    else:
-        names = sorted(fnmatch.filter(schema.names, vector), key=natural_key)
-    unknown = [name for name in names if name not in schema.names]
-    if unknown or not names:
-        raise InputError(f"{path}: no column {', '.join(unknown) or vector}; {_candidates(schema)}")
-    for name in names:
-        kind = schema.field(name).type
-        if not pa.types.is_floating(kind) and not (_is_float_list(kind) and len(names) == 1):
-            raise InputError(
-                f"{path}: column {name} holds {kind}, not vectors of floating-point numbers; {_candidates(schema)}"
-            )
-    return names
-
-
-def _found(path: str, schema: pa.Schema) -> list[str]:
-    lists = [field.name for field in schema if _is_float_list(field.type)]
-    if len(lists) == 1:
-        return lists
-    floats = [field.name for field in schema if pa.types.is_floating(field.type)]
-    if not lists and len(floats) >= 2:
-        return sorted(floats, key=schema.get_field_index)
-    problem = "several columns could hold the vectors" if lists else "no column holds vectors"
-    raise InputError(f"{path}: {problem}; {_candidates(schema)}")
-
-
-def _candidates(schema: pa.Schema) -> str:
-    lists = [field.name for field in schema if _is_float_list(field.type)]
-    floats = [field.name for field in schema if pa.types.is_floating(field.type)]
-    if lists or floats:
-        offer = ([f"lists of floats: {_some(lists)}"] if lists else []) + (
-            [f"columns of floats: {_some(floats)}"] if floats else []
-        )
-        return f"choose with --vector among {'; '.join(offer)}"
-    return f"there are no columns of floats or lists of floats, only {_some([f'{f.name} ({f.type})' for f in schema])}"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-
-
-def _is_float_list(kind: pa.DataType) -> bool:
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return bool(is_list and pa.types.is_floating(kind.value_type))
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 PARQUET = Format(

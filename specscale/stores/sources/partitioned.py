@@ -8,6 +8,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from specscale.stores.sources.base import Batch, Shard
+from specscale.stores.sources.choosing import Choice
 
 __all__ = ["PartitionedShard"]
 
@@ -27,14 +28,25 @@ class PartitionedShard:
     """
 
     def __init__(self, shard: Shard, keys: Sequence[str], values: Sequence[str | None]) -> None:
-        own = list(shard.schema) if shard.schema is not None else []
-        names = {field.name for field in own}
+        offered = getattr(shard, "offered", shard.schema)
+        own = list(offered) if offered is not None else []
+        self.vectors: tuple[str, ...] = tuple(getattr(shard, "vectors", ()))
+        names = {*self.vectors, *(field.name for field in own)}
         self._shard = shard
         self._values = {key: value for key, value in zip(keys, values, strict=True) if key not in names}
-        added = [pa.field(key, pa.string()) for key in self._values]
-        self.schema = pa.schema([*own, *added]) if own or added else None
+        self.offered = pa.schema([*own, *((key, pa.string()) for key in self._values)])
+        self.ride(Choice())
         self.path, self.n, self.p, self.dtype = shard.path, shard.n, shard.p, shard.dtype
         self.fingerprint = shard.fingerprint
+        self.notes: tuple[str, ...] = tuple(getattr(shard, "notes", ()))
+
+    def ride(self, choice: Choice) -> None:
+        """Let some of the columns ride along."""
+        if hasattr(self._shard, "ride"):
+            self._shard.ride(choice)
+        own = list(self._shard.schema) if self._shard.schema is not None else []
+        added = choice.riding(pa.schema([self.offered.field(key) for key in self._values]))
+        self.schema = pa.schema([*own, *added]) if own or len(added) else None
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """Yield the rows from `start` on, in order, in batches of bounded size."""

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from specscale.files import open_binary
-from specscale.stores.sources.places import is_file, is_remote, joined, suffix
+from specscale.stores.sources.places import is_remote
 
 __all__ = [
     "FLOAT",
     "array_remedy",
     "converted",
     "copied_here",
-    "ids_beside",
     "several_arrays",
     "shown",
     "some",
@@ -40,38 +37,6 @@ def some(names: Sequence[str]) -> str:
     """Some names of the user's, and how many more there are."""
     short = ", ".join(shown(name, 30) for name in names[:_LISTED])
     return short + (f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else "")
-
-
-def ids_beside(path: str, column: str) -> str:
-    """
-    Say how ids come along that are an array beside that of the vectors.
-
-    Parameters
-    ----------
-    path
-        The archive, or the Zarr array or group, of the vectors.
-    column
-        The ids, as the user calls them.
-
-    Returns
-    -------
-    str
-        The end of a line; empty where there is no such array.
-    """
-    load = None
-    if suffix(path) == ".npz":
-        with open_binary(path) as file, zipfile.ZipFile(file) as archive:
-            if f"{column}.npy" in archive.namelist():
-                load = f'numpy.load("{copied_here(path)}", allow_pickle=True)["{column}"]'
-    else:
-        for group in (path, path.rstrip("/").rpartition("/")[0]):
-            if group and any(is_file(joined(joined(group, column), mark)) for mark in ("zarr.json", ".zarray")):
-                load = f'zarr.open("{group}")["{column}"][:]'
-    if load is None:
-        return ""
-    new = converted(path.rstrip("/"), "-ids.parquet")
-    table = f'pandas.DataFrame({{"{column}": {load}}}).to_parquet("{new}")'
-    return f"; it is an array beside the vectors: {table}, for --metadata"
 
 
 def array_remedy(dtype: np.dtype[Any], shape: tuple[int, ...] | None, load: str, save: str) -> str | None:

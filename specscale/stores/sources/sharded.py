@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from specscale.errors import InputError
 from specscale.stores.sources.base import Batch, Shard
-from specscale.stores.tables import common_schema
+from specscale.stores.sources.choosing import Choice, describe
+from specscale.stores.widening import Columns, common_schema, converted
 
 
 class ShardedSource:
@@ -26,6 +27,8 @@ class ShardedSource:
         Name for the model.
     shards
         At least one. Shards without rows are legal wherever they stand and take part in nothing.
+    choice
+        The columns that ride along.
 
     Raises
     ------
@@ -33,7 +36,7 @@ class ShardedSource:
         There are no rows, or a shard differs from the ones before it in its dimensions or columns.
     """
 
-    def __init__(self, name: str, shards: Sequence[Shard]) -> None:
+    def __init__(self, name: str, shards: Sequence[Shard], choice: Choice | None = None) -> None:
         self.name = name
         self.paths = tuple(shard.path for shard in shards)
         filled = [shard for shard in shards if shard.n > 0]
@@ -47,13 +50,16 @@ class ShardedSource:
                     f"{shard.path}: its rows have {shard.p} dimensions, those of {first.path} have {first.p};"
                     " ingest one model's files at a time"
                 )
+        self.vectors = _vectors(filled)
         self.n = sum(shard.n for shard in filled)
         self.p = first.p
         self.dtype = np.result_type(*(shard.dtype for shard in filled))
-        self.schema = _schema(filled)
+        self.offered = list(dict.fromkeys(name for shard in filled for name in _offered(shard).names))
+        self.schema = _schema(filled, choice or Choice())
         # An empty shard that is filled later changes the rows too, so all of them are in the fingerprint.
         listing = "\n".join(f"{shard.fingerprint} {shard.n} {shard.p} {shard.dtype.str}" for shard in shards)
         self.fingerprint = hashlib.blake2b(listing.encode(), digest_size=16).hexdigest()
+        self.notes = tuple(note for shard in filled for note in getattr(shard, "notes", ()))
         self._shards = filled
         self._starts = [0, *accumulate(shard.n for shard in filled)]
 
@@ -82,7 +88,9 @@ class ShardedSource:
             expected = max(start - offset, 0)
             for batch in shard.batches(expected):
                 expected += len(batch.vectors)
-                columns = batch.columns.cast(self.schema) if batch.columns is not None else None
+                columns = None
+                if batch.columns is not None and self.schema is not None:
+                    columns = converted(batch.columns, self.schema, _located(shard, batch.start))
                 yield replace(batch, start=offset + batch.start, columns=columns)
             if expected != shard.n:
                 raise InputError(f"{shard.path}: {expected} rows were read, {shard.n} expected; the file has changed")
@@ -104,8 +112,10 @@ class ShardedSource:
         assert self.schema is not None
         schema = pa.schema([self.schema.field(name) for name in columns])
         for shard in self._shards:
+            row = 0
             for table in shard.tables(columns):
-                yield table.select(columns).cast(schema)
+                yield converted(table, schema, _located(shard, row))
+                row += table.num_rows
 
     def locate(self, row: int) -> str:
         """
@@ -141,10 +151,41 @@ class ShardedSource:
         return self._shards[0].dimension(index)
 
 
-def _schema(shards: Sequence[Shard]) -> pa.Schema | None:
-    schemas = [(shard.path, shard.schema if shard.schema is not None else pa.schema([])) for shard in shards]
-    common = common_schema(schemas)
+def _vectors(shards: Sequence[Shard]) -> tuple[str, ...]:
+    first = tuple(getattr(shards[0], "vectors", ()))
+    for shard in shards[1:]:
+        if (names := tuple(getattr(shard, "vectors", ()))) != first:
+            raise InputError(
+                f"{shard.path}: its vectors are in {describe(names)}, those of {shards[0].path} in {describe(first)};"
+                " rename the columns, or ingest one model's files at a time"
+            )
+    return first
+
+
+def _offered(shard: Shard) -> pa.Schema:
+    offered = getattr(shard, "offered", shard.schema)
+    return offered if offered is not None else pa.schema([])
+
+
+def _schema(shards: Sequence[Shard], choice: Choice) -> pa.Schema | None:
+    files = []
+    for shard in shards:
+        if hasattr(shard, "ride"):
+            shard.ride(choice)
+            schema = shard.schema
+        else:
+            schema = choice.riding(_offered(shard), nested=True)
+        files.append(Columns(shard.path, schema if schema is not None else pa.schema([]), _reader(shard)))
+    common = common_schema(files)
     return common if len(common) else None
+
+
+def _reader(shard: Shard) -> Callable[[str], Iterator[pa.ChunkedArray]]:
+    return lambda name: (table.column(name) for table in shard.tables([name]))
+
+
+def _located(shard: Shard, start: int) -> Callable[[int], str]:
+    return lambda row: f"{shard.path}, row {start + row}"
 
 
 def _these(count: int) -> str:

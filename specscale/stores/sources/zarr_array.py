@@ -11,10 +11,13 @@ import zarr
 
 from specscale.errors import InputError
 from specscale.files import located, reaching, zarr_store
+from specscale.stores.holes import PresentRows
 from specscale.stores.layout import CHUNK_ROWS, FEATURES, ROWS, store_attributes
 from specscale.stores.sources.base import Batch, Format, batch_rows, check_floating, matrix_shape
+from specscale.stores.sources.conventions import Conventions
 from specscale.stores.sources.places import fingerprint, is_file, joined
-from specscale.stores.tables import RowCursor, one_line, open_parquet, parquet_rows, plain_schema
+from specscale.stores.tables import RowCursor, one_line, open_parquet, parquet_rows
+from specscale.stores.types import plain_schema
 
 _MARKERS = ("zarr.json", ".zarray", ".zgroup")
 
@@ -29,6 +32,11 @@ class ZarrShard:
         A directory: the array (also one inside a group), a group with exactly one two-dimensional array, or an
         embedding store, whose columns ride along.
 
+    Attributes
+    ----------
+    notes
+        What is done to the numbers of the array, as its attributes say.
+
     Raises
     ------
     InputError
@@ -38,8 +46,11 @@ class ZarrShard:
     def __init__(self, path: str) -> None:
         self.path = path
         self._array = _open(path)
-        self.dtype: np.dtype[Any] = np.dtype(self._array.dtype)
+        self._conventions = Conventions(path, self._array)
+        self.notes = self._conventions.notes
+        self.dtype: np.dtype[Any] = self._conventions.dtype
         check_floating(path, self.dtype)
+        self._present = PresentRows(self._array)
         self.n, self.p = matrix_shape(path, tuple(self._array.shape))
         self.fingerprint = fingerprint(path)
         self._rows = joined(path, ROWS)
@@ -60,7 +71,7 @@ class ZarrShard:
         Yields
         ------
         Batch
-            Rows in the type of the array.
+            Rows in the type of the array, or in float32 where they are packed.
 
         Raises
         ------
@@ -70,6 +81,7 @@ class ZarrShard:
         if self.p is None:
             return
         step = batch_rows(self.p, self.dtype)
+        meant = self._conventions
         # A chunk is decoded whole, whatever is read of it: take its rows at once, then hand them on in small batches.
         tall = int(self._array.chunks[0])
         span = max(tall, step // tall * tall)
@@ -79,13 +91,17 @@ class ZarrShard:
             stop = min((low // span + 1) * span, self.n)
             try:
                 with reaching(self.path):
-                    block = np.asarray(self._array[low:stop]).reshape(stop - low, self.p)
-            except (ValueError, RuntimeError) as error:
+                    values, absent = self._present.read_finished(low, stop)
+            except (MemoryError, InputError):
+                raise
+            except Exception as error:  # codecs raise what they like
                 raise InputError(f"{self.path}, rows {low} to {stop - 1}: damaged ({one_line(error)})") from error
+            block = values.reshape(stop - low, self.p)
             for begin in range(0, len(block), step):
-                vectors = block[begin : begin + step]
+                lacking = absent.part(begin, begin + step) if absent is not None else None
+                vectors, null = meant.apply(block[begin : begin + step], lacking)
                 columns = cursor.take(len(vectors)) if cursor is not None else None
-                yield Batch(low + begin, vectors, columns, self.path)
+                yield Batch(low + begin, vectors, columns, self.path, null, lacking, meant.missing)
             low = stop
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -107,18 +123,45 @@ def _open(path: str) -> zarr.Array[Any]:
     place = located(path)
     is_store = store_attributes(place) is not None
     try:
+        # What was consolidated describes all arrays at once, and is refused whole where one of them is not known.
         with reaching(path):
-            node = zarr.open(zarr_store(place / FEATURES if is_store else place, read_only=True), mode="r")
-    except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+            store = zarr_store(place / FEATURES if is_store else place, read_only=True)
+            node = zarr.open(store, mode="r", use_consolidated=False)
+    except InputError:
+        raise
+    except Exception as error:  # types and codecs that zarr does not know come as errors of all kinds
         raise InputError(f"{path}: not a readable Zarr array ({one_line(error)})") from error
     if isinstance(node, zarr.Array):
         return node
-    arrays = {name: array for name, array in node.arrays() if isinstance(array, zarr.Array)}
-    matrices = [name for name, array in arrays.items() if array.ndim == 2]
-    if len(matrices) != 1:
-        listing = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no arrays"
+    arrays, closed = _members(node, sorted(member.name for member in place.iterdir()))
+    matrices = {name: array for name, array in arrays.items() if _is_matrix(array)}
+    numbers = {name: array for name, array in matrices.items() if Conventions(path, array).dtype.kind == "f"}
+    found = numbers or matrices
+    if len(found) != 1:
+        listing = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in arrays.items()) or "no arrays"
+        if not found and closed:
+            listing += "".join(f", {name}, which cannot be opened ({one_line(why)})" for name, why in closed.items())
         raise InputError(f"{path}: the group holds {listing}; name the array of the vectors, as in {path}/NAME")
-    return arrays[matrices[0]]
+    return next(iter(found.values()))
+
+
+def _members(group: zarr.Group, names: Sequence[str]) -> tuple[dict[str, zarr.Array[Any]], dict[str, Exception]]:
+    """The arrays of a group that can be opened, and why others cannot."""
+    arrays: dict[str, zarr.Array[Any]] = {}
+    closed: dict[str, Exception] = {}
+    for name in names:
+        try:
+            member = group.get(name)
+        except Exception as error:
+            closed[name] = error
+            continue
+        if isinstance(member, zarr.Array):
+            arrays[name] = member
+    return arrays, closed
+
+
+def _is_matrix(array: zarr.Array[Any]) -> bool:
+    return array.ndim == 2 or (array.ndim == 3 and array.shape[1] == 1)
 
 
 def is_zarr(path: str) -> bool:

@@ -1,0 +1,129 @@
+"""Members of modes as the lines of a table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from specscale.cli.columns import GAP, cells, is_number, may_be_cut, padded, room_of, shared, text_of
+from specscale.cli.inert import flowing
+from specscale.errors import OptionError
+
+if TYPE_CHECKING:
+    from specscale.result import Result
+
+_OWN = ("mode", "tail", "rank", "row", "source_row", "id", "score")
+_ALONE = 240  # cells of a column where a line has no end
+_AMONG_OTHERS = 60
+_LEAST = 12  # cells of a column that is shown at all
+_WIDEST_NAME = 20
+_NONE = "none"
+
+
+def members_of(result: Result, top: int, show: str | None = None) -> list[dict[str, Any]]:
+    """Return the first members of each tail of a result's modes, with the columns of the samples.
+
+    Parameters
+    ----------
+    result : the result
+    top : members of each tail
+    show : names of columns with commas between them, "none" for none; None for all there are
+
+    Raises
+    ------
+    OptionError
+        When there is no such column.
+    """
+    from specscale.result_directory import top_members
+    from specscale.stores.values import records
+
+    table = result.described_table(top_members(result.members_table(), top))
+    own = [name for name in table.column_names if name in _OWN]
+    there = [name for name in table.column_names if name not in _OWN]
+    return records(table.select([*own, *(there if show is None else _chosen(show, there, result))]))
+
+
+def _chosen(show: str, there: list[str], result: Result) -> list[str]:
+    """The columns that --show names, in its order."""
+    if show in there:
+        return [show]
+    if show.strip() == _NONE:
+        return []
+    names = [name.strip() for name in show.split(",") if name.strip()]
+    for name in names:
+        if name not in there:
+            known = f"there are {', '.join(there)}, or none" if there else "there are none that can be read"
+            raise OptionError(f"--show: the samples of {result.path} have no column {name!r}: {known}")
+    return list(dict.fromkeys(names))
+
+
+class MemberTable:
+    """Prints members so that their columns line up.
+
+    Parameters
+    ----------
+    records : all members that will be printed
+    file : where to
+    """
+
+    def __init__(self, records: Sequence[dict[str, Any]], file: TextIO | None = None) -> None:
+        self._file = file or sys.stdout
+        self._line = room_of(self._file)
+        self._key = "id" if any(record["id"] is not None for record in records) else "row"
+        columns = ["tail", "rank", "score", self._key]
+        mine = [name for name in (records[0] if records else {}) if name not in _OWN]
+        lines = [self._texts(record, mine) for record in records]
+        wanted = [
+            max([min(cells(flowing(name)), _WIDEST_NAME), *(cells(line[place]) for line in lines)])
+            for place, name in enumerate([*columns, *mine])
+        ]
+        values = {name: [_value(one, name) for one in records if _value(one, name) is not None] for name in mine}
+        flexible = [any(map(may_be_cut, values[name])) for name in mine]
+        fixed, free = wanted[: len(columns)], wanted[len(columns) :]
+        if self._line is None:
+            most = _ALONE if len(free) == 1 else _AMONG_OTHERS
+            free = [min(width, most) if yields else width for width, yields in zip(free, flexible, strict=True)]
+        else:
+            fixed[-1] = min(fixed[-1], max(self._line // 2, _WIDEST_NAME))
+            room = self._line - GAP * (len(fixed) + 1) - sum(fixed)
+            least = [min(width, _LEAST) if yields else width for width, yields in zip(free, flexible, strict=True)]
+            while len(least) > 1 and sum(least) + GAP * (len(least) - 1) > room:
+                least.pop()
+            free, flexible = free[: len(least)], flexible[: len(least)]
+            free = shared(free, flexible, max(room - GAP * (len(free) - 1), _LEAST))
+        self._mine, self.left_out = mine[: len(free)], mine[len(free) :]
+        self._names, self._widths = [*columns, *self._mine], [*fixed, *free]
+        numbers = {name for name in self._mine if values[name] and all(map(is_number, values[name]))}
+        if all(is_number(_value(record, self._key)) for record in records):
+            numbers.add(self._key)
+        self._right = [place in (1, 2) or name in numbers for place, name in enumerate(self._names)]
+
+    def print_heading(self) -> None:
+        """Print the names of the columns."""
+        self._print([flowing(name) for name in self._names])
+
+    def print(self, records: Sequence[dict[str, Any]]) -> None:
+        """Print members, a line each."""
+        for record in records:
+            self._print(self._texts(record, self._mine))
+
+    def _texts(self, record: dict[str, Any], mine: Sequence[str]) -> list[str]:
+        key = _value(record, self._key)
+        return [
+            record["tail"],
+            str(record["rank"]),
+            f"{record['score']:+.5f}",
+            *(text_of(value) for value in (key, *(record[name] for name in mine))),
+        ]
+
+    def _print(self, texts: Sequence[str]) -> None:
+        cut_to_width = [
+            padded(text, width, right) for text, width, right in zip(texts, self._widths, self._right, strict=True)
+        ]
+        print((" " * GAP + (" " * GAP).join(cut_to_width)).rstrip(), file=self._file)
+
+
+def _value(record: dict[str, Any], name: str) -> Any:
+    """A member's value; of its row the number that it had in the source, where ingest left rows out before it."""
+    return record.get("source_row", record["row"]) if name == "row" else record[name]

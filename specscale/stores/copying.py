@@ -1,0 +1,114 @@
+"""From the rows of a source to those of a store: which are usable, and what is said of the first that is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from specscale.errors import InputError
+from specscale.stores.holes import Holes
+from specscale.stores.sources import Batch, Source
+from specscale.stores.writer import StoreWriter
+
+__all__ = ["DROP", "copy_rows"]
+
+DROP = "drop such rows with --on-bad drop"
+
+
+def copy_rows(
+    rows: Source,
+    stream: Callable[[int], Callable[[Batch], pa.Table | None]],
+    writer: StoreWriter,
+    dtype: np.dtype[Any],
+    on_bad: str,
+    overflow: str,
+    progress: Callable[[int, int], None],
+) -> Holes:
+    """
+    Hand the rows of a source to the writer of a store, from the first that it does not have.
+
+    Parameters
+    ----------
+    rows
+        The source.
+    stream
+        Returns, for the first row, a function that gives each batch from there on its columns.
+    writer
+        The writer.
+    dtype
+        Type of the store.
+    on_bad
+        What to do with rows that cannot be used, as for `ingest.ingest`.
+    overflow
+        What to do where a number does not fit in `dtype`, for messages.
+    progress
+        Called with the rows done and the rows in all.
+
+    Returns
+    -------
+    Holes
+        The rows that are in no chunk of the source.
+
+    Raises
+    ------
+    InputError
+        A row cannot be used, and `on_bad` does not say what to do with it.
+    """
+    start = writer.journal.next_row
+    progress(start, rows.n)
+    columns_of = stream(start)
+    holes = Holes()
+    for batch in rows.batches(start):
+        with np.errstate(over="ignore", invalid="ignore"):
+            vectors = batch.vectors.astype(dtype, copy=False)
+        if batch.absent is not None:
+            if on_bad == "error":
+                raise InputError(_hole(rows, batch))
+            holes.add(batch.where, batch.absent)
+            if on_bad != "zero":
+                vectors = np.where(batch.absent.elements, np.asarray(np.nan, dtype), vectors)
+        usable = np.isfinite(vectors).all(axis=1)  # nulls read as NaN
+        if on_bad in ("error", "zero") and not usable.all():
+            raise InputError(_complaint(rows, batch, vectors, int(np.argmin(usable)), overflow))
+        if on_bad == "keep":
+            usable[:] = True
+        writer.add(batch.start, vectors, columns_of(batch), usable)
+        progress(batch.start + len(vectors), rows.n)
+    return holes
+
+
+def _hole(rows: Source, first: Batch) -> str:
+    """Say which rows of an array are in no chunk, from the first such batch on."""
+    holes = Holes()
+    for batch in rows.batches(first.start):
+        if batch.where != first.where:
+            break
+        if batch.absent is not None:
+            holes.add(batch.where, batch.absent)
+    (line,) = holes.describe()
+    finite = first.absent is not None and np.isfinite(first.absent.fill)
+    fill = f", or read them as the fill value {holes.fills()} with --on-bad zero" if finite else ""
+    return f"{line}: restore these, or {DROP}{fill}"
+
+
+def _complaint(rows: Source, batch: Batch, vectors: NDArray[Any], index: int, overflow: str) -> str:
+    dimension = int(np.argmin(np.isfinite(vectors[index])))
+    value = batch.vectors[index, dimension]
+    remedy = DROP
+    if batch.null is not None and batch.null[index]:
+        what = batch.missing
+    elif batch.absent is not None and batch.absent.elements[index].any():
+        what = f"its chunk is not there, and the fill value of the array is {'NaN' if np.isnan(value) else 'infinite'}"
+    elif np.isnan(value):
+        what = "NaN"
+    elif np.isinf(value):
+        what = "infinity"
+    else:
+        what = f"{value:g} does not fit in {vectors.dtype.name}"
+        if vectors.dtype == np.float16:
+            remedy = overflow
+    return f"{rows.locate(batch.start + index)}, {rows.dimension(dimension)}: {what}; {remedy}"
