@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from upath import UPath
 
 from specscale.errors import ChangedError, InputError, OptionError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
@@ -51,7 +52,7 @@ __all__ = [
     "repeated_rows",
 ]
 
-Input = str | Path | ArrayLike | Embedding
+Input = str | Path | UPath | ArrayLike | Embedding
 Scores = NDArray[np.float64]
 
 _MANY_DUPLICATES = 0.01  # of the rows: more are worth a warning
@@ -208,7 +209,7 @@ def opened(given: Input, name: str, work: Location, on_bad: str = "error") -> Em
         return computed
     if isinstance(given, str) and given.startswith("file://"):
         given = str(located(given))
-    if not isinstance(given, (str, Path)) or not is_source(str(given)):
+    if not isinstance(given, (str, Path, UPath)) or not is_source(str(given)):
         return open_embedding(given, name.upper())
     report = ingest(str(given), store, name=model_name([str(given)]), on_bad="keep", overwrite=True)
     if report.absent and on_bad == "error":

@@ -186,6 +186,12 @@ def test_ids_beside_the_vectors_of_an_archive(here: Path, ids: NDArray[Any]) -> 
     assert pq.read_table("a.parquet").column("ids").to_pylist() == ids.tolist()
 
 
+def test_one_row_for_each_name(here: Path) -> None:
+    np.savez("a.npz", **{f"k{i}": X[i : i + 1] for i in range(12)})
+    follow(refusal("a.npz"))
+    np.testing.assert_array_equal(rows("a.npy"), X)
+
+
 def test_folders_of_datasets(here: Path) -> None:
     os.makedirs("set/train")
     Path("set/state.json").write_text("{}")

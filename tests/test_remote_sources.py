@@ -18,6 +18,7 @@ import pytest
 import zarr
 from conftest import command, structured
 from numpy.typing import NDArray
+from upath import UPath
 
 import specscale as ss
 from specscale.errors import InputError
@@ -245,6 +246,9 @@ def test_the_file_system_of_memory_and_file_urls(tmp_path: Path) -> None:
     put("memory://specscale-test/a.npy", npy(X))
     assert np.array_equal(rows_of(["memory://specscale-test/a.npy"]), X)
     assert np.array_equal(rows_of(["memory://specscale-test/*.npy"]), X)
+    there = UPath("memory://specscale-test/a.npy")
+    assert ingest(there, tmp_path / "x.zarr").digest == ss.open_embedding(X).digest
+    assert ss.compare(there, X, sigma=(1.5, 1.5), size=20, certify=0).spec_diff == 0
     np.save(tmp_path / "a.npy", X)
     for path in (f"file://{tmp_path}/a.npy", f"file://{tmp_path}", f"file://{tmp_path}/*.npy"):
         assert np.array_equal(rows_of([path]), X)

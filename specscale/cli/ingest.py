@@ -33,8 +33,8 @@ def ingest(
         list[str],
         typer.Argument(
             metavar="SOURCE... STORE",
-            help="Files, directories or globs of one format (npy, npz, Parquet, Zarr), and last the store to write, a"
-            " path or a URL (s3://bucket/clip.zarr).",
+            help="Files, directories or globs of one format (npy, npz, Parquet, Zarr), and last the store to write,"
+            " each a path or a URL (s3://bucket/clip.zarr).",
             show_default=False,
         ),
     ],

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from upath import UPath
 
 from specscale.errors import InputError
 from specscale.stores.sources.base import check_floating
@@ -28,12 +29,12 @@ def is_lazy(candidate: object) -> bool:
 
 def are_paths(given: object) -> bool:
     """Whether something names files: a path or a URL, or several of them."""
-    if isinstance(given, (str, os.PathLike)):
+    if isinstance(given, (str, os.PathLike, UPath)):
         return True
     if isinstance(given, np.ndarray):
         return bool(given.dtype.kind == "U")
     if isinstance(given, (list, tuple)):
-        return all(isinstance(one, (str, os.PathLike)) for one in given)
+        return all(isinstance(one, (str, os.PathLike, UPath)) for one in given)
     return not (hasattr(given, "__array__") or hasattr(given, "shape") or hasattr(given, "columns"))
 
 
@@ -65,7 +66,7 @@ def taken(given: Any, name: str) -> Any:
         raise InputError(f"{name}: a {kind.__name__} of the arrays {_some(names)}: give one of them, as x{first}")
     if hasattr(kind, "__dask_graph__") and (hasattr(kind, "data") or "data" in getattr(given, "__dict__", {})):
         return taken(given.data, name)
-    if is_lazy(given) or isinstance(given, (str, os.PathLike, np.ndarray)) or hasattr(given, "check_unchanged"):
+    if is_lazy(given) or isinstance(given, (str, os.PathLike, UPath, np.ndarray)) or hasattr(given, "check_unchanged"):
         return given
     if hasattr(kind, "__cuda_array_interface__") and hasattr(kind, "get"):
         raise InputError(f"{name}: an array in the memory of a GPU: give x.get(), a NumPy array")

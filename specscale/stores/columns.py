@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from os import PathLike, fspath
+from os import PathLike
 
 import pyarrow as pa
 
@@ -13,6 +13,7 @@ from specscale.stores.ids import check_ids
 from specscale.stores.metadata import Metadata
 from specscale.stores.sources import Batch, Choice, Source
 from specscale.stores.sources.beside import conversion
+from specscale.stores.sources.refusals import some
 from specscale.stores.tables import RowCursor
 
 __all__ = ["SampleColumns"]
@@ -53,7 +54,7 @@ class SampleColumns:
         self, rows: Source, path: str | PathLike[str] | None, before: StoredRows | None, choice: Choice
     ) -> None:
         known = (before.store.path, before.schema) if before is not None and before.schema is not None else None
-        metadata = Metadata(fspath(path), known, choice) if path is not None else None
+        metadata = Metadata(str(path), known, choice) if path is not None else None
         self._rows = rows
         self._metadata = metadata
         self._before = before
@@ -107,7 +108,7 @@ class SampleColumns:
         if self.schema is None or column not in self.schema.names:
             if (advice := conversion(self._rows.paths[0], column)) is not None:
                 raise InputError(f"--id {column}: {advice}")
-            has = f"the columns are {', '.join(self.schema.names)}" if self.schema is not None else "there are none"
+            has = f"the columns are {some(self.schema.names)}" if self.schema else "there are none: give --metadata"
             raise InputError(f"--id {column}: no such column in the source or its metadata; {has}")
         read, locate_new = self._rows.tables, self._rows.locate
         if from_metadata and self._metadata is not None:

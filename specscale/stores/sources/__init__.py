@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from specscale.errors import InputError, OptionError
 from specscale.stores.sources.base import Batch, Format, Shard, Source
 from specscale.stores.sources.choosing import Choice
+from specscale.stores.sources.conversions import unreadable_file
 from specscale.stores.sources.folders import partitions
 from specscale.stores.sources.naming import model_name
 from specscale.stores.sources.npy import NPY
@@ -17,7 +18,6 @@ from specscale.stores.sources.npz import NPZ
 from specscale.stores.sources.parquet import PARQUET
 from specscale.stores.sources.partitioned import PartitionedShard
 from specscale.stores.sources.paths import expand
-from specscale.stores.sources.refusals import unreadable_file
 from specscale.stores.sources.sharded import ShardedSource
 from specscale.stores.sources.zarr_array import ZARR
 

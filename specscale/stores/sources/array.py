@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from upath import UPath
 
 from specscale.errors import InputError, OptionError
 from specscale.stores.arrays import are_paths, as_array, filled
@@ -123,5 +124,5 @@ def open_given(
                 raise OptionError(f"{option} does not apply to an array; leave it out")
         called = name or "array"
         return ShardedSource(called, [ArrayShard(given, called)], choice)
-    paths = [fspath(given)] if isinstance(given, (str, PathLike)) else [fspath(path) for path in given]
-    return open_source(paths, key=key, vector=vector, earlier=earlier, choice=choice)
+    paths = [given] if isinstance(given, (str, PathLike, UPath)) else given
+    return open_source([str(path) for path in paths], key=key, vector=vector, earlier=earlier, choice=choice)

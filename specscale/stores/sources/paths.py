@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from specscale.errors import InputError
 from specscale.files import located
 from specscale.stores.layout import store_attributes
+from specscale.stores.sources.conversions import no_vectors_in
 from specscale.stores.sources.folders import files_below
 from specscale.stores.sources.places import entries, fingerprint, has_magic, is_remote, joined, kind, matches, suffix
-from specscale.stores.sources.refusals import no_vectors_in
 
 __all__ = ["expand", "fingerprint", "is_source", "natural_key", "suffix"]
 

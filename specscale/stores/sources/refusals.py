@@ -1,29 +1,42 @@
-"""What is no embedding that can be read, and the conversion that makes one of it: the words of refusals."""
+"""Arrays that hold no embedding, and the conversion that makes one of them: the words of refusals."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from specscale.files import open_binary
-from specscale.stores.sources.places import entries, is_remote, joined, suffix
+from specscale.stores.sources.places import is_remote
 
-__all__ = ["array_remedy", "no_vectors_in", "several_arrays", "shown", "sparse_matrix", "unreadable_file"]
+__all__ = [
+    "FLOAT",
+    "array_remedy",
+    "converted",
+    "copied_here",
+    "several_arrays",
+    "shown",
+    "some",
+    "sparse_matrix",
+    "to_copy",
+]
 
 _LISTED = 6
 _LONGEST = 40  # of a name that is shown whole
 _DENSE = 4096  # columns up to which a sparse matrix is written out
-_FLOAT = 'astype("float32")'
-_PACKED = (".gz", ".bz2", ".xz", ".zst")
-_UNPACK = {".gz": "gunzip -k", ".bz2": "bunzip2 -k", ".xz": "unxz -k", ".zst": "unzstd"}
+FLOAT = 'astype("float32")'
 
 
 def shown(name: str, most: int = _LONGEST) -> str:
     """A name of the user's, cut to a length that leaves room for the rest of a message."""
     return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def some(names: Sequence[str]) -> str:
+    """Some names of the user's, and how many more there are."""
+    short = ", ".join(shown(name, 30) for name in names[:_LISTED])
+    return short + (f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else "")
 
 
 def array_remedy(dtype: np.dtype[Any], shape: tuple[int, ...] | None, load: str, save: str) -> str | None:
@@ -54,16 +67,16 @@ def array_remedy(dtype: np.dtype[Any], shape: tuple[int, ...] | None, load: str,
         loaded = load.replace('")', '", allow_pickle=True)', 1) if pickled else load
         loaded = loaded if shape is None or len(shape) == 2 else f"numpy.stack({loaded})"
         what = "holds pickled Python objects, which are never loaded; if you trust them" if pickled else "holds objects"
-        return f"{what}: {save.format(f'{loaded}.{_FLOAT}')}"
+        return f"{what}: {save.format(f'{loaded}.{FLOAT}')}"
     if type(dtype).__module__.partition(".")[0] == "ml_dtypes" or (dtype.isbuiltin == 2 and dtype.kind in "Vfiu"):
-        return f"holds {dtype.name} numbers, which are not NumPy's own: {save.format(f'{load}.{_FLOAT}')}"
+        return f"holds {dtype.name} numbers, which are not NumPy's own: {save.format(f'{load}.{FLOAT}')}"
     if dtype.kind == "f":
         return None
     if dtype == np.dtype("V2"):
         wide = f'({load}.view("uint16").astype("uint32") << 16).view("float32")'
         return f"holds {dtype.str} values, as numpy.save writes bfloat16, not float32: {save.format(wide)}"
     if dtype == np.dtype("V1"):
-        wide = f"{load}.view(ml_dtypes.float8_e4m3fn).{_FLOAT}"
+        wide = f"{load}.view(ml_dtypes.float8_e4m3fn).{FLOAT}"
         return (
             f"holds {dtype.str} values, as numpy.save writes float8: {save.format(wide)}, or with the type of float8 "
             "that was written"
@@ -71,29 +84,29 @@ def array_remedy(dtype: np.dtype[Any], shape: tuple[int, ...] | None, load: str,
     if dtype.kind == "V":
         return f"holds {dtype}, not floating-point numbers; convert the array to float32 and save it anew"
     if dtype == np.uint8:
-        bits = save.format(f"numpy.unpackbits({load}, axis=1).{_FLOAT}")
+        bits = save.format(f"numpy.unpackbits({load}, axis=1).{FLOAT}")
         return (
             f"holds integers (uint8), not vectors of real numbers; packed bits ({8 * p:,} dimensions) are unpacked by "
-            f"{bits}, codes of a quantising encoder by {load}.{_FLOAT}, times the scale of each dimension"
+            f"{bits}, codes of a quantising encoder by {load}.{FLOAT}, times the scale of each dimension"
         )
     if dtype == np.int8:
-        bits = f'numpy.unpackbits(({load}.astype("int16") + 128).astype("uint8"), axis=1).{_FLOAT}'
+        bits = f'numpy.unpackbits(({load}.astype("int16") + 128).astype("uint8"), axis=1).{FLOAT}'
         return (
             f"holds integers (int8), not vectors of real numbers; codes of a quantising encoder: "
-            f"{save.format(f'{load}.{_FLOAT}')}, times the scale of each dimension if it has one; packed bits: {bits}"
+            f"{save.format(f'{load}.{FLOAT}')}, times the scale of each dimension if it has one; packed bits: {bits}"
         )
     if dtype.kind in "iub":
         return (
             f"holds integers ({dtype}), not vectors of real numbers; if it is vectors, convert the array to float32: "
-            f"{save.format(f'{load}.{_FLOAT}')}"
+            f"{save.format(f'{load}.{FLOAT}')}"
         )
     if dtype.kind == "c":
-        both = f"numpy.concatenate([{load}.real, {load}.imag], axis=1).{_FLOAT}"
+        both = f"numpy.concatenate([{load}.real, {load}.imag], axis=1).{FLOAT}"
         return f"holds {dtype}, not real numbers; convert the array to float32: {save.format(both)}"
     if dtype.kind in "US":
         return (
             f"holds text ({dtype}), not floating-point numbers; if it is numbers, convert the array to float32: "
-            f"{save.format(f'{load}.{_FLOAT}')}"
+            f"{save.format(f'{load}.{FLOAT}')}"
         )
     return f"holds {dtype}, not floating-point numbers; convert the array to float32"
 
@@ -101,13 +114,13 @@ def array_remedy(dtype: np.dtype[Any], shape: tuple[int, ...] | None, load: str,
 def _structured(dtype: np.dtype[Any], load: str, save: str) -> str:
     assert dtype.names is not None
     kinds = {name: dtype[name] for name in dtype.names}
-    what = f"holds records of the fields {_some(list(kinds))}, not vectors of one type"
+    what = f"holds records of the fields {some(list(kinds))}, not vectors of one type"
     vectors = [name for name, kind in kinds.items() if kind.shape and kind.base.kind == "f" and len(name) <= _LONGEST]
     if vectors:
-        return f"{what}; take one field: {save.format(f'{load}[{vectors[0]!r}].{_FLOAT}')}"
+        return f"{what}; take one field: {save.format(f'{load}[{vectors[0]!r}].{FLOAT}')}"
     numbers = [name for name, kind in kinds.items() if kind.kind == "f"]
     names = "x.dtype.names" if len(numbers) == len(kinds) else "NAMES_OF_DIMENSIONS"
-    side_by_side = save.format(f"numpy.stack([x[name] for name in {names}], axis=1).{_FLOAT}")
+    side_by_side = save.format(f"numpy.stack([x[name] for name in {names}], axis=1).{FLOAT}")
     return f"{what}; put them side by side: x = {load}; {side_by_side}"
 
 
@@ -131,14 +144,14 @@ def sparse_matrix(path: str, names: Mapping[str, object], shape: tuple[int, int]
     """
     if not {"format", "shape", "data"} <= names.keys() or not names.keys() & {"indices", "row", "offsets", "coords"}:
         return None
-    new = _new(path, ".npy")
+    new = converted(path, ".npy")
     size = f" of {shape[0]:,} × {shape[1]:,}" if shape else ""
-    loaded, path = f'scipy.sparse.load_npz("{_here(path)}")', _named(path)
+    loaded, path = f'scipy.sparse.load_npz("{copied_here(path)}")', to_copy(path)
     if shape is None or shape[1] <= _DENSE:
-        return f'{path}: a sparse matrix{size}, as SciPy saves it: numpy.save("{new}", {loaded}.toarray().{_FLOAT})'
+        return f'{path}: a sparse matrix{size}, as SciPy saves it: numpy.save("{new}", {loaded}.toarray().{FLOAT})'
     return (
         f"{path}: a sparse matrix{size}, too wide to be written out; reduce it to its leading directions: "
-        f'u, s, _ = scipy.sparse.linalg.svds({loaded}.{_FLOAT}, k=256); numpy.save("{new}", u * s)'
+        f'u, s, _ = scipy.sparse.linalg.svds({loaded}.{FLOAT}, k=256); numpy.save("{new}", u * s)'
     )
 
 
@@ -161,16 +174,16 @@ def several_arrays(path: str, arrays: Mapping[str, tuple[tuple[int, ...], np.dty
         A line of bounded length.
     """
     shapes = {shape for shape, _ in arrays.values()}
-    new, here = _new(path, ".npy"), _here(path)
-    if len(arrays) > _LISTED and len(shapes) == 1 and len(next(iter(shapes))) == 1:
-        (length,) = next(iter(shapes))
+    new, here = converted(path, ".npy"), copied_here(path)
+    shape = next(iter(shapes))
+    if len(arrays) > _LISTED and len(shapes) == 1 and (len(shape) == 1 or shape[:-1] == (1,)):
         return (
-            f"{path}: {problem}: {len(arrays):,} of {length:,} numbers each, one vector for each name; put "
+            f"{path}: {problem}: {len(arrays):,} of {shape[-1]:,} numbers each, one vector for each name; put "
             f'them into one, z = numpy.load("{here}"); numpy.save("{new}", numpy.stack([z[k] for k in z.files])), and '
-            f'their names: pandas.DataFrame({{"id": z.files}}).to_csv("{_new(path, ".csv")}", index=False), for '
+            f'their names: pandas.DataFrame({{"id": z.files}}).to_csv("{converted(path, ".csv")}", index=False), for '
             "--metadata and --id id"
         )
-    listing = _some([f"{shown(name)} {shape}" for name, (shape, _) in arrays.items()])
+    listing = some([f"{shown(name)} {shape}" for name, (shape, _) in arrays.items()])
     matrices = {shape[0] for shape, kind in arrays.values() if len(shape) == 2 and kind.kind == "f"}
     ids = [
         (name, kind)
@@ -183,174 +196,21 @@ def several_arrays(path: str, arrays: Mapping[str, tuple[tuple[int, ...], np.dty
     name, kind = ids[0]
     pickled = ", allow_pickle=True" if kind.kind == "O" else ""
     column = f'numpy.load("{here}"{pickled})["{name}"]'
-    table = f'pandas.DataFrame({{"{name}": {column}}}).to_parquet("{_new(path, ".parquet")}")'
+    table = f'pandas.DataFrame({{"{name}": {column}}}).to_parquet("{converted(path, ".parquet")}")'
     return f"{line}; {name} comes along with --metadata: {table}"
 
 
-def unreadable_file(path: str, readable: str) -> str:
-    """
-    Say that a file is of no kind that is read, and how to make one of it.
-
-    Parameters
-    ----------
-    path
-        The file.
-    readable
-        The kinds of file that are read.
-
-    Returns
-    -------
-    str
-        A line that names the file.
-    """
-    ending, here = suffix(path), _here(path)
-    npy, parquet = _new(path, ".npy"), _new(path, ".parquet")
-    save, table = f'numpy.save("{npy}", {{}})', f'.to_parquet("{parquet}")'
-    start = _start(path)
-    if ending in _PACKED and not path.endswith((".tar.gz", ".tar.xz", ".tar.bz2")):
-        return f"{path}: a compressed file is not read; unpack it first: {_UNPACK[ending]} {here}"
-    if ending in (".tar", ".tgz") or ".tar." in path:
-        return f"{path}: an archive is not read; unpack it first: tar -xf {here}"
-    if start.startswith(b"\x93NUMPY"):
-        return f"{path}: a NumPy array by its content; call it {_new(path, '.npy', keep=True)}"
-    if start.startswith(b"PAR1"):
-        return f"{path}: a Parquet file by its content; call it {_new(path, '.parquet', keep=True)}"
-    how = None
-    if ending in (".pt", ".pth", ".ckpt") or (ending == ".bin" and start.startswith(b"PK")):
-        how = save.format(f'torch.load("{here}", map_location="cpu").float().numpy()')
-    elif ending == ".zip" or start.startswith(b"PK\x03\x04"):
-        return f"{path}: an archive is not read; unpack it first: unzip {here}"
-    elif ending == ".safetensors":
-        how = save.format(f'safetensors.numpy.load_file("{here}")["NAME"].{_FLOAT}')
-    elif ending in (".h5", ".hdf5", ".hdf"):
-        how = save.format(f'h5py.File("{here}")["NAME"][:]')
-    elif ending in (".arrow", ".feather", ".ipc"):
-        whole = f'pyarrow.feather.read_table("{here}")'
-        stream = f'pyarrow.ipc.open_stream("{here}").read_all()'
-        how = f'pyarrow.parquet.write_table({whole if start.startswith(b"ARROW1") else stream}, "{parquet}")'
-    elif ending in (".csv", ".tsv", ".txt", ".dat", ".vec"):
-        how = _from_text(here, start, save, table)
-    elif ending in (".jsonl", ".ndjson", ".json"):
-        how = f'pandas.read_json("{here}"{"" if ending == ".json" else ", lines=True"}){table}'
-    elif ending == ".fvecs":
-        vectors = "x.reshape(-1, x[0] + 1)[:, 1:].view(numpy.float32)"
-        how = f'x = numpy.fromfile("{here}", "int32"); {save.format(vectors)}'
-    elif ending in (".bin", ".fbin", ".raw", ".dat", ".mmap", ".memmap"):
-        how = _from_raw(path, start, save)
-    elif ending in (".pkl", ".pickle", ".joblib"):
-        how = save.format(f'numpy.asarray(pandas.read_pickle("{here}"), "float32")') + ", if you trust it"
-    elif ending == ".mat":
-        how = save.format(f'scipy.io.loadmat("{here}")["NAME"].{_FLOAT}')
-    if how is None:
-        return f"{path}: not a file of vectors that can be read; these can: {readable}"
-    return f"{_named(path)}: {ending} files are not read as vectors; convert it: {how}"
-
-
-def _from_text(path: str, start: bytes, save: str, table: str) -> str | None:
-    line = start.decode("utf-8", "replace").partition("\n")[0]
-    sign = "\t" if "\t" in line else "," if "," in line else " "
-    fields = line.split(sign) if sign != " " else line.split()
-    if all(map(_is_number, fields)):
-        between = {"\t": ', delimiter="\\t"', ",": ', delimiter=","'}.get(sign, "")
-        return save.format(f'numpy.loadtxt("{path}", "float32"{between}, ndmin=2)')
-    if len(fields) > 2 and all(map(_is_number, fields[1:])):  # a word and its vector
-        return f'pandas.read_csv("{path}", sep={sign!r}, header=None, quoting=3).rename(columns=str){table}'
-    if len(fields) == 1:
-        return None
-    return f'pandas.read_csv("{path}"{", sep=chr(9)" if sign == chr(9) else ""}){table}'
-
-
-def _from_raw(path: str, start: bytes, save: str) -> str:
-    here = _here(path)
-    if len(start) >= 8:
-        n, p = (int(value) for value in np.frombuffer(start[:8], "<i4"))
-        if n > 0 and p > 0 and _size(path) == 8 + 4 * n * p:
-            return save.format(f'numpy.fromfile("{here}", "float32", offset=8).reshape({n}, {p})')
-    return save.format(f'numpy.fromfile("{here}", "float32").reshape(-1, P)') + ", with the dimensions P"
-
-
-def no_vectors_in(directory: str, suffixes: Mapping[str, str]) -> str:
-    """
-    Say that a directory holds nothing that can be read, and what it is instead.
-
-    Parameters
-    ----------
-    directory
-        A directory.
-    suffixes
-        The suffixes of files that could be taken from it.
-
-    Returns
-    -------
-    str
-        A line that names the directory.
-    """
-    files, folders = entries(directory)
-    new = f"{directory.rstrip('/')}.parquet"
-    if "dataset_dict.json" in files:
-        splits = sorted(name for name in folders if not name.startswith("."))
-        loaded = f'datasets.load_from_disk("{directory}")["{shown(splits[0]) if splits else "train"}"]'
-        return f'{directory}: a dictionary of data sets on disk; take one: {loaded}.to_parquet("{new}")'
-    if "state.json" in files and any(suffix(name) == ".arrow" for name in files):
-        loaded = f'datasets.load_from_disk("{directory}")'
-        return f'{directory}: a data set as save_to_disk writes it; convert it: {loaded}.to_parquet("{new}")'
-    line = f"{directory}: this directory holds no {' or '.join(sorted(suffixes))} file, and neither do folders in it"
-    arrays = [name for name in sorted(folders) if suffix(name) == ".zarr"]
-    if arrays:
-        return f"{line}; it holds the Zarr arrays {_some(arrays)}: name one, as {joined(directory, arrays[0])}"
-    known = (
-        ".pt",
-        ".pth",
-        ".safetensors",
-        ".h5",
-        ".hdf5",
-        ".arrow",
-        ".feather",
-        ".csv",
-        ".tsv",
-        ".gz",
-        ".zip",
-        ".fvecs",
-    )
-    others = [name for name in sorted(files) if suffix(name) in known and not name.startswith(".")]
-    if others and not set(known) & set(suffixes):
-        return unreadable_file(joined(directory, others[0]), ", ".join(sorted(suffixes)))
-    return line
-
-
-def _some(names: list[str]) -> str:
-    short = ", ".join(shown(name, 30) for name in names[:_LISTED])
-    return short + (f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else "")
-
-
-def _new(path: str, ending: str, *, keep: bool = False) -> str:
-    """The name of the file that a conversion writes: beside the one that is there, or here if that is elsewhere."""
-    name = _here(path)
-    return (name if keep else os.path.splitext(name)[0]) + ending
-
-
-def _named(path: str) -> str:
+def to_copy(path: str) -> str:
     """A file in the words of a refusal whose remedy reads it from this machine's disk."""
     return f"{path} (copy it here first)" if is_remote(path) else path
 
 
-def _here(path: str) -> str:
+def converted(path: str, ending: str, *, keep: bool = False) -> str:
+    """The name of the file that a conversion writes: beside the one that is there, or here if that is elsewhere."""
+    name = copied_here(path)
+    return (name if keep else os.path.splitext(name)[0]) + ending
+
+
+def copied_here(path: str) -> str:
+    """Return the path of a file on this machine, once a remote one is copied here."""
     return path.partition("?")[0].rpartition("/")[2] if is_remote(path) else path
-
-
-def _start(path: str) -> bytes:
-    with open_binary(path) as file:
-        return file.read(4096)
-
-
-def _size(path: str) -> int:
-    with open_binary(path) as file:
-        return file.seek(0, os.SEEK_END)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
