@@ -466,7 +466,8 @@ def test_pairing_by_id_is_the_comparison_of_aligned_rows(pair: Pair, make_store:
     ids_b = [texts[i] for i in order] if kind == "text" else [int(numbers[i]) for i in order]
     result = compare(make_store("a", a, ids=ids_a), make_store("b", b[order], ids=ids_b))
     plain = compare(a, b)
-    assert {**files_of(result), "modes.parquet": b""} == {**files_of(plain), "modes.parquet": b""}
+    found = {name: content for name, content in files_of(result).items() if "b_rows" not in name}
+    assert {**found, "modes.parquet": b""} == {**files_of(plain), "modes.parquet": b""}
     members = result.members()
     assert [str(one) for one in members["id"]] == [texts[row] for row in members["row"]]
     assert result.summary["rows"]["matched_by"] == "id"
@@ -509,7 +510,7 @@ def test_members_carry_the_columns_of_the_first_store(pair: Pair, make_store: Ma
         (list("abcdef"), None, None, r"a\.zarr has ids .*--id COLUMN.*--match position"),
         (None, list("abcdef"), None, r"b\.zarr has ids .*--id COLUMN.*--match position"),
         (None, None, "id", r"no ids.*--match position"),
-        (list("abcdef"), list("uvwxyz"), None, r"no id .*first a.*first u"),
+        (list("abcdef"), list("uvwxyz"), None, r"no id .*'a'.*'u'"),
     ],
 )
 def test_rows_that_cannot_be_paired(

@@ -46,15 +46,18 @@ def likely_reason(a: EmbeddingStore, b: EmbeddingStore) -> str | None:
     Some hundred of B's first ids are looked for among the first million of A's.
     """
     sample = next(_texts(b)).slice(0, _SAMPLE)
-    ends = {"a beginning that all ids of one side share": _without_ends(a, b, sample)}
-    so_far: list[tuple[str, _Change]] = []
-    for name, change in {**_CHANGES, **ends}.items():
+    changes = {**_CHANGES, "a beginning or an end that all ids of one side share": _without_ends(a, b, sample)}
+    for name, change in changes.items():
         if _match(a, sample, [change]):
             return name
-        so_far.append((name, change))
-    if _match(a, sample, [change for _, change in so_far]):
-        return "several things: blanks, quotes, letter case, zeros, folders, extensions or a common beginning"
-    return None
+    if not _match(a, sample, list(changes.values())):
+        return None
+    for name in list(changes):  # those that are not needed go
+        rest = [change for other, change in changes.items() if other != name]
+        if _match(a, sample, rest):
+            del changes[name]
+    *names, last = changes
+    return f"{', '.join(names)} and {last}"
 
 
 def _texts(store: EmbeddingStore) -> Iterator[pa.ChunkedArray]:

@@ -203,7 +203,7 @@ def _pair_by_position(embeddings: Sequence[Embedding], work: Location) -> Paired
 def _counted(one: Embedding) -> str:
     if not _dropped(one):
         return f"{one.source} has {one.n:,} rows"
-    return f"{one.source} has {one.n:,} rows ({_dropped(one):,} of {one.n + _dropped(one):,} were dropped at ingest)"
+    return f"{one.source} has {one.n:,} rows ({_dropped(one):,} of {one.n + _dropped(one):,} dropped at ingest)"
 
 
 def _leaving_out(match: Match, embeddings: Sequence[Embedding], reason: str) -> Match:
