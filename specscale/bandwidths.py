@@ -192,7 +192,7 @@ def bandwidth(
     with tempfile.TemporaryDirectory(prefix="specscale-") as work, single_threaded_blas():
         for number, one in enumerate(stores, 1):
             if isinstance(one, str | Path):
-                embedding = opened(one, f"store{number}", Path(work))
+                embedding = opened(one, f"store{number}", Path(work), on_bad)
             else:
                 embedding = open_embedding(one, "array" if len(stores) == 1 else f"array {number}")
             look = _Look(embedding, options)

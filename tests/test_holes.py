@@ -215,6 +215,13 @@ def test_a_hole_in_b_alone(here: Path) -> None:
     np.testing.assert_allclose(found.eigenvalues, ss.compare(*whole, **HOW).eigenvalues, rtol=1e-4)
 
 
+def test_bandwidths_of_an_array_with_a_hole(here: Path) -> None:
+    make("b.zarr", structured(700)[1], slice(200, 300), chunks=(100, 9))
+    with pytest.raises(InputError, match=r"^b\.zarr: rows 200 to 299 are"):
+        ss.bandwidth("b.zarr")
+    assert len(ss.bandwidth("b.zarr", on_bad="drop").stores) == 1
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Stores and results
 
