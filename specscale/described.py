@@ -63,7 +63,7 @@ def rows_of_input(result: ResultDirectory, place: int, rows: NDArray[np.int64]) 
 
 
 def describe(result: ResultDirectory, members: pa.Table) -> pa.Table:
-    """Add the samples' columns to some members: those of the first input that has any.
+    """Add the samples' columns to some members: those of the first input that had any.
 
     Parameters
     ----------
@@ -83,6 +83,8 @@ def describe(result: ResultDirectory, members: pa.Table) -> pa.Table:
         found = described_by(described, members.set_column(members.column_names.index("row"), "row", pa.array(own)))
         if found.num_columns > members.num_columns:
             return found.set_column(members.column_names.index("row"), "row", pa.array(rows))
+        if described.get("columns", True):  # it had some, which are gone; an earlier version does not say
+            break
     return members
 
 

@@ -29,8 +29,8 @@ from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.chunks import RowChunks
 from specscale.stores.dropped import numbered
-from specscale.stores.embedding import EmbeddingStore
-from specscale.stores.layout import CHUNK_ROWS, chunk_rows
+from specscale.stores.embedding import Embedding, EmbeddingStore
+from specscale.stores.layout import chunk_rows
 from specscale.stores.reordered import origin_of, rows_of_origin
 from specscale.stores.rows import PairedRows, kept_digest
 
@@ -109,13 +109,13 @@ class Writer:
         for key, one in zip(keys, rows.embeddings, strict=True):
             origin, partners, own = origin_of(one), rows_of_origin(one), members
             if partners is not None:
-                array = self._array(partners_name(key), partners.shape, "int64", (CHUNK_ROWS,), fill=-1)
+                array = self._array(partners_name(key), partners.shape, "int64", (chunk_rows(len(partners)),), fill=-1)
                 with reaching(self.folder):
                     array[...] = partners
                 own = partners[members]
             # Files that were compared as they are leave no store behind.
             if isinstance(origin, EmbeddingStore) and origin.source != origin.path:
-                wanted = [name for name in origin.columns if one.ids is None or name != one.ids.column]
+                wanted = _described_by(one)
                 found = origin.rows(own.tolist(), wanted) if wanted else None
                 if found is not None:
                     self._table(kept_columns(key), found.append_column(KEPT_ROW, pa.array(members)))
@@ -225,6 +225,12 @@ class ResultWriter(Writer):
         )
 
 
+def _described_by(one: Embedding) -> list[str]:
+    """Names of the samples' columns of an embedding, but for its ids."""
+    columns = getattr(origin_of(one), "columns", [])
+    return [name for name in columns if one.ids is None or name != one.ids.column]
+
+
 def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
     """Return the fields of a summary that say what was compared, with a key for each embedding."""
     options, rows, match = problem.options, problem.rows, problem.rows.match
@@ -239,6 +245,7 @@ def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
             "digest": one.digest,
             "ids_column": None if one.ids is None else one.ids.column,
             "ids_digest": None if one.ids is None else one.ids.digest,
+            "columns": _described_by(one),
             "dropped": getattr(origin_of(one), "dropped", 0),
         }
         for one in rows.embeddings

@@ -52,7 +52,7 @@ def likely_reason(a: EmbeddingStore, b: EmbeddingStore) -> str | None:
             return name
     if not _match(a, sample, list(changes.values())):
         return None
-    for name in list(changes):  # those that are not needed go
+    for name in reversed(list(changes)):  # those that are not needed go, and the least telling first
         rest = [change for other, change in changes.items() if other != name]
         if _match(a, sample, rest):
             del changes[name]
