@@ -34,8 +34,10 @@ from specscale.stores.duplicates import MOST_ROWS, Duplicates, find_duplicates
 from specscale.stores.embedding import Embedding, EmbeddingStore, open_embedding
 from specscale.stores.ingest import ingest
 from specscale.stores.pairing import pair_many
+from specscale.stores.reordered import origin_of
 from specscale.stores.rows import PairedRows
 from specscale.stores.screening import screen
+from specscale.stores.sources.choosing import describe
 from specscale.stores.sources.naming import check_name, distinct_names, letters, model_name
 from specscale.stores.sources.paths import is_source
 
@@ -254,7 +256,11 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
             )
             for raw, one, rule in zip(sample, rows.embeddings, options.rules, strict=True)
         )
-    choice = []
+    choice = [
+        f"vectors of {one.name}: {describe(store.vectors)}"
+        for one in rows.embeddings
+        if isinstance(store := origin_of(one), EmbeddingStore) and store.source != store.path and store.vectors
+    ]
     for one, geometry in zip(rows.embeddings, geometries, strict=True):
         for warning in geometry.warnings:
             run.warn(warning)

@@ -125,7 +125,7 @@ class StoredRows(Beginning):
         self.dropped_rows = dropped_rows
         self.every_dropped = self.store.dropped_rows
         self.source = attributes.get("source", [])
-        self.vectors = tuple(attributes.get("vectors", ()))
+        self.vectors = self.store.vectors
         self.schema: pa.Schema | None = None
         if self.store.columns:
             self._groups = RowGroups(place / ROWS)

@@ -99,6 +99,7 @@ class EmbeddingStore(NumberedRows):
     digest : digest of the features
     ids : the id column, or None
     columns : names of the user's columns
+    vectors : names of the columns that the vectors came from, where they did
     zero_norm : rows without a direction
     dropped, dropped_rows : how many rows ingest left out, and which of the source they are
     remote : whether it is on another file system than this machine's
@@ -124,6 +125,7 @@ class EmbeddingStore(NumberedRows):
         ids = attributes["ids"]
         self.ids = self._declared = None if ids is None else Ids(ids["column"], ids["digest"])
         self.columns: list[str] = list(attributes["columns"])
+        self.vectors: tuple[str, ...] = tuple(attributes.get("vectors", ()))
         self.zero_norm: int = attributes["zero_norm"]
         self.dropped: int = attributes["dropped"]
         self._named = attributes.get("dropped_rows", [])
