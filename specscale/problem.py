@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +30,7 @@ from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.varimax import rotation_of
 from specscale.stores.arrays import is_lazy, taken
+from specscale.stores.dropped import numbered
 from specscale.stores.duplicates import MOST_ROWS, Duplicates, find_duplicates
 from specscale.stores.embedding import Embedding, EmbeddingStore, open_embedding
 from specscale.stores.ingest import ingest
@@ -281,9 +282,9 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
         maps = chosen_maps(exact, features=options.features, size=most, seed=options.seed)
     for one, found in zip(rows.embeddings, duplicates, strict=bool(duplicates)):
         if found.rows > _MANY_DUPLICATES * rows.n_kept:
-            run.warn(found.describe(one.name))
+            run.warn(_said(found, one))
         elif found.rows:
-            choice.append(found.describe(one.name))
+            choice.append(_said(found, one))
     bandwidths = tuple(one.bandwidth for one in geometries)
     return Problem(options, rows, exact, maps, bandwidths, positions, sample, "; ".join(choice), duplicates)
 
@@ -292,6 +293,13 @@ def _size_taken_up(interrupted: dict[str, Any] | None) -> int | None:
     """The size of the maps of an interrupted run, which other modes or another η would not have chosen."""
     maps = (interrupted or {}).get("maps")
     return maps[0].get("size") if maps else None
+
+
+def _said(found: Duplicates, one: Embedding) -> str:
+    """The repeated rows of an embedding, its rows by their numbers in the source where these are known."""
+    numbers = numbered(one, np.array(found.example, dtype=np.int64))
+    known = (numbers >= 0).all()
+    return replace(found, example=tuple(numbers.tolist()) if known else found.example).describe(one.name)
 
 
 def check_inputs(rows: PairedRows, before: Result) -> None:

@@ -423,3 +423,11 @@ def test_a_bad_row_is_named_by_its_number_in_the_source(tmp_path: Path) -> None:
         ss.compare(store, b, kernel="cosine", certify=0)
     with pytest.raises(ss.SpecscaleError, match=r"row 30 of its source \(row 28 of the store\) is of zero norm"):
         ss.compare(b, store, kernel="cosine", certify=0)
+
+
+def test_repeated_rows_are_named_by_their_numbers_in_the_source(tmp_path: Path) -> None:
+    a, b = structured(400)
+    b[[7, 350]] = b[300]
+    result = ss.compare(dropped(tmp_path, a, [0, 320]), dropped(tmp_path, b, [2]), **EXACT)
+    assert "2 rows repeat another row (largest group 3, rows 7, 300, 350)" in result.summary["choice"]
+    assert result.summary["duplicates"][1]["example"] == [6, 299, 348]
