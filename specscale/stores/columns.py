@@ -69,7 +69,7 @@ class SampleColumns:
         both = sorted({field.name for field in own} & {field.name for field in added})
         if metadata is not None and both:
             raise InputError(
-                f"{metadata.path}: {rows.paths[0]} has columns of the same name: {', '.join(both)};"
+                f"{metadata.path}: {rows.paths[0]} has columns of the same name: {some(both)};"
                 " rename or remove them in one of the two"
             )
         offered = list(dict.fromkeys([*rows.offered, *(metadata.offered if metadata is not None else [])]))

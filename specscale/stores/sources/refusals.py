@@ -35,7 +35,7 @@ def shown(name: str, most: int = _LONGEST) -> str:
 
 def some(names: Sequence[str]) -> str:
     """Some names of the user's, and how many more there are."""
-    short = ", ".join(shown(name, 30) for name in names[:_LISTED])
+    short = ", ".join(shown(name) for name in names[:_LISTED])
     return short + (f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else "")
 
 
@@ -114,7 +114,7 @@ def array_remedy(dtype: np.dtype[Any], shape: tuple[int, ...] | None, load: str,
 def _structured(dtype: np.dtype[Any], load: str, save: str) -> str:
     assert dtype.names is not None
     kinds = {name: dtype[name] for name in dtype.names}
-    what = f"holds records of the fields {some(list(kinds))}, not vectors of one type"
+    what = f"holds records of the fields {some([shown(name, 20) for name in kinds])}, not vectors of one type"
     vectors = [name for name, kind in kinds.items() if kind.shape and kind.base.kind == "f" and len(name) <= _LONGEST]
     if vectors:
         return f"{what}; take one field: {save.format(f'{load}[{vectors[0]!r}].{FLOAT}')}"

@@ -16,6 +16,7 @@ from specscale.stores.layout import CHUNK_ROWS, FEATURES, ROWS, store_attributes
 from specscale.stores.sources.base import Batch, Format, batch_rows, check_floating, matrix_shape
 from specscale.stores.sources.conventions import Conventions
 from specscale.stores.sources.places import fingerprint, is_file, joined
+from specscale.stores.sources.refusals import some
 from specscale.stores.tables import RowCursor, one_line, open_parquet, parquet_rows
 from specscale.stores.types import plain_schema
 
@@ -138,7 +139,7 @@ def _open(path: str) -> zarr.Array[Any]:
     numbers = {name: array for name, array in matrices.items() if Conventions(path, array).dtype.kind == "f"}
     found = numbers or matrices
     if len(found) != 1:
-        listing = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in arrays.items()) or "no arrays"
+        listing = some([f"{name} {array.shape} {array.dtype}" for name, array in arrays.items()]) or "no arrays"
         if not found and closed:
             listing += "".join(f", {name}, which cannot be opened ({one_line(why)})" for name, why in closed.items())
         raise InputError(f"{path}: the group holds {listing}; name the array of the vectors, as in {path}/NAME")
