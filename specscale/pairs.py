@@ -33,6 +33,8 @@ def check_pairs(rows: PairedRows, before: Result) -> None:
         raise changed(before, f"its rows were paired by {was['matched_by']}, and are by {rows.match.by} now")
     b = rows.embeddings[1]
     now, then = rows_of_origin(b), rows_of_input(before, 1, np.arange(total))
+    if now is not None and "left_out" not in was and _as_many(rows, before):
+        return
     if then is None or (now is not None and "left_out" not in was):
         raise changed(before, "it was made by an earlier version, which does not say which rows of B it paired")
     # A row that took no part may have got a partner, which what was summed up then does not know.
@@ -47,6 +49,18 @@ def check_pairs(rows: PairedRows, before: Result) -> None:
     taking_part = slice(None) if rows.kept is None else rows.kept[:total]
     if not np.array_equal(then[taking_part], here[taking_part]):
         raise changed(before, f"its rows are paired with other rows of {b.source} now")
+
+
+def _as_many(rows: PairedRows, before: Result) -> bool:
+    """Whether all rows of a result that kept no pairs match by id as they did, in embeddings that are as they were."""
+    was, match = before.summary["rows"], rows.match
+    counts = ("matched", "only_a", "only_b", "ids_digest")
+    digests = [one["digest"] for one in before.summary["inputs"].values()]
+    return (
+        match.by == "id"
+        and [one.digest for one in rows.embeddings] == digests
+        and [getattr(match, name) for name in counts] == [was[name] for name in counts]
+    )
 
 
 def compared_rows(result: Result) -> NDArray[np.bool_] | None:

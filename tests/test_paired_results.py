@@ -113,6 +113,7 @@ def test_results_of_an_earlier_version_are_opened_and_gone_on_from(tmp_path: Pat
     same = grow(tmp_path / "c", b[:60], {"key": names[:60]}, "key")
     grow(stores[1], b[order], {"key": order}, "key")
     results = [ss.compare(stores[0], one, out=tmp_path / f"{one.name}.spec", **SETTINGS) for one in (stores[1], same)]
+    expected = results[0].with_eta(2.0).eigenvalues
     for one in results:
         summary = json.loads((Path(one.path) / "summary.json").read_text())
         for key in ("column", "confirmed_by", "left_out", "kept_digest"):
@@ -121,6 +122,7 @@ def test_results_of_an_earlier_version_are_opened_and_gone_on_from(tmp_path: Pat
             del described["ids_column"], described["ids_digest"], described["columns"], described["dropped"]
         (Path(one.path) / "summary.json").write_text(json.dumps(summary))
     shutil.rmtree(tmp_path / "b.spec" / "spec.zarr" / "b_rows")
+    np.testing.assert_array_equal(ss.open_result(tmp_path / "b.spec").with_eta(2.0).eigenvalues, expected)
     grow(stores[0], a[60:], {"key": names[60:]})
     grow(stores[1], b[60:], {"key": names[60:]})
     grow(same, b[60:], {"key": names[60:]})

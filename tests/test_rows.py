@@ -142,6 +142,23 @@ def test_appending_and_resuming_drop_rows_as_one_ingest_does(
     assert {**ours, "source": []} == {**theirs, "source": []}
 
 
+def test_a_store_in_an_object_store_knows_them_too(tmp_path: Path, s3: str) -> None:
+    a, b = structured(N)
+    np.save(tmp_path / "old.npy", without(a, [3])[:40])
+    np.save(tmp_path / "new.npy", without(a, [41, 59])[40:])
+    ingest(tmp_path / "old.npy", f"{s3}/a.zarr", on_bad="drop")
+    before = EmbeddingStore(f"{s3}/a.zarr")
+    ingest(tmp_path / "new.npy", f"{s3}/a.zarr", on_bad="drop", append=True)
+    assert before.source_rows([3, 38]).tolist() == [4, 39]  # who opened it goes on with its old rows
+    result = ss.compare(f"{s3}/a.zarr", b, **EXACT)
+    check_modes(result, a, b, np.delete(np.arange(N), [3, 41, 59]))
+    parquet(tmp_path / "c.parquet", b[ORDER], {"id": [f"doc-{i}" for i in ORDER]})
+    parquet(tmp_path / "d.parquet", a, {"id": [f"doc-{i}" for i in range(N)]})
+    for name in "cd":
+        ingest(tmp_path / f"{name}.parquet", f"{s3}/{name}.zarr")
+    check_modes(ss.compare(f"{s3}/d.zarr", f"{s3}/c.zarr", **EXACT), a, b, np.arange(N))
+
+
 # --- by position
 
 
