@@ -21,7 +21,7 @@ from oracle import Truth, difference, gaussian_kernel
 
 import specscale as ss
 from specscale.errors import PairingError
-from specscale.stores import beginning, draft, journal, writer
+from specscale.stores import beginning, draft, journal, layout, writer
 from specscale.stores.dropped import source_rows, store_rows
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.ingest import ingest
@@ -103,11 +103,32 @@ def test_a_store_of_an_earlier_version_knows_the_numbers_it_lists(tmp_path: Path
     assert EmbeddingStore(short.parent).source_rows([599]).tolist() == [699]
 
 
+def test_a_store_made_of_stores_counts_what_they_dropped(tmp_path: Path) -> None:
+    x, y = structured(700)
+    x[300] = 1e5  # beyond float16
+    bad = [0, 10, *range(20, 260, 2), 699]
+    one, other = dropped(tmp_path, x, bad), dropped(tmp_path, y[:, :1].repeat(x.shape[1], axis=1), [3])
+    ingest(one, narrow := tmp_path / "narrow.zarr", dtype="float16", on_bad="drop")
+    store = EmbeddingStore(narrow)
+    assert store.dropped == len(bad) + 1
+    assert store.dropped_rows is not None
+    assert store.dropped_rows.tolist() == sorted([*bad, 300])
+    assert store.source_rows([0, store.n - 1]).tolist() == [1, 698]
+    ingest([one, other], both := tmp_path / "both.zarr")
+    joined = EmbeddingStore(both)
+    assert joined.dropped_rows is not None
+    assert joined.dropped_rows.tolist() == [*bad, 703]
+    result = ss.compare(narrow, dropped(tmp_path, y, [5]), **EXACT)
+    with np.errstate(over="ignore"):
+        half = x.astype(np.float16).astype(np.float64)
+    check_modes(result, half, y, np.setdiff1d(np.arange(700), [*bad, 300, 5]).tolist())
+
+
 @pytest.mark.parametrize("cut", [0, 1, 2, None])
 def test_appending_and_resuming_drop_rows_as_one_ingest_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int | None
 ) -> None:
-    for module in (beginning, writer):
+    for module in (layout, beginning, writer):
         monkeypatch.setattr(module, "CHUNK_ROWS", 16)
     monkeypatch.setattr(journal, "NAMED_ROWS", 4)
     monkeypatch.setattr(writer, "NAMED_ROWS", 4)

@@ -19,7 +19,17 @@ from specscale.stores.ids import as_ids
 from specscale.stores.layout import CHUNK_ROWS, ROWS, ids_digest
 from specscale.stores.tables import RowGroups, one_line, parquet_rows
 
-__all__ = ["DROPPED", "Ids", "NumberedRows", "append_dropped", "numbered", "read_dropped", "source_rows", "store_rows"]
+__all__ = [
+    "DROPPED",
+    "Ids",
+    "NumberedRows",
+    "append_dropped",
+    "every_dropped",
+    "numbered",
+    "read_dropped",
+    "source_rows",
+    "store_rows",
+]
 
 DROPPED = "dropped_rows"
 _CHUNK = 8192  # numbers; of one length, so that a list that grew still begins with the chunks it had
@@ -60,6 +70,41 @@ def read_dropped(group: zarr.Group, count: int) -> NDArray[np.int64] | None:
         return None
     rows = np.asarray(array[:count], dtype=np.int64)
     return rows if count == 0 or (rows[0] >= 0 and bool((np.diff(rows) > 0).all())) else None
+
+
+def every_dropped(place: Location, count: int, named: Sequence[int]) -> NDArray[np.int64] | None:
+    """
+    Read the numbers of all rows that a store dropped.
+
+    Parameters
+    ----------
+    place
+        The store.
+    count
+        How many they are.
+    named
+        The first of them, as its attribute lists them.
+
+    Returns
+    -------
+    ndarray or None
+        Ascending; ``None`` where the store, of an earlier version, does not know them.
+
+    Raises
+    ------
+    InputError
+        The store is damaged.
+    """
+    if len(named) == count:
+        return np.array(named, dtype=np.int64)
+    try:
+        with reaching(place):
+            group = zarr.open_group(zarr_store(place, read_only=True), mode="r", zarr_format=3)
+            return read_dropped(group, count)
+    except _DAMAGE as error:
+        raise InputError(
+            f"{place}/{DROPPED}: missing or damaged ({one_line(error)}): ingest the embedding again"
+        ) from None
 
 
 def source_rows(rows: NDArray[np.int64], dropped: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -108,16 +153,7 @@ class NumberedRows:
     @cached_property
     def dropped_rows(self) -> NDArray[np.int64] | None:
         """Numbers in the source of all rows that ingest left out, ascending; None where they are not known."""
-        if len(self._named) == self.dropped:
-            return np.array(self._named, dtype=np.int64)
-        try:
-            with reaching(self._place):
-                group = zarr.open_group(zarr_store(self._place, read_only=True), mode="r", zarr_format=3)
-                return read_dropped(group, self.dropped)
-        except _DAMAGE as error:
-            raise InputError(
-                f"{self.path}/{DROPPED}: missing or damaged ({one_line(error)}): ingest the embedding again"
-            ) from None
+        return every_dropped(self._place, self.dropped, self._named)
 
     def source_rows(self, rows: Sequence[int]) -> NDArray[np.int64]:
         """Return the numbers that rows of the store have in its source; −1 where they are not known.

@@ -226,7 +226,7 @@ def ingest(
             own.check_ids(id_column)
         elif before is not None:
             _check_new(before, rows)
-    writer = StoreWriter(target, identity, rows.n, rows.p, kind, own.schema, before)
+    writer = StoreWriter(target, identity, rows.n, rows.p, kind, own.schema, before, rows.dropped, rows.dropped_rows)
     try:
         if before is None and not writer.finished:
             check_target(target, overwrite)

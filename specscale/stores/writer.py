@@ -16,9 +16,12 @@ from specscale.files import Location, exists, reaching, remove_tree
 from specscale.stores.beginning import Beginning
 from specscale.stores.claim import claim_folder
 from specscale.stores.draft import Draft
+from specscale.stores.dropped import source_rows
 from specscale.stores.journal import NAMED_ROWS, Journal
 from specscale.stores.layout import CHUNK_ROWS, FORMAT, chunk_digest, chunk_rows, features_digest, store_attributes
 from specscale.stores.publishing import MARK, Partial, finish_publishing, is_finished, publish
+
+_NONE = np.zeros(0, dtype=np.int64)
 
 
 def check_target(store: Location, overwrite: bool) -> None:
@@ -70,6 +73,9 @@ class StoreWriter:
         The samples' own columns; ``None`` where there are none.
     beginning
         Rows of `store` that the new ones follow; none by default.
+    dropped, dropped_rows
+        Rows that were left out when the source was made, and their numbers in what it was made of, ascending; ``None``
+        where these are not known.
 
     Attributes
     ----------
@@ -97,11 +103,14 @@ class StoreWriter:
         dtype: np.dtype[Any],
         schema: pa.Schema | None,
         beginning: Beginning | None = None,
+        dropped: int = 0,
+        dropped_rows: NDArray[np.int64] | None = _NONE,
     ) -> None:
         self._target = store
         self._partial = Partial(store)
         self._schema = schema
         self._beginning = beginning if beginning is not None else Beginning()
+        self._earlier_dropped, self._earlier = dropped, dropped_rows
         # As for a store that is made of all rows of the sources at once.
         rows = chunk_rows(self._beginning.n + self._beginning.dropped + n)
         self._draft = Draft(self._partial, rows, p, dtype, schema)
@@ -264,7 +273,9 @@ class StoreWriter:
         ids = self._draft.finish(n, before.columns(), written, id_column)
         p, dtype = int(self._buffer.shape[1]), self._buffer.dtype.name
         digests = [*before.chunk_digests, *journal.chunk_digests]
-        dropped_rows = [*before.dropped_rows, *(before.n + before.dropped + row for row in journal.dropped_rows)]
+        earlier = _NONE if self._earlier is None else self._earlier
+        numbers = np.sort(np.concatenate([earlier, source_rows(np.array(journal.dropped_rows, np.int64), earlier)]))
+        dropped_rows = [*before.dropped_rows, *(before.n + before.dropped + numbers).tolist()]
         return {
             "format": FORMAT,
             "name": name,
@@ -275,7 +286,7 @@ class StoreWriter:
             "digest": features_digest(dtype, n, p, digests),
             "chunk_digests": digests,
             "zero_norm": before.zero_norm + journal.zero_norm,
-            "dropped": before.dropped + journal.dropped,
+            "dropped": before.dropped + journal.dropped + self._earlier_dropped,
             "dropped_rows": dropped_rows[:NAMED_ROWS],
             "ids": ids,
             "columns": self._schema.names if self._schema is not None else [],
@@ -287,7 +298,7 @@ class StoreWriter:
             index = self._beginning.chunks + len(self.journal.chunk_digests)
             self.journal.zero_norm += self._draft.write(index, block, self._tables)
             self.journal.chunk_digests.append(chunk_digest(block))
-        self._write_dropped()
+        self._write_dropped(next_row)
         self.journal.next_row = next_row
         self._claim.check()
         # Last: only chunks that are complete are ever relied on.
@@ -295,17 +306,27 @@ class StoreWriter:
         self._filled = 0
         self._tables = []
 
-    def _write_dropped(self) -> None:
-        before, new = self._beginning, np.concatenate([np.zeros(0, np.int64), *self._dropped])
+    def _write_dropped(self, next_row: int) -> None:
+        before, new = self._beginning, np.concatenate([_NONE, *self._dropped])
         # What a store of an earlier version does not know cannot be made good by what is added to it.
-        if before.every_dropped is not None and before.dropped + self.journal.dropped:
-            begin = before.dropped + self.journal.dropped - len(new)
-            self._draft.drop(begin, before.n + before.dropped + new)
+        if before.every_dropped is not None and self._earlier is not None:
+            low, high = self._earlier_before(self.journal.next_row), self._earlier_before(next_row)
+            numbers = np.sort(np.concatenate([self._earlier[low:high], source_rows(new, self._earlier)]))
+            begin = before.dropped + self.journal.dropped - len(new) + low
+            if begin + len(numbers):
+                self._draft.drop(begin, before.n + before.dropped + numbers)
         self._dropped = []
+
+    def _earlier_before(self, next_row: int) -> int:
+        """How many of the rows that the source was made without come before a row that is not committed."""
+        if self._earlier is None or next_row == 0:
+            return 0
+        return int(np.searchsorted(self._earlier - np.arange(len(self._earlier)), next_row, side="right"))
 
     def _continues(self, journal: Journal, identity: dict[str, Any]) -> bool:
         if (journal.identity, journal.base, journal.result) != (identity, self._beginning.digest, None):
             return False
         rows = self._beginning.n + journal.next_row - journal.dropped
-        dropped = 0 if self._beginning.every_dropped is None else self._beginning.dropped + journal.dropped
+        known = self._beginning.every_dropped is not None and self._earlier is not None
+        dropped = self._beginning.dropped + journal.dropped + self._earlier_before(journal.next_row) if known else 0
         return self._draft.has(self._beginning.chunks, journal.chunk_digests, rows) and self._draft.has_dropped(dropped)

@@ -8,21 +8,20 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from upath import UPath
 
 from specscale.errors import InputError, OptionError
 from specscale.stores.arrays import are_paths, as_array, filled
 from specscale.stores.sources import open_source
-from specscale.stores.sources.base import Batch, Source, batch_rows, check_floating, matrix_shape
+from specscale.stores.sources.base import ArrayShard, Batch, Source, check_floating, matrix_shape
 from specscale.stores.sources.choosing import Choice
 from specscale.stores.sources.sharded import ShardedSource
 
-__all__ = ["ArrayShard", "open_given"]
+__all__ = ["GivenArray", "open_given"]
 
 
-class ArrayShard:
+class GivenArray(ArrayShard):
     """
     An array whose rows are read a few at a time.
 
@@ -38,8 +37,6 @@ class ArrayShard:
     InputError
         It is no such array.
     """
-
-    schema: pa.Schema | None = None
 
     def __init__(self, array: Any, name: str) -> None:
         self.path = name
@@ -67,20 +64,12 @@ class ArrayShard:
         Batch
             Rows in the type of the array; NaN for what is masked.
         """
-        if self.p is None:
-            return
-        step = batch_rows(self.p, self.dtype)
-        for low in range(start, self.n, step):
-            rows: NDArray[Any] = np.asanyarray(self._array[low : low + step])
-            yield Batch(low, filled(rows).reshape(-1, self.p), None, self.path)
+        if self.p is not None:
+            yield from self._in_batches(start, self._rows)
 
-    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield nothing: an array has no columns of other kinds."""
-        return iter(())
-
-    def dimension(self, index: int) -> str:
-        """Name a dimension."""
-        return f"column {index}"
+    def _rows(self, low: int, high: int) -> NDArray[Any]:
+        rows: NDArray[Any] = np.asanyarray(self._array[low:high])
+        return filled(rows).reshape(high - low, self.p or 0)
 
 
 def open_given(
@@ -98,7 +87,7 @@ def open_given(
     Parameters
     ----------
     given
-        A path or several, or an array as `ArrayShard` takes it.
+        A path or several, or an array as `GivenArray` takes it.
     name
         The name of the model, where it has one.
     key, vector, earlier, choice
@@ -123,6 +112,6 @@ def open_given(
             if value is not None:
                 raise OptionError(f"{option} does not apply to an array; leave it out")
         called = name or "array"
-        return ShardedSource(called, [ArrayShard(given, called)], choice)
+        return ShardedSource(called, [GivenArray(given, called)], choice)
     paths = [given] if isinstance(given, (str, PathLike, UPath)) else given
     return open_source([str(path) for path in paths], key=key, vector=vector, earlier=earlier, choice=choice)

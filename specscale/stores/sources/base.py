@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from specscale.errors import InputError
 from specscale.stores.holes import Absent
+from specscale.stores.sources.choosing import Choice
 from specscale.stores.sources.refusals import array_remedy
 
 BATCH_BYTES = 16 << 20
@@ -63,8 +64,17 @@ class Shard(Protocol):
         Dimensions; ``None`` where a file without rows does not tell.
     dtype
         Floating-point type of the vectors, in the machine's byte order or not.
+    offered
+        The samples' own columns.
     schema
-        The columns that ride along; ``None`` where there are none.
+        Those of them that ride along; ``None`` where there are none.
+    vectors
+        Names of the columns that the vectors are taken from; none where the format has no columns.
+    notes
+        What is done to the numbers of the file, in words.
+    dropped, dropped_rows
+        Rows that were left out when the file was made, and their numbers in what it was made of, ascending; ``None``
+        where these are not known.
     fingerprint
         Changes when the file does; cheap.
     """
@@ -78,9 +88,23 @@ class Shard(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
     @property
+    def offered(self) -> pa.Schema: ...  # noqa: D102
+    @property
     def schema(self) -> pa.Schema | None: ...  # noqa: D102
     @property
+    def vectors(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def notes(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def dropped(self) -> int: ...  # noqa: D102
+    @property
+    def dropped_rows(self) -> NDArray[np.int64] | None: ...  # noqa: D102
+    @property
     def fingerprint(self) -> str: ...  # noqa: D102
+
+    def ride(self, choice: Choice) -> None:
+        """Choose the columns that ride along."""
+        ...
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """Yield the rows from `start` on, in order, in batches of bounded size."""
@@ -93,6 +117,46 @@ class Shard(Protocol):
     def dimension(self, index: int) -> str:
         """Name a dimension of the vectors as the user knows it."""
         ...
+
+
+class ArrayShard:
+    """
+    An array of numbers: a `Shard` whose format names neither dimensions nor columns, but for what a subclass says.
+
+    A subclass sets ``path``, ``n``, ``p``, ``dtype`` and ``fingerprint``.
+    """
+
+    path: str
+    n: int
+    p: int | None
+    dtype: np.dtype[Any]
+    fingerprint: str
+    offered: pa.Schema = pa.schema([])
+    schema: pa.Schema | None = None
+    vectors: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    dropped: int = 0
+    dropped_rows: NDArray[np.int64] | None = np.zeros(0, dtype=np.int64)
+
+    def ride(self, choice: Choice) -> None:
+        """Choose the columns that ride along."""
+        riders = choice.riding(self.offered, nested=True)
+        self.schema = riders if len(riders) else None
+
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield nothing: there are no columns."""
+        return iter(())
+
+    def dimension(self, index: int) -> str:
+        """Name a dimension of the vectors."""
+        return f"column {index}"
+
+    def _in_batches(self, start: int, read: Callable[[int, int], NDArray[Any]]) -> Iterator[Batch]:
+        """Yield the rows from `start` on as `read` gives them, ``low`` to ``high``, a batch at a time."""
+        assert self.p is not None
+        step = batch_rows(self.p, self.dtype)
+        for low in range(start, self.n, step):
+            yield Batch(low, read(low, min(low + step, self.n)), None, self.path)
 
 
 class Source(Protocol):
@@ -119,6 +183,8 @@ class Source(Protocol):
         Changes when a file, or the list of files, does.
     notes
         What is done to the numbers that the files hold, a line each.
+    dropped, dropped_rows
+        Rows that were left out when the files were made, as of `Shard`, and their numbers over all files.
     """
 
     name: str
@@ -131,6 +197,8 @@ class Source(Protocol):
     vectors: tuple[str, ...]
     fingerprint: str
     notes: tuple[str, ...]
+    dropped: int
+    dropped_rows: NDArray[np.int64] | None
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """Yield the rows from `start` on, in order, in batches of bounded size."""

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
 import numpy as np
-import pyarrow as pa
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
 from specscale.files import open_binary
-from specscale.stores.sources.base import Batch, Format, batch_rows, check_floating, matrix_shape
+from specscale.stores.sources.base import ArrayShard, Batch, Format, check_floating, matrix_shape
 from specscale.stores.sources.places import fingerprint, is_remote, suffix
 
 _MOST_HEADER = 1 << 20  # records of many fields have long headers
@@ -200,7 +199,7 @@ def _fill(path: str, file: IO[bytes], block: NDArray[Any]) -> None:
         filled += count
 
 
-class NpyShard:
+class NpyShard(ArrayShard):
     """
     A ``.npy`` file.
 
@@ -214,8 +213,6 @@ class NpyShard:
     InputError
         The file cannot be used.
     """
-
-    schema: pa.Schema | None = None
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -251,19 +248,10 @@ class NpyShard:
         if self.p is None:
             return
         with open_binary(self.path) as source, seekable(source, self._header, is_remote(self.path)) as file:
-            step = batch_rows(self.p, self.dtype)
-            for low in range(start, self.n, step):
-                high = min(low + step, self.n)
-                vectors = read_rows(self.path, file, self._header, (self.n, self.p), low, high)
-                yield Batch(low, vectors, None, self.path)
-
-    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield nothing: an array has no columns of other kinds."""
-        return iter(())
-
-    def dimension(self, index: int) -> str:
-        """Name a dimension."""
-        return f"column {index}"
+            shape = (self.n, self.p)
+            yield from self._in_batches(
+                start, lambda low, high: read_rows(self.path, file, self._header, shape, low, high)
+            )
 
 
 NPY = Format(

@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from specscale.errors import InputError
 from specscale.files import open_binary
-from specscale.stores.sources.base import Batch, Format, batch_rows, check_floating, matrix_shape
+from specscale.stores.sources.base import ArrayShard, Batch, Format, check_floating, matrix_shape
 from specscale.stores.sources.npy import ArrayHeader, check_size, read_header, read_rows, seekable
 from specscale.stores.sources.places import fingerprint, is_remote, suffix
 from specscale.stores.sources.refusals import several_arrays, shown, sparse_matrix
 
 
-class NpzShard:
+class NpzShard(ArrayShard):
     """
     One array of an ``.npz`` archive.
 
@@ -36,8 +35,6 @@ class NpzShard:
     InputError
         The archive or the array cannot be used.
     """
-
-    schema: pa.Schema | None = None
 
     def __init__(self, path: str, key: str | None) -> None:
         self.path = path
@@ -85,19 +82,10 @@ class NpzShard:
             archive.open(self._member) as member,
             seekable(member, self._header, True) as file,
         ):
-            step = batch_rows(self.p, self.dtype)
-            for low in range(start, self.n, step):
-                high = min(low + step, self.n)
-                vectors = read_rows(self.path, file, self._header, (self.n, self.p), low, high)
-                yield Batch(low, vectors, None, self.path)
-
-    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield nothing: an array has no columns of other kinds."""
-        return iter(())
-
-    def dimension(self, index: int) -> str:
-        """Name a dimension."""
-        return f"column {index}"
+            shape = (self.n, self.p)
+            yield from self._in_batches(
+                start, lambda low, high: read_rows(self.path, file, self._header, shape, low, high)
+            )
 
 
 def _headers(path: str, archive: zipfile.ZipFile) -> dict[str, ArrayHeader]:

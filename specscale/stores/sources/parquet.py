@@ -43,13 +43,17 @@ class ParquetShard:
         The file cannot be used, or `vector` does not name vectors.
     """
 
+    notes: tuple[str, ...] = ()
+    dropped: int = 0
+    dropped_rows: NDArray[np.int64] | None = np.zeros(0, dtype=np.int64)
+
     def __init__(self, path: str, vector: str | None) -> None:
         self.path = path
         with open_parquet(path) as file:
             schema = file.schema_arrow
             self.n = file.metadata.num_rows
         check_distinct(path, schema.names)
-        self.vectors = self._vectors(schema, vector)
+        self.vectors = tuple(self._vectors(schema, vector))
         types = [schema.field(name).type for name in self.vectors]
         elements = [element_type(kind) or kind for kind in types]
         self._is_list = len(types) == 1 and elements[0] != types[0]

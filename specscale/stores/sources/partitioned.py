@@ -28,9 +28,8 @@ class PartitionedShard:
     """
 
     def __init__(self, shard: Shard, keys: Sequence[str], values: Sequence[str | None]) -> None:
-        offered = getattr(shard, "offered", shard.schema)
-        own = list(offered) if offered is not None else []
-        self.vectors: tuple[str, ...] = tuple(getattr(shard, "vectors", ()))
+        own = list(shard.offered)
+        self.vectors = shard.vectors
         names = {*self.vectors, *(field.name for field in own)}
         self._shard = shard
         self._values = {key: value for key, value in zip(keys, values, strict=True) if key not in names}
@@ -38,12 +37,11 @@ class PartitionedShard:
         self.ride(Choice())
         self.path, self.n, self.p, self.dtype = shard.path, shard.n, shard.p, shard.dtype
         self.fingerprint = shard.fingerprint
-        self.notes: tuple[str, ...] = tuple(getattr(shard, "notes", ()))
+        self.notes, self.dropped, self.dropped_rows = shard.notes, shard.dropped, shard.dropped_rows
 
     def ride(self, choice: Choice) -> None:
         """Let some of the columns ride along."""
-        if hasattr(self._shard, "ride"):
-            self._shard.ride(choice)
+        self._shard.ride(choice)
         own = list(self._shard.schema) if self._shard.schema is not None else []
         added = choice.riding(pa.schema([self.offered.field(key) for key in self._values]))
         self.schema = pa.schema([*own, *added]) if own or len(added) else None

@@ -10,6 +10,7 @@ from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from specscale.errors import InputError
 from specscale.stores.sources.base import Batch, Shard
@@ -54,12 +55,13 @@ class ShardedSource:
         self.n = sum(shard.n for shard in filled)
         self.p = first.p
         self.dtype = np.result_type(*(shard.dtype for shard in filled))
-        self.offered = list(dict.fromkeys(name for shard in filled for name in _offered(shard).names))
+        self.offered = list(dict.fromkeys(name for shard in filled for name in shard.offered.names))
         self.schema = _schema(filled, choice or Choice())
         # An empty shard that is filled later changes the rows too, so all of them are in the fingerprint.
         listing = "\n".join(f"{shard.fingerprint} {shard.n} {shard.p} {shard.dtype.str}" for shard in shards)
         self.fingerprint = hashlib.blake2b(listing.encode(), digest_size=16).hexdigest()
-        self.notes = tuple(note for shard in filled for note in getattr(shard, "notes", ()))
+        self.notes = tuple(note for shard in filled for note in shard.notes)
+        self.dropped, self.dropped_rows = sum(shard.dropped for shard in filled), _dropped_rows(filled)
         self._shards = filled
         self._starts = [0, *accumulate(shard.n for shard in filled)]
 
@@ -152,32 +154,34 @@ class ShardedSource:
 
 
 def _vectors(shards: Sequence[Shard]) -> tuple[str, ...]:
-    first = tuple(getattr(shards[0], "vectors", ()))
+    first = shards[0].vectors
     for shard in shards[1:]:
-        if (names := tuple(getattr(shard, "vectors", ()))) != first:
+        if shard.vectors != first:
             raise InputError(
-                f"{shard.path}: its vectors are in {describe(names)}, those of {shards[0].path} in {describe(first)};"
-                " rename the columns, or ingest one model's files at a time"
+                f"{shard.path}: its vectors are in {describe(shard.vectors)}, those of {shards[0].path} in "
+                f"{describe(first)}; rename the columns, or ingest one model's files at a time"
             )
     return first
-
-
-def _offered(shard: Shard) -> pa.Schema:
-    offered = getattr(shard, "offered", shard.schema)
-    return offered if offered is not None else pa.schema([])
 
 
 def _schema(shards: Sequence[Shard], choice: Choice) -> pa.Schema | None:
     files = []
     for shard in shards:
-        if hasattr(shard, "ride"):
-            shard.ride(choice)
-            schema = shard.schema
-        else:
-            schema = choice.riding(_offered(shard), nested=True)
-        files.append(Columns(shard.path, schema if schema is not None else pa.schema([]), _reader(shard)))
+        shard.ride(choice)
+        files.append(Columns(shard.path, shard.schema if shard.schema is not None else pa.schema([]), _reader(shard)))
     common = common_schema(files)
     return common if len(common) else None
+
+
+def _dropped_rows(shards: Sequence[Shard]) -> NDArray[np.int64] | None:
+    """Numbers of the rows that shards dropped, counted over all that they were made of."""
+    parts, start = [], 0
+    for shard in shards:
+        if shard.dropped_rows is None:
+            return None
+        parts.append(start + shard.dropped_rows)
+        start += shard.n + shard.dropped
+    return np.concatenate(parts)
 
 
 def _reader(shard: Shard) -> Callable[[str], Iterator[pa.ChunkedArray]]:

@@ -11,9 +11,11 @@ import zarr
 
 from specscale.errors import InputError
 from specscale.files import located, reaching, zarr_store
+from specscale.stores.dropped import every_dropped
 from specscale.stores.holes import PresentRows
 from specscale.stores.layout import CHUNK_ROWS, FEATURES, ROWS, store_attributes
-from specscale.stores.sources.base import Batch, Format, batch_rows, check_floating, matrix_shape
+from specscale.stores.sources.base import ArrayShard, Batch, Format, batch_rows, check_floating, matrix_shape
+from specscale.stores.sources.choosing import Choice
 from specscale.stores.sources.conventions import Conventions
 from specscale.stores.sources.places import fingerprint, is_file, joined
 from specscale.stores.sources.refusals import some
@@ -23,7 +25,7 @@ from specscale.stores.types import plain_schema
 _MARKERS = ("zarr.json", ".zarray", ".zgroup")
 
 
-class ZarrShard:
+class ZarrShard(ArrayShard):
     """
     A Zarr array.
 
@@ -48,17 +50,21 @@ class ZarrShard:
         self.path = path
         self._array = _open(path)
         self._conventions = Conventions(path, self._array)
-        self.notes = self._conventions.notes
+        self.notes = tuple(self._conventions.notes)
         self.dtype: np.dtype[Any] = self._conventions.dtype
         check_floating(path, self.dtype)
         self._present = PresentRows(self._array)
         self.n, self.p = matrix_shape(path, tuple(self._array.shape))
         self.fingerprint = fingerprint(path)
         self._rows = joined(path, ROWS)
-        self.schema: pa.Schema | None = None
-        if store_attributes(located(path)) is not None and is_file(self._rows):
-            with open_parquet(self._rows) as file:
-                self.schema = plain_schema(file.schema_arrow)
+        place = located(path)
+        if (attributes := store_attributes(place)) is not None:
+            self.dropped = attributes["dropped"]
+            self.dropped_rows = every_dropped(place, self.dropped, attributes.get("dropped_rows", []))
+            if is_file(self._rows):
+                with open_parquet(self._rows) as file:
+                    self.offered = plain_schema(file.schema_arrow)
+        self.ride(Choice())
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """
@@ -109,10 +115,6 @@ class ZarrShard:
         """Yield some columns of all rows, in order, without reading the vectors."""
         for batch in parquet_rows(self._rows, columns, 0, CHUNK_ROWS):
             yield pa.Table.from_batches([batch])
-
-    def dimension(self, index: int) -> str:
-        """Name a dimension."""
-        return f"column {index}"
 
     def _tables(self, start: int) -> Iterator[pa.Table]:
         assert self.schema is not None
