@@ -140,7 +140,7 @@ def compare_grown(
         with run.step("pairing"):
             rows = pair_inputs((a, b), options, run.place.folder, _names(result, names))
             check_grown(rows, result)
-        if is_as_before(rows, result) and str(run.place.out) == str(result.path):
+        if names is None and is_as_before(rows, result) and str(run.place.out) == str(result.path):
             run.place.leave()
             return result
         planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)

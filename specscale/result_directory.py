@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from specscale.errors import InputError
 from specscale.files import Location, located, reaching, remove_tree, zarr_store
 from specscale.stores.holes import WholeStore
+from specscale.stores.layout import store_attributes
 from specscale.stores.values import frame
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ class ResultDirectory:
             with reaching(self.path):
                 self.summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
-            raise InputError(f"{path}: no result of `specscale {self.command}` here") from None
+            what = f"no result of `specscale {self.command}` here"
+            if store_attributes(self.path) is not None:
+                what = f"an embedding store, no result: `specscale info {path}` shows it"
+            raise InputError(f"{path}: {what}") from None
         except (ValueError, IsADirectoryError) as error:
             raise InputError(f"{path}/summary.json: damaged ({error}): {self.again}") from None
         if not isinstance(self.summary, dict):

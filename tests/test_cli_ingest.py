@@ -56,7 +56,7 @@ def test_ingest_prints_what_it_did(run: Any) -> None:
     first, second, third = done.out.splitlines()
     assert first.startswith("s.zarr: 18 rows × 4 dimensions, float32, digest ")
     assert second == "dropped 2 of 20 rows: clip.npy, row 5; clip.npy, row 6"
-    assert third.startswith("1 rows have norm zero")
+    assert third.startswith("1 row has norm zero")
     quiet = run("ingest", "clip.npy", "s.zarr", "--on-bad", "drop", "--overwrite", "--quiet")
     assert (quiet.status, quiet.out, quiet.err) == (0, "", "")
 

@@ -121,11 +121,11 @@ def test_a_giant_dimension_is_named_with_its_share(p: int) -> None:
     x[:, 17] = 1000 + 20 * x[:, 17]
     (said,) = seen(x)
     share = x[:, 17].var() / x.var(axis=0).sum()
-    assert f"dimension 17 (from 0) alone has {share:.0%} of the variance" in said
+    assert f"dimension 17 (counted from 0) alone has {share:.0%} of the variance" in said
     assert "--normalize standardise" in said
     x[:, 4] = 30 * normal(400, 1, seed=1)[:, 0] - 500
     (said,) = seen(x)
-    assert "dimensions 4, 17 (from 0) have" in said
+    assert "dimensions 4, 17 (counted from 0) have" in said
 
 
 def test_no_dimension_is_a_giant_by_one_wild_row_or_by_a_smooth_fall() -> None:

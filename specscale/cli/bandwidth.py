@@ -35,7 +35,7 @@ def bandwidth(
             show_default=False,
         ),
     ] = None,
-    normalize: o.NormalizeOption = o.Normalize.none,
+    normalize: o.GaussianNormalize = o.Normalize.none,
     on_bad: o.OnBadOption = o.OnBad.error,
     sample: Annotated[int, typer.Option(metavar="N", help="Rows, drawn at random, whose spectra are computed.")] = 2048,
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,

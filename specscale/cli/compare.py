@@ -77,7 +77,7 @@ def compare(
     with run_progress(quiet, bars=not json) as progress, executor_of(workers, scheduler, threads) as executor:
         how: dict[str, Any] = {
             "memory": memory, "threads": threads, "executor": executor, "resume": resume, "progress": progress,
-            "names": (name_a, name_b),
+            "names": (name_a, name_b) if name_a or name_b else None,
         }  # fmt: skip
         if update is None:
             result = run(a, b, out=out, overwrite=overwrite, **how, **answer)
@@ -93,11 +93,10 @@ def compare(
         from specscale.cli.pairing import print_pairing
         from specscale.cli.tables import print_overview
 
+        print_pairing(result.summary)
         if update is not None and result is before:
             print(f"nothing is new: {inert(update)} compares all rows of {inert(a)} and {inert(b)}, and stays as it is")
-            print_pairing(result.summary)
         else:
-            print_pairing(result.summary)
             print_overview(result)
     holding = [one for one in verdicts if one.holds]
     if holding:

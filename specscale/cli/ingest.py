@@ -61,8 +61,8 @@ def ingest(
     on_bad: Annotated[
         IngestOnBad,
         typer.Option(
-            help="Rows with NaN, infinity or float16 overflow, or in a chunk that a Zarr array lacks; zero reads what"
-            " is in no chunk as the fill value."
+            help="Rows with NaN, infinity or float16 overflow, or of missing chunks of a Zarr array: drop leaves them out;"
+            " zero reads missing chunks as the fill value."
         ),
     ] = IngestOnBad.error,
     append: Annotated[
@@ -110,6 +110,7 @@ def ingest(
         print(f"{report.appended:,} rows were added")
     if report.vectors:
         print(f"vectors: {describe(report.vectors)}")
+    if report.vectors or (report.columns and not append):
         print(f"columns: {listed(report.columns) or 'none'}")
     if report.left_out:
         print(f"left out: {listed(report.left_out)}" + ("" if columns else "; --columns takes them along"))
@@ -122,4 +123,5 @@ def ingest(
     for line in report.notes:
         print(inert(line))
     if report.zero_norm:
-        print(f"{report.zero_norm:,} rows have norm zero: they have no direction under the cosine kernel")
+        rows = "1 row has" if report.zero_norm == 1 else f"{report.zero_norm:,} rows have"
+        print(f"{rows} norm zero: cosine and --normalize unit know no direction there, and need compare --on-bad drop")

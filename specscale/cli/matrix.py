@@ -93,13 +93,13 @@ def _print(result: MatrixResult) -> None:
     rows, maps = summary["rows"], summary["maps"]
     left_out = rows["total"] - rows["compared"]
     note = f" ({left_out:,} left out)" if left_out else ""
+    print_pairing(summary)
     print(f"{len(result.names)} embeddings, {rows['compared']:,} rows{note}, {summary['options']['kernel']} kernel")
     print(
         f"{maps['features']} features of dimension {maps['dimension']:,}",
         *map(inert, summary["choice"].split("; ")),
         sep="\n",
     )
-    print_pairing(summary)
     print("\nSPEC-diff")
     order = summary["order"]
     names = {name: cut(flowing(name), _WIDEST) for name in order}

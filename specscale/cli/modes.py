@@ -30,7 +30,7 @@ def modes(
         str | None,
         typer.Option(
             metavar="COLUMNS",
-            help="The columns of the samples to show, as text,label; none for none of them.",
+            help="The columns of the samples to show beside id or row and score, as text,label; none for none of them.",
             show_default=False,
         ),
     ] = None,

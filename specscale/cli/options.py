@@ -84,6 +84,14 @@ NormalizeOption = Annotated[
         "by its standard deviation with standardise.",
     ),
 ]
+GaussianNormalize = Annotated[
+    Normalize,
+    typer.Option(
+        "--normalize",
+        metavar="none|unit|standardise",
+        help="Compare directions alone with unit; divide each dimension by its standard deviation with standardise.",
+    ),
+]
 OnBadOption = Annotated[OnBad, typer.Option("--on-bad", help="Rows with NaN, infinity or no direction.")]
 Sample = Annotated[int | None, typer.Option(metavar="N", help="Compare N rows drawn at random.")]
 FeaturesOption = Annotated[
@@ -101,10 +109,16 @@ Top = Annotated[int, typer.Option(help="Members kept of each tail of a mode.")]
 Seed = Annotated[int, typer.Option(help="Seed of frequencies and samples.")]
 Match = Annotated[
     MatchBy | None,
-    typer.Option("--match", help="How rows are paired; by id when both have ids, or share a column that could be ids."),
+    typer.Option(
+        "--match",
+        help="How rows are paired; by id when both have ids, or share a column that could be ids; position takes them as they stand.",
+    ),
 ]
 MinMatched = Annotated[
-    float, typer.Option("--min-matched", metavar="SHARE", help="The least share of rows that must match by id.")
+    float,
+    typer.Option(
+        "--min-matched", metavar="SHARE", help="The least share of the smaller side's rows that must match by id."
+    ),
 ]
 Certify = Annotated[
     int, typer.Option(metavar="ROWS", help="Rows from which each mode is held against the exact kernels; 0 for none.")

@@ -24,7 +24,7 @@ def print_plan(plan: Plan, machine: Machine) -> None:
     spans = plan.spans
     seconds = plan.seconds(machine)
     print(f"{plan.n:,} rows, {plan.n_kept:,} compared, feature dimension {plan.d:,}")
-    print(f"{len(spans)} span{'s' * (len(spans) > 1)} of up to {spans[0].stop - spans[0].start:,} rows")
+    print(f"{len(spans):,} span{'s' * (len(spans) > 1)} of up to {spans[0].stop - spans[0].start:,} rows")
     print(
         f"this machine: {machine.gemm_rate / 1e9:,.0f} GFLOP/s on {machine.threads} threads, "
         f"reads {format_bytes(machine.read_rate)}/s\n"
@@ -61,7 +61,7 @@ def _print_cluster(plan: Plan, machine: Machine) -> None:
     workers, seconds, spans = told["workers"], told["seconds"], plan.spans
     print(f"{plan.n:,} rows, {plan.n_kept:,} compared, feature dimension {plan.d:,}")
     print(
-        f"{len(spans)} span{'s' * (len(spans) > 1)} of up to {told['span_rows']:,} rows for {workers['count']:,} "
+        f"{len(spans):,} span{'s' * (len(spans) > 1)} of up to {told['span_rows']:,} rows for {workers['count']:,} "
         f"worker{'s' * (workers['count'] > 1)} of {workers['rate'] / 1e9:,.0f} GFLOP/s each\n"
     )
     print(f"every process holds {format_bytes(plan.base)} before it begins; each step on top of that:")

@@ -172,8 +172,8 @@ def _giants(x: NDArray[np.float32]) -> str | None:
         return None
     share = variances[few].sum() / variances.sum()
     if len(few) == 1:
-        return f"dimension {few[0]} (from 0) alone has {share:.0%} of the variance"
-    return f"dimensions {', '.join(map(str, sorted(few.tolist())))} (from 0) have {share:.0%} of the variance"
+        return f"dimension {few[0]} (counted from 0) alone has {share:.0%} of the variance"
+    return f"dimensions {', '.join(map(str, sorted(few.tolist())))} (counted from 0) have {share:.0%} of the variance"
 
 
 def chosen_maps(kernels: Sequence[ExactKernel], *, features: str, size: int, seed: int) -> tuple[FeatureMap, ...]:

@@ -63,7 +63,7 @@ class SampleColumns:
         added = list(metadata.schema) if metadata is not None else []
         if metadata is not None and metadata.n != rows.n:
             raise InputError(
-                f"{metadata.path}: {metadata.n} rows of metadata for {rows.n} rows of vectors in {rows.paths[0]}"
+                f"{metadata.path}: {metadata.n:,} rows of metadata for {rows.n:,} rows of vectors in {rows.paths[0]}"
                 f"{' and the files after it' if len(rows.paths) > 1 else ''}; there must be one for each"
             )
         both = sorted({field.name for field in own} & {field.name for field in added})

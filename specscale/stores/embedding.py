@@ -352,6 +352,8 @@ def _open_group(path: Location) -> tuple[zarr.Group, dict[str, Any]]:
     except FileNotFoundError:
         with reaching(path):
             there = path.exists()
+        if there and (path / "summary.json").exists():
+            raise InputError(f"{path}: a result, not an embedding store: `specscale modes {path}` shows it") from None
         if there:
             raise InputError(f"{path}: not an embedding store: make one with `specscale ingest {path} STORE`") from None
         raise InputError(f"{path}: no such embedding store: `specscale ingest SOURCE {path}` makes one") from None

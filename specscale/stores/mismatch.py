@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.keys import Index, hashes_of
@@ -43,9 +44,12 @@ def examples(store: EmbeddingStore) -> str:
 def likely_reason(a: EmbeddingStore, b: EmbeddingStore) -> str | None:
     """What the ids of two stores differ in: the change, of several that are tried, under which most of them match.
 
-    Some hundred of B's first ids are looked for among the first million of A's.
+    Of B's first thousand ids those that do not match are looked for among the first million of A's.
     """
     sample = next(_texts(b)).slice(0, _SAMPLE)
+    sample = sample.filter(pa.array(~_found(a, sample, [])))
+    if not len(sample):
+        return None
     changes = {**_CHANGES, "a beginning or an end that all ids of one side share": _without_ends(a, b, sample)}
     for name, change in changes.items():
         if _match(a, sample, [change]):
@@ -66,6 +70,11 @@ def _texts(store: EmbeddingStore) -> Iterator[pa.ChunkedArray]:
 
 def _match(a: EmbeddingStore, sample: pa.ChunkedArray, changes: list[_Change]) -> bool:
     """Whether most of the sample is among A's ids when both are changed."""
+    return 2 * int(np.count_nonzero(_found(a, sample, changes))) > len(sample)
+
+
+def _found(a: EmbeddingStore, sample: pa.ChunkedArray, changes: list[_Change]) -> NDArray[np.bool_]:
+    """Which ids of the sample are among A's when both are changed."""
 
     def changed(ids: pa.ChunkedArray) -> pa.ChunkedArray:
         return reduce(lambda now, change: change(now), changes, ids)
@@ -73,7 +82,7 @@ def _match(a: EmbeddingStore, sample: pa.ChunkedArray, changes: list[_Change]) -
     index = Index.of(hashes_of(map(changed, islice(_texts(a), _LOOKED_THROUGH))))
     found = index.rows_with(hashes_of([changed(sample)])) >= 0
     # Ids that a change makes equal tell nothing apart.
-    return 2 * int(np.count_nonzero(found)) > len(sample) and index.distinct
+    return found & (index.distinct or not changes)
 
 
 def _without_ends(a: EmbeddingStore, b: EmbeddingStore, sample: pa.ChunkedArray) -> _Change:

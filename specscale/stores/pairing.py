@@ -76,7 +76,7 @@ def pair_many(
     if len(without) < len(embeddings):
         return _pair_by_id(_with_ids_of_others(embeddings, match), work, min_matched)
     positions = match is None and _have_positions(embeddings)
-    asked = list(witnesses(embeddings, positions))
+    asked = list(witnesses(embeddings, positions, min_matched))
     columns = _contradicting(embeddings, asked) if match is None else _called_ids(embeddings, asked)
     if columns is not None:
         return _pair_by_id(_identified(embeddings, columns), work, min_matched)
@@ -131,9 +131,10 @@ def _contradicting(embeddings: Sequence[Embedding], asked: Sequence[Witness]) ->
         reason = None
         if chosen.called_id and None not in chosen.columns:
             reason = likely_reason(*_identified(embeddings, chosen.columns)[:2])
+        few = "accept so few with --min-matched SHARE, " if chosen.called_id and "on both sides" in chosen.why else ""
         raise PairingError(
-            f"column {chosen.name} holds other values at the same positions, and the rows cannot be paired by it: "
-            f"{chosen.disagreement}{f' (they differ in {reason})' if reason else ''}: {_REMEDIES}"
+            f"column {chosen.name} holds other values at the same positions, and the rows cannot be paired by it "
+            f"({chosen.why}): {chosen.disagreement}{f' (they differ in {reason})' if reason else ''}: {few}{_REMEDIES}"
         )
     other = _contradiction(chosen, [one for one in asked if not (one.counter and chosen.called_id)], embeddings)
     if other is not None:

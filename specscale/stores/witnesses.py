@@ -22,7 +22,7 @@ __all__ = ["ID", "Disagreement", "Witness", "contradicts", "rows_at", "shared_co
 
 ID = "id"  # a column of this name, in any case, is taken for the rows' ids
 _NEARLY = 0.9  # of the values differ from one another in a column that tells rows apart but for a few
-_SHARE = 0.5  # of the smaller side's values that must be on the other side too
+_SHARE = 0.5  # of the smaller side's values that must be on the other side too, for a column to be shared
 _MISSING = "(none)"
 
 
@@ -57,6 +57,7 @@ class Witness:
     counter : whether it does nothing but number the rows as they stand
     disagreement : an example of rows at one position that it calls different; None where it agrees with all
     partners : where it disagrees and can be paired by, the row of the first embedding for each row of every other
+    why : where it cannot, the reason
     """
 
     name: str
@@ -64,6 +65,7 @@ class Witness:
     counter: bool
     disagreement: Disagreement | None
     partners: tuple[NDArray[np.int64], ...] | None
+    why: str = ""
 
     @property
     def called_id(self) -> bool:
@@ -71,7 +73,7 @@ class Witness:
         return self.name.lower() == ID
 
 
-def witnesses(embeddings: Sequence[Embedding], positions: bool) -> Iterator[Witness]:
+def witnesses(embeddings: Sequence[Embedding], positions: bool, min_matched: float = _SHARE) -> Iterator[Witness]:
     """Ask every column that two or more stores share and that may tell rows apart; one called id comes first.
 
     Of a column the first rows are looked at; only if these differ from one another is the rest read, and of remote
@@ -81,6 +83,7 @@ def witnesses(embeddings: Sequence[Embedding], positions: bool) -> Iterator[Witn
     ----------
     embeddings : the embeddings
     positions : whether the sources have equally many rows, so that there are positions to ask about
+    min_matched : the share of the smaller side's values of a column called id that must be on the other side too
     """
     confirmed = False
     for name, columns in shared_columns(embeddings):
@@ -99,14 +102,16 @@ def witnesses(embeddings: Sequence[Embedding], positions: bool) -> Iterator[Witn
             confirmed = confirmed or not counter
             yield Witness(name, columns, counter, None, None)
             continue
-        found = _Found.of(stores, [rows_at(stores[0][0], one) for one, _ in stores[1:]] if positions else None)
+        here = [rows_at(stores[0][0], one) for one, _ in stores[1:]] if positions else None
+        found = _Found.of(stores, here, min_matched if called_id else _SHARE)
         if positions and found.shared and not found.moved:  # values that were edited, at positions that others confirm
             confirmed = True
             yield Witness(name, columns, False, None, None)
         elif found.partners is not None and len(stores) == len(embeddings):
             yield Witness(name, columns, False, disagreement, found.partners)
         elif disagreement is not None and (called_id or found.shared):
-            yield Witness(name, columns, False, disagreement, None)
+            why = found.why or "not all of them have it"
+            yield Witness(name, columns, False, disagreement, None, why)
 
 
 def contradicts(witness: Witness, embeddings: Sequence[Embedding], partners: Sequence[NDArray[np.int64]]) -> bool:
@@ -247,14 +252,21 @@ class _Found:
     shared : whether most are on every side
     moved : whether some are there, but not where they are taken to be
     partners : the row of the first store for each row of every other; None where the column cannot be paired by
+    why : the reason for that
     """
 
     shared: bool
     moved: bool
     partners: tuple[NDArray[np.int64], ...] | None
+    why: str = ""
 
     @classmethod
-    def of(cls, stores: Sequence[tuple[EmbeddingStore, str]], rows_here: Sequence[NDArray[np.int64]] | None) -> _Found:
+    def of(
+        cls,
+        stores: Sequence[tuple[EmbeddingStore, str]],
+        rows_here: Sequence[NDArray[np.int64]] | None,
+        share: float = _SHARE,
+    ) -> _Found:
         """Look for the values of every store among those of the first.
 
         Parameters
@@ -262,19 +274,21 @@ class _Found:
         stores : the stores, with the name of the column in each
         rows_here : for all but the first, the row of the first that each row is taken to be, −1 for none; None where
             nothing is known of that
+        share : of the smaller side's values, that must be on the other side too
         """
         mine = _hashes(*stores[0])
         if mine is None:
-            return cls(False, False, None)
+            return cls(False, False, None, f"rows of {stores[0][0].source} have no value")
         index = Index.of(mine)
         distinct, moved, partners = index.distinct, False, []
         for place, (store, column) in enumerate(stores[1:]):
             theirs = _hashes(store, column)
             if theirs is None:
-                return cls(False, False, None)
+                return cls(False, False, None, f"rows of {store.source} have no value")
             rows = index.rows_with(theirs)
-            if np.count_nonzero(rows >= 0) < _SHARE * min(store.n, stores[0][0].n):
-                return cls(False, False, None)
+            found, smaller = int(np.count_nonzero(rows >= 0)), min(store.n, stores[0][0].n)
+            if not found or found < share * smaller:
+                return cls(False, False, None, f"only {found:,} of {smaller:,} of its values are on both sides")
             distinct = distinct and Index.of(theirs).distinct
             if rows_here is not None:
                 here = rows_here[place]
@@ -282,4 +296,6 @@ class _Found:
                 same = [one[here[asked]] == other[asked] for one, other in zip(mine, theirs, strict=True)]
                 moved = moved or not (same[0] & same[1]).all()
             partners.append(rows)
-        return cls(True, moved, tuple(partners) if distinct else None)
+        if not distinct:
+            return cls(True, moved, None, "some of its values are in several rows")
+        return cls(True, moved, tuple(partners))

@@ -92,9 +92,13 @@ def name_vector(path: str, schema: pa.Schema, vector: str) -> list[str]:
         raise InputError(f"{path}: no column {', '.join(unknown) or vector}; {_candidates(schema)}")
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{path}: --vector {vector} names {listed(repeated)} twice; name each dimension once")
+    if len(names) > 1 and (whole := [name for name in names if _is_vector(schema.field(name).type)]):
+        raise InputError(
+            f"{path}: --vector {vector} names {listed(whole)}, which hold whole vectors; choose one column"
+        )
     for name in names:
         kind = schema.field(name).type
-        if pa.types.is_floating(kind) or (_is_vector(kind) and len(names) == 1):
+        if pa.types.is_floating(kind) or _is_vector(kind):
             continue
         if conversion := _conversion(name, kind):
             raise InputError(f"{path}: column {name} holds {conversion}")
