@@ -298,6 +298,8 @@ def read_into(place: Location, offset: int, out: memoryview) -> int:
                 if not isinstance(piece, FileNotFoundError) and "range" in str(piece).lower():
                     break  # it begins behind the end of the file
                 raise piece
+            if len(piece) > len(out) - done:
+                raise InputError(f"{place}: its server sends no parts of files: copy it to this machine first")
             out[done : done + len(piece)] = piece
             done += len(piece)
     return done

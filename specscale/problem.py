@@ -281,7 +281,7 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
     elif options.features != "exact":
         maps = chosen_maps(exact, features=options.features, size=most, seed=options.seed)
     for one, found in zip(rows.embeddings, duplicates, strict=bool(duplicates)):
-        if found.rows > _MANY_DUPLICATES * rows.n_kept:
+        if found.rows > _MANY_DUPLICATES * rows.n_kept or found.zeros > 1:
             run.warn(_said(found, one))
         elif found.rows:
             choice.append(_said(found, one))

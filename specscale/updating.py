@@ -35,7 +35,8 @@ def check_grown(rows: PairedRows, before: Result) -> None:
             raise changed(before, f"{one.source} does not begin with the {count:,} rows that were compared")
     was = summary["rows"]
     if ids_digest_of_first(rows.embeddings[0], was["total"]) != was["ids_digest"]:
-        raise changed(before, f"the ids of its rows are no longer those in {rows.embeddings[0].source}")
+        source = rows.embeddings[0].source
+        raise changed(before, f"the ids of its rows are no longer those in {source}, or were not asked for then")
     check_pairs(rows, before)
 
 

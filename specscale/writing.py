@@ -267,6 +267,7 @@ def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
             "kept_digest": kept_digest(rows.kept, rows.n),
             "column": match.column,
             "confirmed_by": match.confirmed_by,
+            "unlike": list(match.unlike),
             "left_out": dict(zip(keys, left_out, strict=True)),
         },
         "maps": {

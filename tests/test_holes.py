@@ -339,3 +339,12 @@ def test_a_block_that_nobody_wrote(here: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(InputError, match="mine: 1 of the 2 chunks that were computed are not in"):
         ingest(da.ones((40_000, 3)), "s.zarr", name="mine")
     assert not Path("s.zarr").exists()
+
+
+def test_a_few_floats_beside_a_wide_matrix_of_integers(here: Path) -> None:
+    group = zarr.create_group("g.zarr")
+    group.create_array("codes", shape=(20, 16), dtype="i1")[:] = 1
+    group.create_array("box", shape=(20, 4), dtype="f4")[:] = np.ones((20, 4))
+    with pytest.raises(InputError, match=r"the group holds box \(20, 4\) float32, codes \(20, 16\) int8; name"):
+        ingest("g.zarr", "s.zarr")
+    assert ingest("g.zarr/box", "s.zarr").p == 4

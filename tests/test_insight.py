@@ -228,7 +228,7 @@ def test_labels_below_every_float_do_not_tie(monkeypatch: pytest.MonkeyPatch, ca
     rows = np.array([100, 99, 9_999_801])
     counted = labels.Labels(["x", "y", "z"], rows, 0, np.repeat([0, 1], [100, 99]))
     monkeypatch.setattr("specscale.insight.enrichment.label_column", lambda *_: None)
-    monkeypatch.setattr("specscale.insight.enrichment.count_labels", lambda *_: counted)
+    monkeypatch.setattr("specscale.insight.enrichment.labels_of", lambda *_: counted)
     groups = members_of((0, "+", [*range(100)]), (0, "-", [*range(99)]))
     monkeypatch.setattr(Result, "members_table", lambda self: groups)
     found = ss.explain(result, "label")

@@ -103,7 +103,7 @@ def test_columns_are_chosen_in_order(said: Said, result: str) -> None:
     alone = said("modes", result, "--show", "text")
     assert LONG in alone
     assert WIDE in alone
-    own = ["tail", "rank", "row", "id", "score"]
+    own = ["tail", "rank", "row", "id", "score", "source_row"]
     for show, columns in (("extra3,text", ["extra3", "text"]), ("none", []), (None, COLUMNS)):
         given = () if show is None else ("--show", show)
         told = json.loads(said("modes", result, "--json", *given))
@@ -223,3 +223,17 @@ def test_nothing_is_printed_where_the_output_is_closed(monkeypatch: pytest.Monke
     table.print_heading()
     table.print(records)
     assert table.left_out == []
+
+
+def test_it_is_said_where_the_columns_are_gone(said: Said, result: str) -> None:
+    assert "columns are not shown" not in said("modes", result)
+    source = json.loads((Path(result) / "summary.json").read_text())["inputs"]["a"]["source"]
+    Path(source).rename(f"{source}.elsewhere")
+    assert "the samples' columns are not shown: no store of them is any more where it was" in said("modes", result)
+    assert "columns are not shown" not in said("modes", result, "--show", "none")
+
+
+def test_a_result_is_no_store_and_a_store_no_result(said: Said, result: str) -> None:
+    assert f"a result, not an embedding store: `specscale modes {result}`" in said("info", result, status=1)
+    source = json.loads((Path(result) / "summary.json").read_text())["inputs"]["a"]["source"]
+    assert f"an embedding store, no result: `specscale info {source}`" in said("modes", source, status=1)

@@ -184,3 +184,12 @@ def test_a_remote_store_is_renamed(s3: str) -> None:
     store = ss.EmbeddingStore(f"{s3}/a.zarr")
     assert store.name == "new"
     assert np.array_equal(store.read(0, 40), X)
+
+
+def test_files_that_are_named_apart_are_told(here: Path) -> None:
+    Path("flat").mkdir()
+    for name in ("img_emb_0", "img_emb_1", "text_emb_0"):
+        np.save(f"flat/{name}.npy", np.ones((3, 2), np.float32))
+    (note,) = ingest("flat", "s.zarr").notes
+    assert note == "read as one model's, one after the other, though named apart: img_emb_0.npy, text_emb_0.npy"
+    assert ingest("flat/img_emb_*.npy", "t.zarr").notes == ()

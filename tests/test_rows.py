@@ -346,6 +346,59 @@ def test_columns_that_contradict_one_another_are_a_question(tmp_path: Path) -> N
     check_modes(by_position, structured(N)[0], structured(N)[1][ORDER], np.arange(N))
 
 
+def test_whole_numbers_that_are_not_called_id_are_a_question(tmp_path: Path) -> None:
+    same, labels = np.arange(N), ["x", "y"] * (N // 2)
+    ranks = [[int(i) for i in np.random.default_rng(seed).permutation(N)] for seed in (1, 2)]
+    inputs = both(tmp_path, *({"rank": one, "label": labels} for one in ranks), same)
+    with pytest.raises(PairingError, match=r"column rank holds the same whole numbers on both sides, in another order"):
+        ss.compare(*map(str, inputs), **EXACT)
+    check_modes(ss.compare(*map(str, inputs), match="position", **EXACT), *structured(N), same)
+
+
+@pytest.mark.parametrize("name", ["index", "id", "Unnamed: 0"])
+@pytest.mark.parametrize("begin", [0, 1])
+def test_counters_pair_no_rows_of_sources_of_other_lengths(tmp_path: Path, name: str, begin: int) -> None:
+    a, b = structured(N)
+    counted = [
+        parquet(tmp_path / f"{number}.parquet", x, {name: list(range(begin, begin + len(x)))})
+        for number, x in enumerate((a, np.delete(b, [3, 40, 41], axis=0)))
+    ]
+    with pytest.raises(PairingError, match=r"rows are paired by position only when the counts are equal"):
+        ss.compare(*map(str, counted), **EXACT)
+
+
+def test_values_that_tell_nothing_apart_confirm_nothing(tmp_path: Path) -> None:
+    same, documents = np.arange(N), [f"doc-{i // 10}" for i in range(N)]
+    for column in ({"id": ["one"] * N}, {"id": documents}):
+        rows = ss.compare(*map(str, both(tmp_path, column, column, same)), **EXACT).summary["rows"]
+        assert [rows[key] for key in ("matched_by", "confirmed_by")] == ["position", None]
+
+
+def test_a_missing_value_does_not_silence_a_column(tmp_path: Path) -> None:
+    paths: list[Any] = [f"{i}.jpg" for i in range(N)]
+    paths[5] = None
+    floats = [float("nan"), *map(float, range(1, N))]
+    for name, values in (("path", paths), ("id", floats)):
+        moved = [values[i] for i in ORDER]
+        with pytest.raises(PairingError, match=rf"column {name} holds other values .*\(some rows have no value\)"):
+            ss.compare(*map(str, both(tmp_path, {name: values}, {name: moved}, ORDER)), **EXACT)
+    halves = [i + 0.5 for i in range(N)]
+    moved = [halves[i] for i in ORDER]
+    with pytest.raises(PairingError, match=r"column id: double values do not tell rows apart: ingest with --id COLUMN"):
+        ss.compare(*map(str, both(tmp_path, {"id": halves}, {"id": moved}, ORDER)), **EXACT)
+
+
+def test_keys_that_are_written_in_two_ways_are_named(tmp_path: Path) -> None:
+    paths, others = [f"img/{i}.jpg" for i in range(N)], [f"{i}.jpg" for i in ORDER]
+    with pytest.raises(PairingError, match=r"column path tells rows apart, and only 0 of .* the folders before a file"):
+        ss.compare(*map(str, both(tmp_path, {"path": paths}, {"path": others}, ORDER)), **EXACT)
+    words = [[f"{model} says {i * 7919 % 1000}" for i in range(N)] for model in ("one", "two")]
+    rows = ss.compare(
+        *map(str, both(tmp_path, {"note": words[0]}, {"note": [one[::-1] for one in words[1]]}, np.arange(N))), **EXACT
+    ).summary["rows"]
+    assert [rows[key] for key in ("matched_by", "unlike")] == ["position", ["note"]]
+
+
 def test_a_column_with_a_few_equal_values_says_what_the_ids_say(tmp_path: Path) -> None:
     names, texts = [f"doc-{i}" for i in range(N)], ["a text", "a text", *(f"text {i}" for i in range(2, N))]
     first, second = {"id": names, "text": texts}, {"id": [names[i] for i in ORDER], "text": [texts[i] for i in ORDER]}
@@ -469,3 +522,13 @@ def test_repeated_rows_are_named_by_their_numbers_in_the_source(tmp_path: Path) 
     result = ss.compare(dropped(tmp_path, a, [0, 320]), dropped(tmp_path, b, [2]), **EXACT)
     assert "2 rows repeat another row (largest group 3, rows 7, 300, 350)" in result.summary["choice"]
     assert result.summary["duplicates"][1]["example"] == [6, 299, 348]
+
+
+def test_rows_at_the_end_that_are_all_zero_are_told(tmp_path: Path) -> None:
+    a, b = structured(N)
+    b[N - 30 :] = 0
+    result = ss.compare(a, b, **EXACT)
+    assert any("the last 30 rows are all zero: was it written to its end?" in one for one in result.summary["warnings"])
+    assert result.summary["duplicates"][1]["zeros"] == 30
+    b[N - 1] = 1
+    assert ss.compare(a, b, **EXACT).summary["duplicates"][1]["zeros"] == 0

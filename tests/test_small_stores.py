@@ -19,7 +19,9 @@ from conftest import structured
 from upath import UPath
 
 import specscale as ss
+from specscale.errors import InputError
 from specscale.files import Location, located, size_of_tree
+from specscale.stores import publishing
 from specscale.stores.embedding import ArrayEmbedding, EmbeddingStore
 from specscale.stores.ingest import ingest
 from specscale.stores.layout import CHUNK_ROWS, chunk_rows
@@ -79,8 +81,8 @@ def test_rows_that_are_dropped_count(here: Path) -> None:
 def test_memory(run_python: Callable[..., Any], tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", matrix(500, 4096))
     code = (
-        "import resource, specscale.stores.ingest as s; s.ingest('x.npy', 'x.zarr');"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)"
+        "import specscale.stores.ingest as s; s.ingest('x.npy', 'x.zarr');"
+        "from specscale.runtime.plan import peak_memory; print(peak_memory() >> 20)"
     )
     done = run_python(code)
     assert done.returncode == 0, done.stderr
@@ -225,3 +227,26 @@ def test_who_has_opened_a_store_in_an_object_store_reads_its_rows(
     assert len(seen) == len(contents(url))
     ingest(["a.npy", "b.npy"], "whole.zarr", name="mine")
     assert contents(url) == contents("whole.zarr")
+
+
+def test_what_a_killed_replacement_left_is_cleared(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = matrix(60)
+    for name, part in (("1", rows[:20]), ("2", rows[20:40]), ("3", rows[40:])):
+        np.save(f"{name}.npy", part)
+    ingest("1.npy", "s.zarr")
+    rename, count = publishing.move, itertools.count()
+
+    def killed(*places: Any) -> None:
+        if next(count) == 1:
+            raise KeyboardInterrupt
+        rename(*places)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "move", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ingest("2.npy", "s.zarr", append=True)
+    with pytest.raises(InputError, match=r"s\.zarr: an ingest of it was interrupted: give the same command again"):
+        EmbeddingStore("s.zarr")
+    ingest("3.npy", "s.zarr", append=True)  # another command finishes the first, and goes on from there
+    np.testing.assert_array_equal(EmbeddingStore("s.zarr").read(0, 60), rows)
+    assert not Path("s.zarr.partial").exists()

@@ -405,8 +405,8 @@ def test_parquet_choices(here: Path) -> None:
 def test_parquet_ragged_rows(here: Path) -> None:
     write("a.parquet", emb=[[1.0, 2.0], [3.0, 4.0], [5.0]])
     refused(["a.parquet"], "a.parquet, row 2, column emb", "1 dimensions among vectors of 2")
-    write("a.parquet", emb=[[1.0, 2.0], [], [5.0, 6.0]])
-    refused(["a.parquet"], "a.parquet, row 1", "0 dimensions")
+    write("a.parquet", emb=[[1.0, 2.0], [3.0, 4.0, 5.0], [5.0, 6.0]])
+    refused(["a.parquet"], "a.parquet, row 1", "3 dimensions")
     write("a.parquet", emb=pa.array([None, None], pa.list_(pa.float32())))
     refused(["a.parquet"], "a.parquet", "every vector is null")
 

@@ -443,3 +443,36 @@ def test_the_command_says_what_was_taken(here: Path, run_cli: Cli) -> None:
         "columns: none",
         "left out: id, tags, meta, text, label, label_2",
     ]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        pa.array([[1, 2, 3, 4, 5, 6]] * 4, pa.list_(pa.int8())),
+        pa.array(["[0.1, 0.2, 0.3]"] * 4),
+        pa.array([b"\0" * 12] * 4),
+    ],
+    ids=["codes", "text", "bytes"],
+)
+def test_what_is_called_embedding_is_not_passed_over(tmp_path: Path, kept: pa.Array) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"embedding": kept, "bbox": pa.array([[0.0, 1.0]] * 4, pa.list_(pa.float32()))}), path)
+    with pytest.raises(InputError, match=r"column embedding is called as vectors are and holds .*--vector"):
+        ingest(path, tmp_path / "x.zarr")
+    assert ingest(path, tmp_path / "x.zarr", vector="bbox").p == 2
+
+
+def test_an_empty_list_is_no_vector(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"v": pa.array([[0.0, 1.0], [], [2.0, 3.0]], pa.list_(pa.float32()))}), path)
+    with pytest.raises(InputError, match=r"x.parquet, row 1, column v\[0\]: null; drop such rows"):
+        ingest(path, tmp_path / "x.zarr")
+    assert ingest(path, tmp_path / "x.zarr", on_bad="drop").n == 2
+
+
+def test_several_lists_are_one_too_many(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    lists = pa.array([[0.0, 1.0]] * 3, pa.list_(pa.float32()))
+    pq.write_table(pa.table({"emb_img": lists, "emb_txt": lists}), path)
+    with pytest.raises(InputError, match=r"names emb_img, emb_txt, which hold whole vectors; choose one"):
+        ingest(path, tmp_path / "x.zarr", vector="emb_*")

@@ -61,8 +61,8 @@ def ingest(
     on_bad: Annotated[
         IngestOnBad,
         typer.Option(
-            help="Rows with NaN, infinity or float16 overflow, or of missing chunks of a Zarr array: drop leaves them out;"
-            " zero reads missing chunks as the fill value."
+            help="Rows with NaN, infinity or float16 overflow, or of missing chunks of a Zarr array: drop leaves them"
+            " out; zero reads missing chunks as the fill value."
         ),
     ] = IngestOnBad.error,
     append: Annotated[

@@ -13,7 +13,7 @@ from specscale.errors import OptionError
 if TYPE_CHECKING:
     from specscale.result import Result
 
-_OWN = ("mode", "tail", "rank", "row", "source_row", "id", "score")
+OWN = ("mode", "tail", "rank", "row", "source_row", "id", "score")
 _ALONE = 240  # cells of a column where a line has no end
 _AMONG_OTHERS = 60
 _LEAST = 12  # cells of a column that is shown at all
@@ -39,8 +39,8 @@ def members_of(result: Result, top: int, show: str | None = None) -> list[dict[s
     from specscale.stores.values import records
 
     table = result.described_table(top_members(result.members_table(), top))
-    own = [name for name in table.column_names if name in _OWN]
-    there = [name for name in table.column_names if name not in _OWN]
+    own = [name for name in table.column_names if name in OWN]
+    there = [name for name in table.column_names if name not in OWN]
     return records(table.select([*own, *(there if show is None else _chosen(show, there, result))]))
 
 
@@ -72,7 +72,7 @@ class MemberTable:
         self._line = room_of(self._file)
         self._key = "id" if any(record["id"] is not None for record in records) else "row"
         columns = ["tail", "rank", "score", self._key]
-        mine = [name for name in (records[0] if records else {}) if name not in _OWN]
+        mine = [name for name in (records[0] if records else {}) if name not in OWN]
         lines = [self._texts(record, mine) for record in records]
         wanted = [
             max([min(cells(flowing(name)), _WIDEST_NAME), *(cells(line[place]) for line in lines)])

@@ -111,7 +111,8 @@ Match = Annotated[
     MatchBy | None,
     typer.Option(
         "--match",
-        help="How rows are paired; by id when both have ids, or share a column that could be ids; position takes them as they stand.",
+        help="How rows are paired; by id when both have ids, or share a column that could be ids; position takes them "
+        "as they stand.",
     ),
 ]
 MinMatched = Annotated[

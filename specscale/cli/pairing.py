@@ -26,6 +26,8 @@ def _by(rows: dict[str, Any]) -> str:
         return f" ({flowing(rows['column'])})"
     if rows.get("confirmed_by") is not None:
         return f" (confirmed by column {flowing(rows['confirmed_by'])})"
+    if rows.get("unlike"):
+        return f" (column {', '.join(map(flowing, rows['unlike']))} has other values on each side)"
     return ""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from specscale.cli.inert import flowing, inert
-from specscale.cli.members import MemberTable, members_of
+from specscale.cli.members import OWN, MemberTable, members_of
 
 if TYPE_CHECKING:
     from specscale.gate import Verdict
@@ -201,6 +201,9 @@ def print_modes(result: Result, top: int, show: str | None = None) -> None:
         print(f"a member's score is u; an average row has ±{average:.5f}, and a tail of little more is no group")
     names = _names(result)
     table = MemberTable(members)
+    known = any(one.get("columns") for one in result.summary["inputs"].values())
+    if members and known and show is None and not set(members[0]) - set(OWN):
+        print("the samples' columns are not shown: no store of them is any more where it was, as it was compared")
     if table.left_out:
         print(f"no room for {', '.join(map(flowing, table.left_out))}: choose columns with --show")
     for mode in result.modes:

@@ -31,12 +31,14 @@ class Duplicates:
     groups : groups of two or more equal rows
     largest : rows of the largest group; 0 without one
     example : the first rows of the largest group, at most five, read and found equal
+    zeros : how many of the last rows are all zero, one after the other
     """
 
     rows: int
     groups: int
     largest: int
     example: tuple[int, ...]
+    zeros: int = 0
 
     def describe(self, name: str) -> str:
         """Say it in a line, for a warning about the embedding `name`."""
@@ -47,6 +49,7 @@ class Duplicates:
         return (
             f"{name}: {self.rows:,} {repeat} another row (largest group {self.largest:,}, rows {where}): equal rows "
             "make groups of their own"
+            + (f"; the last {self.zeros:,} rows are all zero: was it written to its end?" if self.zeros > 1 else "")
         )
 
 
@@ -82,11 +85,12 @@ def find_duplicates(embedding: Embedding, kept: NDArray[np.bool_] | None = None)
     if not groups:
         return Duplicates(0, 0, 0, ())
     first = np.flatnonzero(digests == commonest)[:_EXAMPLES]
+    zeros = int(np.argmax(digests[::-1] != 0)) if digests.any() else len(digests)  # the digest of zeros is zero
     del digests
     rows = first if kept is None else np.flatnonzero(kept)[first]
     read = [_words(embedding.read(int(row), int(row) + 1)) for row in rows]
     example = tuple(int(row) for row, words in zip(rows, read, strict=True) if np.array_equal(words, read[0]))
-    return Duplicates(repeating, groups, largest, example)
+    return Duplicates(repeating, groups, largest, example, zeros)
 
 
 def duplicates_cost(n_kept: int, read: int) -> Cost:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from upath import UPath
 
 from specscale.errors import ChangedError, InputError
-from specscale.files import Location, await_answer, is_local, located, reaching, zarr_store
+from specscale.files import Location, await_answer, exists, is_local, located, reaching, zarr_store
 from specscale.stores.arrays import in_memory
 from specscale.stores.chunks import READERS, RowChunks, read_ahead
 from specscale.stores.dropped import Ids, NumberedRows
@@ -356,6 +356,8 @@ def _open_group(path: Location) -> tuple[zarr.Group, dict[str, Any]]:
             raise InputError(f"{path}: a result, not an embedding store: `specscale modes {path}` shows it") from None
         if there:
             raise InputError(f"{path}: not an embedding store: make one with `specscale ingest {path} STORE`") from None
+        if exists(path.with_name(f"{path.name}.partial")):
+            raise InputError(f"{path}: an ingest of it was interrupted: give the same command again") from None
         raise InputError(f"{path}: no such embedding store: `specscale ingest SOURCE {path}` makes one") from None
     except _DAMAGE as error:
         raise InputError(f"{path}: cannot be opened as an embedding store ({one_line(error)})") from None

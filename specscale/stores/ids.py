@@ -144,8 +144,8 @@ def as_ids(values: pa.ChunkedArray) -> pa.ChunkedArray:
     Parameters
     ----------
     values
-        A column. A floating-point one of whole numbers, as tables with missing values have, counts as integers; bytes
-        are text where they are UTF-8, else hexadecimal digits.
+        A column. A floating-point one of whole numbers, as tables with missing values have, counts as integers, NaN as
+        missing; bytes are text where they are UTF-8, else hexadecimal digits.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def as_ids(values: pa.ChunkedArray) -> pa.ChunkedArray:
         return values
     try:
         if pa.types.is_floating(kind):
-            return values.cast(pa.int64())
+            return pc.if_else(pc.is_nan(values), pa.scalar(None, kind), values).cast(pa.int64())
         if not (pa.types.is_boolean(kind) or pa.types.is_null(kind) or pa.types.is_nested(kind)):
             return values.cast(pa.large_string())
     except pa.ArrowException:

@@ -65,7 +65,7 @@ def likely_reason(a: EmbeddingStore, b: EmbeddingStore) -> str | None:
 
 
 def _texts(store: EmbeddingStore) -> Iterator[pa.ChunkedArray]:
-    return (ids.cast(pa.large_string()) for ids in store.id_arrays())
+    return (ids.cast(pa.large_string()).drop_null() for ids in store.id_arrays())
 
 
 def _match(a: EmbeddingStore, sample: pa.ChunkedArray, changes: list[_Change]) -> bool:

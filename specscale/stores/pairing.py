@@ -76,7 +76,10 @@ def pair_many(
     if len(without) < len(embeddings):
         return _pair_by_id(_with_ids_of_others(embeddings, match), work, min_matched)
     positions = match is None and _have_positions(embeddings)
-    asked = list(witnesses(embeddings, positions, min_matched))
+    try:
+        asked = list(witnesses(embeddings, positions, min_matched))
+    except InputError as error:
+        raise PairingError(f"{error}: {_REMEDIES}") from None
     columns = _contradicting(embeddings, asked) if match is None else _called_ids(embeddings, asked)
     if columns is not None:
         return _pair_by_id(_identified(embeddings, columns), work, min_matched)
@@ -87,8 +90,9 @@ def pair_many(
             "--match position"
         )
     rows = _pair_by_position(embeddings, work)
-    confirmed = next((one.name for one in asked if one.disagreement is None and not one.counter), None)
-    return replace(rows, match=replace(rows.match, confirmed_by=confirmed))
+    confirmed = next((one.name for one in asked if one.disagreement is None and not one.idle), None)
+    unlike = tuple(one.name for one in asked if not one.counts)
+    return replace(rows, match=replace(rows.match, confirmed_by=confirmed, unlike=unlike))
 
 
 def _with_ids_of_others(embeddings: Sequence[Embedding], match: str | None) -> list[EmbeddingStore]:
@@ -105,24 +109,26 @@ def _with_ids_of_others(embeddings: Sequence[Embedding], match: str | None) -> l
                 f"{with_ids.source} has ids and {one.source} has none{known}: ingest {one.source} again with "
                 "--id COLUMN, or pair the rows as they stand with --match position"
             )
-        store = cast(EmbeddingStore, one)
-        try:
-            found.append(store if store.ids is not None else store.identified_by(column))
-        except InputError as error:
-            raise PairingError(f"{one.source}, column {column}: {error}: {_REMEDIES}") from None
+        found += [cast(EmbeddingStore, one)] if one.ids is not None else _identified([one], [column])
     return found
 
 
 def _identified(embeddings: Sequence[Embedding], columns: Sequence[str | None]) -> list[EmbeddingStore]:
     """The stores with a column of each as its ids."""
-    both = zip(embeddings, columns, strict=True)
-    return [cast(EmbeddingStore, one).identified_by(cast(str, column)) for one, column in both]
+    found = []
+    for one, column in zip(embeddings, columns, strict=True):
+        try:
+            found.append(cast(EmbeddingStore, one).identified_by(cast(str, column)))
+        except InputError as error:
+            raise PairingError(f"{one.source}, column {column}: {error}: {_REMEDIES}") from None
+    return found
 
 
 def _contradicting(embeddings: Sequence[Embedding], asked: Sequence[Witness]) -> Sequence[str | None] | None:
     """The column to pair by, in each embedding: one that contradicts the positions. None where none does."""
-    against = [one for one in asked if one.disagreement is not None or one.partners is not None]
+    against = [one for one in asked if one.counts and (one.disagreement is not None or one.partners is not None)]
     if not against:
+        _check_spellings(embeddings, asked)
         return None
     chosen = against[0]  # one called id comes first
     if not chosen.called_id:
@@ -136,7 +142,14 @@ def _contradicting(embeddings: Sequence[Embedding], asked: Sequence[Witness]) ->
             f"column {chosen.name} holds other values at the same positions, and the rows cannot be paired by it "
             f"({chosen.why}): {chosen.disagreement}{f' (they differ in {reason})' if reason else ''}: {few}{_REMEDIES}"
         )
-    other = _contradiction(chosen, [one for one in asked if not (one.counter and chosen.called_id)], embeddings)
+    if chosen.whole and not chosen.called_id:
+        example = f" ({chosen.disagreement})" if chosen.disagreement is not None else ""
+        raise PairingError(
+            f"column {chosen.name} holds the same whole numbers on both sides, in another order{example}: are they the "
+            f"rows' ids? If so {_REMEDIES}"
+        )
+    asked = [one for one in asked if one.counts and not (one.idle and chosen.called_id)]
+    other = _contradiction(chosen, asked, embeddings)
     if other is not None:
         example = f" ({chosen.disagreement})" if chosen.disagreement is not None else ""
         raise PairingError(
@@ -144,6 +157,19 @@ def _contradicting(embeddings: Sequence[Embedding], asked: Sequence[Witness]) ->
             f"{example}: {_REMEDIES}"
         )
     return chosen.columns
+
+
+def _check_spellings(embeddings: Sequence[Embedding], asked: Sequence[Witness]) -> None:
+    """Refuse positions where a column that tells rows apart is written in two ways, so that nothing matches."""
+    for one in asked:
+        if one.counts or None in one.columns or one.whole:
+            continue
+        reason = likely_reason(*_identified(embeddings, one.columns)[:2])
+        if reason is not None:
+            raise PairingError(
+                f"column {one.name} tells rows apart, and {one.why}, as they differ in {reason}: {one.disagreement}: "
+                f"make them alike and {_REMEDIES}"
+            )
 
 
 def _contradiction(chosen: Witness, asked: Sequence[Witness], embeddings: Sequence[Embedding]) -> Witness | None:

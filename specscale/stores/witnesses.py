@@ -54,18 +54,22 @@ class Witness:
     ----------
     name : the column
     columns : its name in each embedding, None where there is none
-    counter : whether it does nothing but number the rows as they stand
+    idle : whether its agreement says nothing: it numbers the rows as they stand, or has few values
+    whole : whether it holds whole numbers, which any two columns may share
     disagreement : an example of rows at one position that it calls different; None where it agrees with all
     partners : where it disagrees and can be paired by, the row of the first embedding for each row of every other
     why : where it cannot, the reason
+    counts : whether it is evidence against the positions: its values are known on both sides, or it is called id
     """
 
     name: str
     columns: tuple[str | None, ...]
-    counter: bool
+    idle: bool
+    whole: bool
     disagreement: Disagreement | None
     partners: tuple[NDArray[np.int64], ...] | None
     why: str = ""
+    counts: bool = True
 
     @property
     def called_id(self) -> bool:
@@ -75,6 +79,8 @@ class Witness:
 
 def witnesses(embeddings: Sequence[Embedding], positions: bool, min_matched: float = _SHARE) -> Iterator[Witness]:
     """Ask every column that two or more stores share and that may tell rows apart; one called id comes first.
+
+    Where there are no positions to ask about, columns that number the rows of every store as they stand are left out.
 
     Of a column the first rows are looked at; only if these differ from one another is the rest read, and of remote
     stores only until one has confirmed the positions. No values are held.
@@ -89,29 +95,33 @@ def witnesses(embeddings: Sequence[Embedding], positions: bool, min_matched: flo
     for name, columns in shared_columns(embeddings):
         stores = [(one, column) for _, one, column in _having(embeddings, columns)]
         called_id = name.lower() == ID
-        if not all(_tells_apart(*one, whatever=called_id) for one in stores):
+        telling = [_tells_apart(*one) for one in stores]
+        if not all(telling) and not (called_id and None not in telling):
             continue
-        disagreement, counter = None, True
+        if not positions and all(_numbers_rows(*one) for one in stores):
+            continue
+        whole = all(pa.types.is_integer(next(_ids(*one)).type) for one in stores)
+        disagreement = None
         for other in stores[1:] if positions else ():
             brief = confirmed and (stores[0][0].remote or other[0].remote)
-            disagreement, counts = _disagreement(stores[0], other, brief)
+            disagreement = _disagreement(stores[0], other, brief)
             if disagreement is not None:
                 break
-            counter = counter and counts
         if positions and disagreement is None:
-            confirmed = confirmed or not counter
-            yield Witness(name, columns, counter, None, None)
+            idle = not all(telling) or _numbers_rows(*stores[0])
+            confirmed = confirmed or not idle
+            yield Witness(name, columns, idle, whole, None, None)
             continue
         here = [rows_at(stores[0][0], one) for one, _ in stores[1:]] if positions else None
         found = _Found.of(stores, here, min_matched if called_id else _SHARE)
         if positions and found.shared and not found.moved:  # values that were edited, at positions that others confirm
             confirmed = True
-            yield Witness(name, columns, False, None, None)
+            yield Witness(name, columns, False, whole, None, None)
         elif found.partners is not None and len(stores) == len(embeddings):
-            yield Witness(name, columns, False, disagreement, found.partners)
-        elif disagreement is not None and (called_id or found.shared):
+            yield Witness(name, columns, False, whole, disagreement, found.partners)
+        elif disagreement is not None:
             why = found.why or "not all of them have it"
-            yield Witness(name, columns, False, disagreement, None, why)
+            yield Witness(name, columns, False, whole, disagreement, None, why, called_id or found.shared)
 
 
 def contradicts(witness: Witness, embeddings: Sequence[Embedding], partners: Sequence[NDArray[np.int64]]) -> bool:
@@ -150,13 +160,30 @@ def shared_columns(embeddings: Sequence[Embedding]) -> list[tuple[str, tuple[str
     return shared
 
 
-def _tells_apart(store: EmbeddingStore, column: str, whatever: bool) -> bool:
-    """Whether the first values of a column differ from one another, but for a few; with `whatever`, are any."""
+def _tells_apart(store: EmbeddingStore, column: str) -> bool | None:
+    """Whether the first values of a column are there and differ from one another, but for a few; None for no ids."""
     try:
         values = next(_ids(store, column))
-    except InputError:
-        return False
-    return whatever or (not values.null_count and pc.count_distinct(values).as_py() >= _NEARLY * len(values))
+    except InputError as error:
+        if column.lower() == ID:
+            raise InputError(f"{store.source}, column {column}: {error}") from None
+        return None
+    return bool(pc.count_distinct(values.drop_null()).as_py() >= _NEARLY * len(values))
+
+
+def _numbers_rows(store: EmbeddingStore, column: str) -> bool:
+    """Whether a column does nothing but number the rows of its store, or of the source, as they stand."""
+    start = begin = 0
+    for values in _ids(store, column):
+        if not pa.types.is_integer(values.type) or values.null_count:
+            return False
+        numbers, rows = values.to_numpy(), np.arange(start, start + len(values))
+        begin = int(numbers[0]) if not start and numbers[0] in (0, 1) else begin
+        own, source = begin + rows, begin + numbered(store, rows)
+        if not (np.array_equal(numbers, own) or np.array_equal(numbers, source)):
+            return False
+        start += len(values)
+    return True
 
 
 def _ids(store: EmbeddingStore, column: str) -> Iterator[pa.ChunkedArray]:
@@ -180,11 +207,11 @@ def _at_both(one: EmbeddingStore, other: EmbeddingStore) -> NDArray[np.bool_] | 
 
 def _disagreement(
     first: tuple[EmbeddingStore, str], other: tuple[EmbeddingStore, str], brief: bool
-) -> tuple[Disagreement | None, bool]:
-    """The first position at which a column differs, and whether it numbers the rows; `brief` for the first rows."""
+) -> Disagreement | None:
+    """The first position at which a column differs; `brief` to look at the first rows alone."""
     masks = _at_both(first[0], other[0]), _at_both(other[0], first[0])
     streams = [_filtered(_ids(*one), mask) for one, mask in zip((first, other), masks, strict=True)]
-    start, counts, begin = 0, True, 0
+    start = 0
     for mine, theirs in islice(_in_step(*streams), 1 if brief else None):
         mine, theirs = (pc.fill_null(one.cast(pa.large_string()), _MISSING) for one in (mine, theirs))
         differing = pc.index(pc.equal(mine, theirs), False).as_py()
@@ -193,15 +220,9 @@ def _disagreement(
             row = at if masks[0] is None else int(np.flatnonzero(masks[0])[at])
             number = int(numbered(first[0], np.array([row]))[0])
             sources, values = (first[0].source, other[0].source), (mine[differing].as_py(), theirs[differing].as_py())
-            return Disagreement(number, sources, values), False
-        if counts:
-            rows = np.arange(start, start + len(mine)) if masks[0] is None else np.flatnonzero(masks[0])[start:]
-            begin = 1 if begin == 1 or (not start and mine[0].as_py() == "1") else 0
-            rows = begin + rows[: len(mine)]
-            both = (pa.array(one).cast(pa.large_string()) for one in (rows, begin + numbered(first[0], rows - begin)))
-            counts = any(mine.equals(pa.chunked_array([one])) for one in both)
+            return Disagreement(number, sources, values)
         start += len(mine)
-    return None, counts
+    return None
 
 
 def _filtered(arrays: Iterator[pa.ChunkedArray], mask: NDArray[np.bool_] | None) -> Iterator[pa.ChunkedArray]:
@@ -228,17 +249,26 @@ def _in_step(
         mine, theirs = mine.slice(count), theirs.slice(count)
 
 
-def _hashes(store: EmbeddingStore, column: str) -> Hashes | None:
-    """The hashes of a column; None where a value is missing, or is no id after all."""
+def _hashes(store: EmbeddingStore, column: str) -> tuple[Hashes, bool] | None:
+    """The hashes of a column, and whether no value is missing; None where some are no ids after all."""
+    start, complete = 0, True
 
     def values() -> Iterator[pa.ChunkedArray]:
+        nonlocal start, complete
         for one in _ids(store, column):
             if one.null_count:
-                raise InputError(f"{store.source}: column {column} has rows without a value")
+                complete = False
+                texts = one.cast(pa.large_string()).combine_chunks()
+                nowhere = [
+                    f"\0{store.source}\0{start + row}" for row in np.flatnonzero(texts.is_null().to_numpy(False))
+                ]
+                filled = pc.replace_with_mask(texts, texts.is_null(), pa.array(nowhere, pa.large_string()))
+                one = pa.chunked_array([filled])
             yield one
+            start += len(one)
 
     try:
-        return hashes_of(values())
+        return hashes_of(values()), complete
     except InputError:
         return None
 
@@ -276,15 +306,18 @@ class _Found:
             nothing is known of that
         share : of the smaller side's values, that must be on the other side too
         """
-        mine = _hashes(*stores[0])
-        if mine is None:
-            return cls(False, False, None, f"rows of {stores[0][0].source} have no value")
+        hashed = _hashes(*stores[0])
+        if hashed is None:
+            return cls(False, False, None, f"not all values of {stores[0][0].source} can be ids")
+        mine, complete = hashed
         index = Index.of(mine)
         distinct, moved, partners = index.distinct, False, []
         for place, (store, column) in enumerate(stores[1:]):
-            theirs = _hashes(store, column)
-            if theirs is None:
-                return cls(False, False, None, f"rows of {store.source} have no value")
+            hashed = _hashes(store, column)
+            if hashed is None:
+                return cls(False, False, None, f"not all values of {store.source} can be ids")
+            theirs, whole = hashed
+            complete = complete and whole
             rows = index.rows_with(theirs)
             found, smaller = int(np.count_nonzero(rows >= 0)), min(store.n, stores[0][0].n)
             if not found or found < share * smaller:
@@ -296,6 +329,7 @@ class _Found:
                 same = [one[here[asked]] == other[asked] for one, other in zip(mine, theirs, strict=True)]
                 moved = moved or not (same[0] & same[1]).all()
             partners.append(rows)
-        if not distinct:
-            return cls(True, moved, None, "some of its values are in several rows")
+        if not distinct or not complete:
+            why = "some of its values are in several rows" if complete else "some rows have no value"
+            return cls(True, moved, None, why)
         return cls(True, moved, tuple(partners))

@@ -5,6 +5,7 @@ A new format is a module with a class that has the attributes and methods of `ba
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from specscale.errors import InputError, OptionError
@@ -18,10 +19,13 @@ from specscale.stores.sources.npz import NPZ
 from specscale.stores.sources.parquet import PARQUET
 from specscale.stores.sources.partitioned import PartitionedShard
 from specscale.stores.sources.paths import expand
+from specscale.stores.sources.refusals import some
 from specscale.stores.sources.sharded import ShardedSource
 from specscale.stores.sources.zarr_array import ZARR
 
 __all__ = ["FORMATS", "Batch", "Choice", "Source", "open_source"]
+
+_FEW = 8  # kinds of names; shards that are named by letters or hashes have more
 
 FORMATS: tuple[Format, ...] = (NPY, NPZ, PARQUET, ZARR)
 
@@ -83,7 +87,20 @@ def open_source(
     keys, values = partitions(paths[0], files) if len(paths) == 1 else ([], [])
     if keys:
         shards = [PartitionedShard(*one) for one in zip(shards, [keys] * len(files), values, strict=True)]
-    return ShardedSource(model_name(paths), shards, choice)
+    source = ShardedSource(model_name(paths), shards, choice)
+    source.notes += _named_apart(paths, files)
+    return source
+
+
+def _named_apart(paths: Sequence[str], files: Sequence[str]) -> tuple[str, ...]:
+    """Say that files of one folder are named apart by more than numbers: they may not be one model's."""
+    kinds: dict[str, str] = {}
+    for file in files:
+        name = file.rpartition("/")[2]
+        kinds.setdefault(re.sub(r"[0-9]+", "0", name), name)
+    if len(paths) > 1 or not 1 < len(kinds) <= _FEW:
+        return ()
+    return (f"read as one model's, one after the other, though named apart: {some(list(kinds.values()))}",)
 
 
 def _format(path: str) -> Format:

@@ -17,6 +17,7 @@ _NUMBERS = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_decimal, pa.ty
 _NAMED = 12
 _TEXT = "numbers written as text become lists with [json.loads(one) for one in column.to_pylist()]"
 _BYTES = "float32 numbers as bytes become lists with [numpy.frombuffer(one, '<f4') for one in column.to_pylist()]"
+_CALLED = ("embedding", "embeddings", "vector", "vectors", "emb")  # what people call a column of vectors
 _UNPACKED = {pa.string(): _TEXT, pa.large_string(): _TEXT, pa.binary(): _BYTES, pa.large_binary(): _BYTES}
 
 
@@ -133,6 +134,13 @@ def find_vector(path: str, schema: pa.Schema) -> list[str]:
         There are no such columns, or several that it could be.
     """
     lists = [field.name for field in schema if _is_vector(field.type)]
+    if (lists or _runs(schema)) and not any(name.lower() in _CALLED for name in lists):
+        # Not what is beside them: boxes, scores.
+        for field in schema:
+            if field.name.lower() in _CALLED and (held := _held(field)):
+                raise InputError(
+                    f"{path}: column {field.name} is called as vectors are and holds {held}; {_candidates(schema)}"
+                )
     if len(lists) == 1:
         return lists
     if lists:
@@ -215,6 +223,12 @@ def _refusal(schema: pa.Schema) -> str:
     several = len([field for field in schema if pa.types.is_floating(field.type)]) > 1
     reason = "columns of floats are dimensions where numbers in their names count them; " if several else ""
     return reason + _candidates(schema)
+
+
+def _held(field: pa.Field) -> str | None:
+    """What a column holds that is almost one of vectors, and how to make vectors of it."""
+    hint = _UNPACKED.get(plain_type(field.type))
+    return _conversion(field.name, field.type) or (f"{field.type}; {hint}" if hint else None)
 
 
 def _conversion(name: str, kind: pa.DataType) -> str | None:

@@ -144,6 +144,7 @@ class ParquetShard:
         else:
             offsets = lists.offsets.to_numpy()
             lengths = np.diff(offsets)
+            null = null | (lengths == 0)  # an empty list is no vector either
             ragged = np.flatnonzero((lengths != self.p) & ~null)
             if ragged.size:
                 raise InputError(

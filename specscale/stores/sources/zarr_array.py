@@ -140,7 +140,9 @@ def _open(path: str) -> zarr.Array[Any]:
     matrices = {name: array for name, array in arrays.items() if _is_matrix(array)}
     numbers = {name: array for name, array in matrices.items() if Conventions(path, array).dtype.kind == "f"}
     found = numbers or matrices
-    if len(found) != 1:
+    widest = max((array.shape[1] for array in matrices.values()), default=0)
+    # A few floats beside a wide matrix of integers are seldom the vectors.
+    if len(found) != 1 or next(iter(found.values())).shape[1] < widest:
         listing = some([f"{name} {array.shape} {array.dtype}" for name, array in arrays.items()]) or "no arrays"
         if not found and closed:
             listing += "".join(f", {name}, which cannot be opened ({one_line(why)})" for name, why in closed.items())
