@@ -22,6 +22,7 @@ from oracle import Truth, difference, gaussian_kernel
 import specscale as ss
 from specscale.errors import PairingError
 from specscale.stores import beginning, draft, journal, layout, writer
+from specscale.stores import dropped as dropped_module
 from specscale.stores.dropped import source_rows, store_rows
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.ingest import ingest
@@ -532,3 +533,11 @@ def test_rows_at_the_end_that_are_all_zero_are_told(tmp_path: Path) -> None:
     assert result.summary["duplicates"][1]["zeros"] == 30
     b[N - 1] = 1
     assert ss.compare(a, b, **EXACT).summary["duplicates"][1]["zeros"] == 0
+
+
+def test_a_column_that_is_no_key_further_down_is_no_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dropped_module, "CHUNK_ROWS", 16)
+    prices = [float(i) for i in ORDER]
+    prices[-1] = 0.5
+    inputs = both(tmp_path, {"price": prices}, {"price": prices[::-1]}, np.arange(N))
+    assert ss.compare(*map(str, inputs), **EXACT).summary["rows"]["matched_by"] == "position"

@@ -95,33 +95,49 @@ def witnesses(embeddings: Sequence[Embedding], positions: bool, min_matched: flo
     for name, columns in shared_columns(embeddings):
         stores = [(one, column) for _, one, column in _having(embeddings, columns)]
         called_id = name.lower() == ID
-        telling = [_tells_apart(*one) for one in stores]
-        if not all(telling) and not (called_id and None not in telling):
+        share = min_matched if called_id else _SHARE
+        try:
+            witness = _asked(name, columns, stores, positions, share, confirmed)
+        except InputError:  # values further down are no ids after all
+            if called_id:
+                raise
             continue
-        if not positions and all(_numbers_rows(*one) for one in stores):
-            continue
-        whole = all(pa.types.is_integer(next(_ids(*one)).type) for one in stores)
-        disagreement = None
-        for other in stores[1:] if positions else ():
-            brief = confirmed and (stores[0][0].remote or other[0].remote)
-            disagreement = _disagreement(stores[0], other, brief)
-            if disagreement is not None:
-                break
-        if positions and disagreement is None:
-            idle = not all(telling) or _numbers_rows(*stores[0])
-            confirmed = confirmed or not idle
-            yield Witness(name, columns, idle, whole, None, None)
-            continue
-        here = [rows_at(stores[0][0], one) for one, _ in stores[1:]] if positions else None
-        found = _Found.of(stores, here, min_matched if called_id else _SHARE)
-        if positions and found.shared and not found.moved:  # values that were edited, at positions that others confirm
-            confirmed = True
-            yield Witness(name, columns, False, whole, None, None)
-        elif found.partners is not None and len(stores) == len(embeddings):
-            yield Witness(name, columns, False, whole, disagreement, found.partners)
-        elif disagreement is not None:
-            why = found.why or "not all of them have it"
-            yield Witness(name, columns, False, whole, disagreement, None, why, called_id or found.shared)
+        if witness is not None:
+            confirmed = confirmed or (witness.disagreement is None and witness.partners is None and not witness.idle)
+            yield witness
+
+
+def _asked(
+    name: str,
+    columns: tuple[str | None, ...],
+    stores: Sequence[tuple[EmbeddingStore, str]],
+    positions: bool,
+    share: float,
+    confirmed: bool,
+) -> Witness | None:
+    """What one column says; None where it tells no rows apart, or is not known well enough to say anything."""
+    called_id = name.lower() == ID
+    telling = [_tells_apart(*one) for one in stores]
+    if not (all(telling) or (called_id and None not in telling)):
+        return None
+    if not positions and all(_numbers_rows(*one) for one in stores):
+        return None
+    whole = all(pa.types.is_integer(next(_ids(*one)).type) for one in stores)
+    disagreement = None
+    for other in stores[1:] if positions else ():
+        brief = confirmed and (stores[0][0].remote or other[0].remote)
+        disagreement = disagreement or _disagreement(stores[0], other, brief)
+    if positions and disagreement is None:
+        return Witness(name, columns, not all(telling) or _numbers_rows(*stores[0]), whole, None, None)
+    found = _Found.of(stores, [rows_at(stores[0][0], one) for one, _ in stores[1:]] if positions else None, share)
+    if positions and found.shared and not found.moved:  # values that were edited, at positions that others confirm
+        return Witness(name, columns, False, whole, None, None)
+    if found.partners is not None and len(stores) == len(columns):
+        return Witness(name, columns, False, whole, disagreement, found.partners)
+    if disagreement is None:
+        return None
+    why = found.why or "not all of them have it"
+    return Witness(name, columns, False, whole, disagreement, None, why, called_id or found.shared)
 
 
 def contradicts(witness: Witness, embeddings: Sequence[Embedding], partners: Sequence[NDArray[np.int64]]) -> bool:
