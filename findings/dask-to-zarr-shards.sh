@@ -10,8 +10,7 @@
 set -euo pipefail
 cd "$(mktemp -d)"
 python3 -m venv venv
-venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    "dask[array]==2026.8.0" "zarr==3.1.6" "numcodecs==0.16.5" "numpy==2.4.0"
+venv/bin/python -m pip install --quiet "dask[array]==2026.8.0" "zarr==3.1.6" "numcodecs==0.16.5" "numpy==2.4.0"
 venv/bin/python - <<'PY'
 import dask.array as da
 import numpy as np

@@ -11,12 +11,10 @@ from upath import UPath
 
 from specscale.errors import InputError
 from specscale.stores.sources.base import check_floating
-from specscale.stores.sources.refusals import shown
+from specscale.stores.sources.refusals import shown, some
 from specscale.stores.tables import one_line
 
 __all__ = ["are_paths", "as_array", "in_memory", "is_lazy", "taken"]
-
-_LISTED = 4
 
 
 def is_lazy(candidate: object) -> bool:
@@ -63,7 +61,9 @@ def taken(given: Any, name: str) -> Any:
     if hasattr(kind, "data_vars"):
         names = [str(one) for one in given.data_vars]
         first = f"[{shown(names[0])!r}]" if names else "[NAME]"
-        raise InputError(f"{name}: a {kind.__name__} of the arrays {_some(names)}: give one of them, as x{first}")
+        raise InputError(
+            f"{name}: a {kind.__name__} of the arrays {some(names) or 'none'}: give one of them, as x{first}"
+        )
     if hasattr(kind, "__dask_graph__") and (hasattr(kind, "data") or "data" in getattr(given, "__dict__", {})):
         return taken(given.data, name)
     if is_lazy(given) or isinstance(given, (str, os.PathLike, UPath, np.ndarray)) or hasattr(given, "check_unchanged"):
@@ -156,7 +156,7 @@ def _of_table(table: Any, name: str) -> NDArray[Any]:
     strangers = [str(one) for one, kind in kinds.items() if not _is_floating(kind)]
     if strangers:
         raise InputError(
-            f"{name}: a {type(table).__name__} whose columns {_some(strangers)} are no floating-point numbers: give "
+            f"{name}: a {type(table).__name__} whose columns {some(strangers)} are no floating-point numbers: give "
             "the columns of the vectors alone, or write it to a Parquet file and ingest that"
         )
     if hasattr(table, "to_pandas") and not hasattr(table, "to_numpy"):
@@ -180,8 +180,3 @@ def _is_floating(kind: Any) -> bool:
 
 
 _FLOATS = ("float16", "float32", "float64")
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return (", ".join(shown(name) for name in names[:_LISTED]) or "none") + more

@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from specscale.errors import InputError
 from specscale.stores.sources.paths import natural_key
+from specscale.stores.sources.refusals import some
 from specscale.stores.types import is_writable
 
 __all__ = ["NUMBERED", "Choice", "describe", "expand_names", "listed"]
 
 NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)  # the last number in a name, and what is around it
-_SHOWN = 12
+_SHOWN, _WIDTH = 12, 200
 
 
 class Choice(NamedTuple):
@@ -102,7 +103,7 @@ def listed(names: Sequence[str]) -> str:
     str
         With commas.
     """
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return some(names, _SHOWN, _WIDTH)
 
 
 def expand_names(expression: str, names: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -12,11 +12,11 @@ from urllib.parse import unquote
 
 from specscale.errors import InputError
 from specscale.stores.sources.places import entries, has_magic, joined, suffix
+from specscale.stores.sources.refusals import some
 
 __all__ = ["files_below", "partitions"]
 
 _MOST_FOLDERS = 10_000
-_NAMED = 4
 _ZARR = {"zarr.json", ".zarray", ".zgroup"}
 _OURS = (".partial", ".work", ".array")  # of work in progress
 _SPLITS = ("train", "training", "test", "testing", "validation", "valid", "val", "dev")
@@ -110,7 +110,7 @@ def _check_one_kind(folder: str, found: Sequence[tuple[str, ...]], suffixes: Map
         kinds.setdefault(suffixes[suffix(parts[-1])], []).append(parts)
     if len(kinds) == 1:
         return
-    holds = "; ".join(f"{len(files):,} {kind} in {_some(_folders(files))}" for kind, files in kinds.items())
+    holds = "; ".join(f"{len(files):,} {kind} in {some(_folders(files), width=60)}" for kind, files in kinds.items())
     beside = [_folders(files) for kind, files in kinds.items() if kind == "Parquet"]
     vectors = next((_folders(files)[0] for kind, files in kinds.items() if kind != "Parquet"), _folders(found)[0])
     also = f" --metadata {joined(folder, beside[0][0])}" if beside and beside[0] == ["metadata"] else ""
@@ -124,23 +124,24 @@ def _check_one_collection(folder: str, found: Sequence[tuple[str, ...]]) -> None
     everything = f"{joined(folder, '**/*')}{suffix(files[0][-1])}"
     levels = {len(parts): "/".join(parts) for parts in reversed(files)}
     if len(levels) > 1:
+        found_at = some([levels[depth] for depth in sorted(levels)], width=60)
         raise InputError(
-            f"{folder}: holds files at several levels ({_some([levels[depth] for depth in sorted(levels)])}); give the "
-            f"folder that is meant, or '{everything}' for all"
+            f"{folder}: holds files at several levels ({found_at}); give the folder that is meant, or '{everything}' "
+            "for all"
         )
     for level in range(len(files[0]) - 1):
         names = sorted({parts[level] for parts in files})
         if len({_alike(name) for name in names}) > 1:
             first = joined(folder, "/".join(files[0][: level + 1]))
             raise InputError(
-                f"{folder}: holds several folders of files: {_some(names)}; give one of them, as {first}, or "
+                f"{folder}: holds several folders of files: {some(names, width=60)}; give one of them, as {first}, or "
                 f"'{everything}' for all, one after the other"
             )
     splits = sorted({split for parts in files if (split := re.split(r"[^a-z]", parts[-1].lower())[0]) in _SPLITS})
     if len(splits) > 1:
         within = joined(folder, "/".join(files[0][:-1]))
         raise InputError(
-            f"{folder}: holds several splits: {_some(splits)}; give one of them, as "
+            f"{folder}: holds several splits: {some(splits, width=60)}; give one of them, as "
             f"'{within}/{splits[0]}*{suffix(files[0][-1])}', or {within} for all, one after the other"
         )
 
@@ -153,8 +154,3 @@ def _alike(name: str) -> str:
     """A name without what may differ between the folders of one collection."""
     key, equals, _ = name.partition("=")
     return f"{key}=" if equals and key else re.sub(r"[0-9]+", "0", name)
-
-
-def _some(names: Sequence[str]) -> str:
-    short = [name if len(name) <= 60 else f"{name[:59]}…" for name in names[:_NAMED]]
-    return ", ".join(short) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")

@@ -33,10 +33,10 @@ def shown(name: str, most: int = _LONGEST) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
-def some(names: Sequence[str]) -> str:
-    """Some names of the user's, and how many more there are."""
-    short = ", ".join(shown(name) for name in names[:_LISTED])
-    return short + (f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else "")
+def some(names: Sequence[str], most: int = _LISTED, width: int = _LONGEST) -> str:
+    """Some names of the user's, each cut to a width, and how many more there are."""
+    short = ", ".join(shown(name, width) for name in names[:most])
+    return short + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def array_remedy(dtype: np.dtype[Any], shape: tuple[int, ...] | None, load: str, save: str) -> str | None:
