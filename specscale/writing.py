@@ -268,6 +268,7 @@ def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
             "column": match.column,
             "confirmed_by": match.confirmed_by,
             "unlike": list(match.unlike),
+            "id_of": list(match.id_of),
             "left_out": dict(zip(keys, left_out, strict=True)),
         },
         "maps": {

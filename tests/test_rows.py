@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from oracle import Truth, difference, gaussian_kernel
 
 import specscale as ss
+from specscale.cli.pairing import print_pairing
 from specscale.errors import PairingError
 from specscale.stores import beginning, draft, journal, layout, writer
 from specscale.stores import dropped as dropped_module
@@ -389,7 +390,7 @@ def test_a_missing_value_does_not_silence_a_column(tmp_path: Path) -> None:
         ss.compare(*map(str, both(tmp_path, {"id": halves}, {"id": moved}, ORDER)), **EXACT)
 
 
-def test_keys_that_are_written_in_two_ways_are_named(tmp_path: Path) -> None:
+def test_keys_that_are_written_in_two_ways_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths, others = [f"img/{i}.jpg" for i in range(N)], [f"{i}.jpg" for i in ORDER]
     with pytest.raises(PairingError, match=r"column path tells rows apart, and only 0 of .* the folders before a file"):
         ss.compare(*map(str, both(tmp_path, {"path": paths}, {"path": others}, ORDER)), **EXACT)
@@ -398,6 +399,11 @@ def test_keys_that_are_written_in_two_ways_are_named(tmp_path: Path) -> None:
         *map(str, both(tmp_path, {"note": words[0]}, {"note": [one[::-1] for one in words[1]]}, np.arange(N))), **EXACT
     ).summary["rows"]
     assert [rows[key] for key in ("matched_by", "unlike")] == ["position", ["note"]]
+    inputs = both(tmp_path, {"id": paths}, {"note": words[0]}, np.arange(N))
+    result = ss.compare(*map(str, inputs), **EXACT)
+    assert result.summary["rows"]["id_of"] == [result.summary["inputs"]["a"]["name"]]
+    print_pairing(result.summary)
+    assert f"(only {result.summary['inputs']['a']['name']} has a column id)" in capsys.readouterr().out
 
 
 def test_a_column_with_a_few_equal_values_says_what_the_ids_say(tmp_path: Path) -> None:

@@ -22,13 +22,16 @@ def print_pairing(summary: dict[str, Any]) -> None:
 
 
 def _by(rows: dict[str, Any]) -> str:
+    remarks = []
     if rows.get("column") is not None:
-        return f" ({flowing(rows['column'])})"
+        remarks.append(flowing(rows["column"]))
     if rows.get("confirmed_by") is not None:
-        return f" (confirmed by column {flowing(rows['confirmed_by'])})"
+        remarks.append(f"confirmed by column {flowing(rows['confirmed_by'])}")
     if rows.get("unlike"):
-        return f" (column {', '.join(map(flowing, rows['unlike']))} has other values on each side)"
-    return ""
+        remarks.append(f"column {', '.join(map(flowing, rows['unlike']))} has other values on each side")
+    if rows.get("id_of"):
+        remarks.append(f"only {', '.join(map(flowing, rows['id_of']))} has a column id")
+    return f" ({'; '.join(remarks)})" if remarks else ""
 
 
 def left_out(summary: dict[str, Any]) -> list[str]:

@@ -92,7 +92,9 @@ def pair_many(
     rows = _pair_by_position(embeddings, work)
     confirmed = next((one.name for one in asked if one.disagreement is None and not one.idle), None)
     unlike = tuple(one.name for one in asked if not one.counts)
-    return replace(rows, match=replace(rows.match, confirmed_by=confirmed, unlike=unlike))
+    having = [one.name for one in embeddings if any(name.lower() == ID for name in getattr(one, "columns", ()))]
+    id_of = tuple(having) if len(having) < len(embeddings) else ()
+    return replace(rows, match=replace(rows.match, confirmed_by=confirmed, unlike=unlike, id_of=id_of))
 
 
 def _with_ids_of_others(embeddings: Sequence[Embedding], match: str | None) -> list[EmbeddingStore]:

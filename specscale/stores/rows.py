@@ -37,6 +37,7 @@ class Match:
     column : the column that ids were taken from, or None; of B too where it is called otherwise there
     confirmed_by : a column that says of every row what its position does, or None where none was looked for or found
     unlike : columns that tell rows apart on each side and hold other values on the other
+    id_of : names of embeddings that have a column called id where others have none
     left_out : for each embedding, how many of its rows do not take part, by the reason
     """
 
@@ -50,6 +51,7 @@ class Match:
     column: str | None = None
     confirmed_by: str | None = None
     unlike: tuple[str, ...] = ()
+    id_of: tuple[str, ...] = ()
     left_out: tuple[dict[str, int], ...] = ()
 
     def leaving_out(self, reason: str, counts: Sequence[int]) -> Match:
