@@ -69,6 +69,7 @@ def print_overlap(result: Result, overlap: Overlap) -> None:
         print(
             f"{_grouped(first):>6}  {_grouped(second):>6}  {pair.members:>8,}  {pair.share:>10.0%}  {pair.back:>12.0%}"
         )
+    print("\npairs that share less than a tenth of the members of either are not shown")
 
 
 def print_measures(result: Result, agreements: list[Agreement]) -> None:
@@ -87,7 +88,8 @@ def print_measures(result: Result, agreements: list[Agreement]) -> None:
         )
     print(
         f"\nNMI and AMI of the groups with K-means in {names['A']} (A) and {names['B']} (B); intra and inter: mean "
-        "distance within a group and between groups"
+        "distance within a group and between groups, ratio: the one over the other; silhouette: of the members, on a "
+        "sample"
     )
 
 
