@@ -58,10 +58,10 @@ def print_explanation(result: Result, explanation: Explanation) -> None:
 
 def print_overlap(result: Result, overlap: Overlap) -> None:
     """Print the pairs of groups that share members."""
-    print(_heading(result))
     pairs = overlap.pairs()
+    print(f"{_heading(result)}; groups that share a tenth of their members, of {len(overlap.groups):,}")
     if not pairs:
-        print(f"of {len(overlap.groups):,} groups no two share a tenth of their members")
+        print("no two groups do")
         return
     print(f"\n{'group':>6}  {'and':>6}  {'in both':>8}  {'of the one':>10}  {'of the other':>12}")
     for pair in pairs:
@@ -69,7 +69,6 @@ def print_overlap(result: Result, overlap: Overlap) -> None:
         print(
             f"{_grouped(first):>6}  {_grouped(second):>6}  {pair.members:>8,}  {pair.share:>10.0%}  {pair.back:>12.0%}"
         )
-    print("\npairs that share less than a tenth of the members of either are not shown")
 
 
 def print_measures(result: Result, agreements: list[Agreement]) -> None:
