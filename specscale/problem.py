@@ -182,7 +182,7 @@ def check_names(names: Sequence[str | None] | None, count: int) -> None:
         return
     given = [] if isinstance(names, str) else [one for one in names if one is not None]
     if isinstance(names, str) or len(names) != count or len(set(given)) < len(given):
-        raise OptionError(f"the embeddings need {count} different names, --name-a and --name-b of two: not {names!r}")
+        raise OptionError(f"names are {count} different ones, --name-a and --name-b of two embeddings, not {names!r}")
     for one in given:
         check_name(one)
 
