@@ -273,9 +273,9 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
     maps: tuple[FeatureMap, ...] = ()
     if options.features == "landmarks":
         with run.step("landmarks"):
-            taken = _size_taken_up(run.place.interrupted())
+            size = _size_taken_up(run.place.interrupted())
             sampled = (positions, sample)
-            landmarks = chosen_landmarks(rows, exact, options, most, sampled, run.kernels, run.pool.run, taken)
+            landmarks = chosen_landmarks(rows, exact, options, most, sampled, run.kernels, run.pool.run, size)
         maps = landmarks.maps
         choice.append(str(landmarks))
     elif options.features != "exact":

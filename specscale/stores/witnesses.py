@@ -117,18 +117,19 @@ def _asked(
 ) -> Witness | None:
     """What one column says; None where it tells no rows apart, or is not known well enough to say anything."""
     called_id = name.lower() == ID
-    telling = [_tells_apart(*one) for one in stores]
-    if not (all(telling) or (called_id and None not in telling)):
+    begins = [values for one in stores if (values := _begin(*one)) is not None]
+    telling = len(begins) == len(stores) and all(map(_tells_apart, begins))
+    if not (telling or called_id):
         return None
     if not positions and all(_numbers_rows(*one) for one in stores):
         return None
-    whole = all(pa.types.is_integer(next(_ids(*one)).type) for one in stores)
+    whole = all(pa.types.is_integer(values.type) for values in begins)
     disagreement = None
     for other in stores[1:] if positions else ():
         brief = confirmed and (stores[0][0].remote or other[0].remote)
         disagreement = disagreement or _disagreement(stores[0], other, brief)
     if positions and disagreement is None:
-        return Witness(name, columns, not all(telling) or _numbers_rows(*stores[0]), whole, None, None)
+        return Witness(name, columns, not telling or _numbers_rows(*stores[0]), whole, None, None)
     found = _Found.of(stores, [rows_at(stores[0][0], one) for one, _ in stores[1:]] if positions else None, share)
     if positions and found.shared and not found.moved:  # values that were edited, at positions that others confirm
         return Witness(name, columns, False, whole, None, None)
@@ -176,14 +177,18 @@ def shared_columns(embeddings: Sequence[Embedding]) -> list[tuple[str, tuple[str
     return shared
 
 
-def _tells_apart(store: EmbeddingStore, column: str) -> bool | None:
-    """Whether the first values of a column are there and differ from one another, but for a few; None for no ids."""
+def _begin(store: EmbeddingStore, column: str) -> pa.ChunkedArray | None:
+    """The first values of a column; None where they are no ids, which one called id must not be."""
     try:
-        values = next(_ids(store, column))
+        return next(_ids(store, column))
     except InputError as error:
         if column.lower() == ID:
             raise InputError(f"{store.source}, column {column}: {error}") from None
         return None
+
+
+def _tells_apart(values: pa.ChunkedArray) -> bool:
+    """Whether values are there and differ from one another, but for a few."""
     return bool(pc.count_distinct(values.drop_null()).as_py() >= _NEARLY * len(values))
 
 
