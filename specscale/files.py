@@ -19,6 +19,7 @@ from typing import IO, Any, cast
 
 from upath import UPath
 
+from specscale import objects
 from specscale.errors import InputError
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "reaching",
     "read_into",
     "read_whole",
+    "remove_file",
     "remove_tree",
     "size_of_tree",
     "write_whole",
@@ -329,8 +331,7 @@ def copy_tree(source: Location, target: Location, last: Iterable[str] = ()) -> N
         paths = source.fs.find(source.path)
         final = [path for name in last for path in paths if path == f"{root}/{name}"]
         for group in ([path for path in paths if path not in set(final)], *([path] for path in final)):
-            if group:
-                source.fs.copy(group, [end + path[len(root) :] for path in group])
+            objects.copy(source.fs, [(path, end + path[len(root) :]) for path in group], _CONNECTIONS)
 
 
 def remove_tree(place: Location) -> None:
@@ -342,9 +343,16 @@ def remove_tree(place: Location) -> None:
             place.unlink(missing_ok=True)
         return
     with reaching(place):
-        paths = place.fs.find(place.path)
-        if paths:
-            place.fs.rm(paths)
+        objects.remove_tree(place.fs, place.path, _CONNECTIONS)
+
+
+def remove_file(file: Location) -> None:
+    """Remove a file, if it is there."""
+    if isinstance(file, Path):
+        file.unlink(missing_ok=True)
+        return
+    with reaching(file):
+        objects.remove(file.fs, [file.path], 1)
 
 
 def size_of_tree(place: Location) -> int:
@@ -368,7 +376,7 @@ def zarr_store(place: Location, *, read_only: bool = False) -> Any:
     """Return what ``zarr.open_group`` takes for a place."""
     if isinstance(place, Path):
         return str(place)
-    from zarr.storage import FsspecStore
+    from specscale.zarr_objects import ExactStore
 
     with reaching(place):
-        return FsspecStore.from_url(str(place), storage_options=_options(str(place)), read_only=read_only)
+        return ExactStore.from_url(str(place), storage_options=_options(str(place)), read_only=read_only)

@@ -20,7 +20,9 @@ HEAVY = ["numpy", "scipy", "pandas", "zarr", "numba", "pyarrow", "torch", "sklea
 LAYERS = {
     "errors": [],
     "cost": [],
-    "files": ["errors"],
+    "objects": [],
+    "zarr_objects": [],
+    "files": ["errors", "objects", "zarr_objects"],
     "kernels": ["errors", "kernels"],
     "stores": ["errors", "cost", "files", "stores"],
     "features": ["errors", "cost", "kernels", "features"],
