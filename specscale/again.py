@@ -14,7 +14,7 @@ from specscale.errors import OptionError
 from specscale.job import Job, claim
 from specscale.options import Options
 from specscale.planning import Planner
-from specscale.problem import Input, pair_inputs, pose_again, pose_alike, repeated_rows
+from specscale.problem import Input, looked_through, pair_inputs, pose_again, pose_alike
 from specscale.result import Result
 from specscale.running import Cluster, Run, running
 from specscale.runtime.events import Noted, Notify
@@ -146,7 +146,8 @@ def compare_grown(
         planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)
         rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         choice = f"bandwidths and maps of {result.path}, {result.summary['rows']['total']:,} of these rows"
-        problem = pose_alike(rows, options, result, choice, repeated_rows(rows, run))
+        rows, duplicates = looked_through(rows, run)
+        problem = pose_alike(rows, options, result, choice, duplicates)
         plan = planner.plan(problem.maps, problem.wide)
         plan.check_memory("allow more with --memory")
         plan.check_disk(run.place.folder)

@@ -9,7 +9,7 @@ from specscale.errors import OptionError
 from specscale.job import Job, claim
 from specscale.options import Options
 from specscale.planning import Planner
-from specscale.problem import Input, pair_inputs, pose, repeated_rows
+from specscale.problem import Input, looked_through, pair_inputs, pose
 from specscale.result import Result
 from specscale.running import Cluster, running
 from specscale.runtime.events import Noted, Notify
@@ -115,7 +115,8 @@ def compare(
         planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)
         rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         most = planner.largest_size()
-        problem = pose(rows, options, most, run, repeated_rows(rows, run))
+        rows, duplicates = looked_through(rows, run)
+        problem = pose(rows, options, most, run, duplicates)
         plan = planner.plan(problem.maps, problem.wide)
         plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from specscale.certifying import certified
+from specscale.errors import InputError
+from specscale.files import remove_tree
 from specscale.passes.covariance import covariance
-from specscale.passes.record import FeatureBuffers
-from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, score
+from specscale.passes.record import FeatureBuffers, Pass
+from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, ScoreSummary, score
 from specscale.problem import Input, Problem
 from specscale.refining import found_exactly, refined, start_vectors
 from specscale.result import Result
 from specscale.running import Run
 from specscale.runtime.checkpoints import Parts
+from specscale.runtime.events import Noted
 from specscale.runtime.plan import Machine, Plan
 from specscale.runtime.spans import full_spans
 from specscale.spectral.difference import Modes, check_possible, solve_difference
@@ -138,13 +141,31 @@ class Job:
             write=writer.scores,
             local=isinstance(modes, VectorModes),
         )
-        tails = run.sweep(scores, rows, self.plan.spans)
+        tails = self._written(scores, writer)
         se = standard_errors(modes, tails, rows.n_kept)
         checks = certified(run, problem, self.plan.spans, modes, se, writer.read_scores)
         writer.members(tails, rows)
         writer.summary(run, problem, tails, se, checks, self.plan, self.machine, constraint)
         run.place.publish(writer.folder)
         return Result.of(run.place.out, inputs, temporary=run.place.temporary)
+
+    def _written(self, scores: Pass[Any, ScoreSummary], writer: ResultWriter) -> ScoreSummary:
+        """Run the scores pass; once more where scores are not there that an interrupted run has written."""
+        run, rows = self.run, self.problem.rows
+        tails = run.sweep(scores, rows, self.plan.spans)
+        if writer.holds(tails):
+            return tails
+        run.notify(Noted("scores that an interrupted run had written are gone or damaged: they are made anew"))
+        for name in ("scores", "certificate"):
+            remove_tree(run.place.folder / name)
+        writer.clear_scores()
+        tails = run.sweep(scores, rows, self.plan.spans)
+        if not writer.holds(tails):
+            raise InputError(
+                f"{writer.folder}: the scores cannot be read back as they were written: check the disk, or put the "
+                "result elsewhere"
+            )
+        return tails
 
     def _mapped(self, modes: Modes) -> MappedScores:
         problem = self.problem

@@ -27,7 +27,7 @@ from specscale.passes.record import BLOCK_ROWS, FeatureBuffers, feature_cost
 from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
 from specscale.planning import Planner
 from specscale.plots import plot_matrix
-from specscale.problem import Input, Problem, check_names, pair_inputs, pose, repeated_rows
+from specscale.problem import Input, Problem, check_names, looked_through, pair_inputs, pose
 from specscale.running import Run, running
 from specscale.runtime.events import Noted, Notify
 from specscale.runtime.local import Executor
@@ -113,7 +113,8 @@ def compare_many(
             rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         planner = _MatrixPlanner.of(rows, options, memory, run.pool)
         most = planner.largest_size()
-        problem = pose(rows, options, most, run, repeated_rows(rows, run))
+        rows, duplicates = looked_through(rows, run)
+        problem = pose(rows, options, most, run, duplicates)
         plan = planner.plan(problem.maps, problem.wide)
         plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))

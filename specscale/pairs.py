@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from specscale.described import rows_of_input
 from specscale.errors import ChangedError
 from specscale.result import Result
-from specscale.stores.embedding import chunk_runs
+from specscale.stores.layout import chunk_runs
 from specscale.stores.reordered import rows_of_origin
 from specscale.stores.rows import PairedRows, kept_digest
 

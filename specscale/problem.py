@@ -47,12 +47,12 @@ __all__ = [
     "Problem",
     "check_inputs",
     "check_names",
+    "looked_through",
     "opened",
     "pair_inputs",
     "pose",
     "pose_again",
     "pose_alike",
-    "repeated_rows",
 ]
 
 Input = str | Path | UPath | ArrayLike | Embedding
@@ -222,13 +222,17 @@ def opened(given: Input, name: str, work: Location, on_bad: str = "error") -> Em
     return opened
 
 
-def repeated_rows(rows: PairedRows, run: Run) -> tuple[Duplicates, ...]:
-    """Find the rows of each embedding that repeat others; all rows are read once, and beyond a number of rows none."""
+def looked_through(rows: PairedRows, run: Run) -> tuple[PairedRows, tuple[Duplicates, ...]]:
+    """Verify the rows, and find those of each embedding that repeat others; beyond a number of rows neither.
+
+    All rows are read once. What is not verified here the scores pass verifies.
+    """
     if rows.n_kept > MOST_ROWS:
         run.notify(Noted(f"repeated rows are not looked for among more than {MOST_ROWS:,}"))
-        return ()
+        return rows, ()
     with run.step("duplicates"):
-        return tuple(find_duplicates(one, rows.kept) for one in rows.embeddings)
+        found = tuple(find_duplicates(one, rows.kept) for one in rows.embeddings)
+    return replace(rows, verified=True), found
 
 
 def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tuple[Duplicates, ...] = ()) -> Problem:

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,17 +17,17 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.described import KEPT_ROW, kept_columns, partners_name
-from specscale.files import Location, reaching, size_of_tree, write_whole, zarr_store
+from specscale.files import Location, reaching, remove_tree, size_of_tree, write_whole, zarr_store
 from specscale.passes.scores import ScoreSummary, WriteScores
 from specscale.problem import Problem
 from specscale.result import SCHEMA, TAILS
 from specscale.running import Run
 from specscale.runtime.plan import Machine, Plan, peak_memory
+from specscale.score_array import SCORES, ScoreArray
 from specscale.spectral.certificate import Certificate
 from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.tiles import TiledSymmetric
-from specscale.stores.chunks import RowChunks
 from specscale.stores.dropped import numbered
 from specscale.stores.embedding import Embedding, EmbeddingStore
 from specscale.stores.layout import chunk_rows
@@ -36,7 +36,6 @@ from specscale.stores.rows import PairedRows, kept_digest
 
 __all__ = [
     "ResultWriter",
-    "ScoreArray",
     "Writer",
     "how_it_went",
     "members_table",
@@ -47,7 +46,6 @@ __all__ = [
 
 _BAND_BYTES = 8 << 20
 _ARRAYS = "spec.zarr"
-_SCORES = "scores"
 
 
 class Writer:
@@ -129,43 +127,6 @@ class Writer:
         write_whole(self.folder / "summary.json", json.dumps(fields, indent=1, allow_nan=False).encode())
 
 
-class ScoreArray:
-    """The scores of a result in progress, which tasks of any process write and read.
-
-    It is sent to other processes as its place, and opened where it is used.
-
-    Parameters
-    ----------
-    group : the Zarr group that the array is in
-    """
-
-    def __init__(self, group: Location) -> None:
-        self._group = group
-        self._chunks: RowChunks | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ScoreArray, (self._group,)
-
-    def write(self, start: int, scores: NDArray[np.float32]) -> None:
-        """Write the scores of the rows from `start` on, whole chunks (rows, k)."""
-        if scores.shape[1]:
-            array = self._opened().array
-            with reaching(self._group):
-                array[start : start + len(scores)] = scores
-
-    def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Read the scores of rows ``start:stop`` back, (rows, k)."""
-        return self._opened().read(start, stop)
-
-    def _opened(self) -> RowChunks:
-        if self._chunks is None:
-            with reaching(self._group):
-                array = cast(zarr.Array[Any], zarr.open_group(zarr_store(self._group), mode="r+")[_SCORES])
-            # A chunk of rows that take no part is written too, so that one that is missing was lost.
-            self._chunks = RowChunks(array.with_config({"write_empty_chunks": True}))
-        return self._chunks
-
-
 class ResultWriter(Writer):
     """Writes the result of a comparison of two embeddings.
 
@@ -183,7 +144,8 @@ class ResultWriter(Writer):
         self._whole("eigenvalues", modes.eigenvalues, (max(k, 1),))
         if isinstance(modes, Modes):
             self._coefficients("coefficients", modes.coefficients)
-        self._array(_SCORES, (n, k), "float32", (chunk_rows(n), max(k, 1)))
+        self._shape = (n, k)
+        self._score_array()
         self._scores = ScoreArray(folder / _ARRAYS)
 
     @property
@@ -195,6 +157,19 @@ class ResultWriter(Writer):
     def read_scores(self) -> Callable[[int, int], NDArray[Any]]:
         """Reads them back."""
         return self._scores.read
+
+    def holds(self, tails: ScoreSummary) -> bool:
+        """Whether the scores are there, as the pass wrote them."""
+        return self._scores.holds(tails.checksums)
+
+    def clear_scores(self) -> None:
+        """Remove the scores, to write them anew."""
+        remove_tree(self.folder / _ARRAYS / SCORES)
+        self._score_array()
+
+    def _score_array(self) -> None:
+        n, k = self._shape
+        self._array(SCORES, (n, k), "float32", (chunk_rows(n), max(k, 1)))
 
     def members(self, tails: ScoreSummary, rows: PairedRows) -> None:
         """Write modes.parquet: the top members of both tails of every mode."""

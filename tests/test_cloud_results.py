@@ -27,11 +27,12 @@ from specscale.errors import ChangedError, ExistsError, InputError, OptionError
 from specscale.files import Location, exists, located, remove_tree, write_whole, zarr_store
 from specscale.runtime.checkpoints import save_arrays
 from specscale.runtime.workplace import Workplace
+from specscale.score_array import ScoreArray
 from specscale.spectral.lanczos import VectorModes
 from specscale.stores.claim import claim_folder
 from specscale.stores.ingest import ingest
 from specscale.stores.layout import CHUNK_ROWS
-from specscale.writing import ResultWriter, ScoreArray
+from specscale.writing import ResultWriter
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 OPTIONS: dict[str, Any] = {"size": 30, "n_modes": 2, "sigma": (1.5, 1.5), "certify": 50, "top": 20}

@@ -59,6 +59,7 @@ class Pass(Generic[S, R]):
     finalize : what the pass is for, out of the accumulator of all rows
     local : whether its functions use memory of this process that another process would not see
     shares : whether its functions read or write files of the result in progress
+    verifies : whether it verifies rows that have not been verified before
     """
 
     name: str
@@ -70,6 +71,7 @@ class Pass(Generic[S, R]):
     finalize: Callable[[Accumulator], R]
     local: bool = False
     shares: bool = False
+    verifies: bool = False
 
 
 def slices(block: Block) -> list[slice]:

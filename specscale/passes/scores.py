@@ -14,6 +14,7 @@ from specscale.cost import Cost
 from specscale.features.maps import FeatureMap
 from specscale.kernels import Kernels
 from specscale.passes.record import BLOCK_ROWS, Accumulator, FeatureBuffers, Pass, Task, feature_cost, map_slice, slices
+from specscale.stores.checksum import crc32c
 from specscale.stores.rows import Block
 
 __all__ = ["KnownScores", "MappedScores", "ScoreSource", "ScoreSummary", "WriteScores", "score", "score_cost"]
@@ -32,6 +33,7 @@ class ScoreSummary:
     skewed, mixed : (k,) Σu³v and Σu²v² with v = Λu
     rows : (2, k, top) int64, the rows at the two ends of each mode, strongest first; −1 where there are fewer
     scores : (2, k, top) float64, their scores; the second tail's are negative
+    checksums : (chunks,) uint32, the CRC-32C of each chunk of scores that was written
     """
 
     squares: NDArray[np.float64]
@@ -40,6 +42,10 @@ class ScoreSummary:
     mixed: NDArray[np.float64]
     rows: NDArray[np.int64]
     scores: NDArray[np.float64]
+    checksums: NDArray[np.uint32]
+
+
+_NONE = np.zeros(0, dtype=np.uint32)
 
 
 class ScoreSource(Protocol):
@@ -199,6 +205,7 @@ def score(
             "moments": np.zeros((4, k)),
             "strengths": np.zeros((2, k, top)),
             "rows": np.full((2, k, top), -1, dtype=np.int64),
+            "checksums": _NONE,
         }
 
     def append(total: Accumulator, block: Block, room: _Room) -> list[Task]:
@@ -208,11 +215,11 @@ def score(
             positions = np.arange(block.stop - block.start) if block.kept is None else block.kept
             scores = room.scores[: len(positions)]
             kernels.keep_tails(scores, block.start + positions, total["strengths"], total["rows"])
-            store(block, scores)
+            store(block, scores, total)
 
         return [fold]
 
-    def store(block: Block, scores: NDArray[Any]) -> None:
+    def store(block: Block, scores: NDArray[Any], total: Accumulator) -> None:
         begin = block.start - block.start % chunk_rows
         out = chunk.array[block.start - begin : block.stop - begin]
         if block.kept is None:
@@ -221,10 +228,13 @@ def score(
             out[...] = np.nan
             out[block.kept] = scores
         if block.stop % chunk_rows == 0 or block.stop == n:
-            write(begin, chunk.array[: block.stop - begin])
+            finished = chunk.array[: block.stop - begin]
+            write(begin, finished)
+            total["checksums"] = np.append(total["checksums"], np.uint32(crc32c(finished)))
 
     def combine(first: Accumulator, second: Accumulator) -> None:
         first["moments"] += second["moments"]
+        first["checksums"] = np.concatenate([one.get("checksums", _NONE) for one in (first, second)])
         strengths = np.concatenate([first["strengths"], second["strengths"]], axis=2)
         rows = np.concatenate([first["rows"], second["rows"]], axis=2)
         # Of equals the lower row, which is the first's.
@@ -235,9 +245,10 @@ def score(
     def finalize(total: Accumulator) -> ScoreSummary:
         signs = np.array([1.0, -1.0])[:, None, None]
         squares, fourths, skewed, mixed = total["moments"]
-        return ScoreSummary(squares, fourths, skewed, mixed, total["rows"], signs * total["strengths"])
+        tails = total["rows"], signs * total["strengths"]
+        return ScoreSummary(squares, fourths, skewed, mixed, *tails, total.get("checksums", _NONE))
 
-    return Pass("scores", room, prepare, create, append, combine, finalize, local, shares=True)
+    return Pass("scores", room, prepare, create, append, combine, finalize, local, shares=True, verifies=True)
 
 
 def score_cost(
@@ -264,5 +275,6 @@ def score_cost(
         elementary=n_kept * sum(one.elementary for one in scoring),
         read=read,
         disk=n * k * 4,
-        partial=(4 * k + 4 * k * top) * 8 if maps else 0,  # known scores are in the memory of one process
+        # Known scores are in the memory of one process.
+        partial=(4 * k + 4 * k * top) * 8 + 4 * -(-n // chunk_rows) if maps else 0,
     )

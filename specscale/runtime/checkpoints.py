@@ -6,14 +6,13 @@ import json
 import re
 import time
 from collections.abc import Callable
-from typing import Any
 
 import google_crc32c
 import numpy as np
-from numpy.typing import NDArray
 
 from specscale.files import Location, reaching, read_into, remove_file, write_whole
 from specscale.passes.record import Accumulator
+from specscale.stores.checksum import crc32c
 
 __all__ = ["Node", "NodeFolder", "Parts", "Tree", "children", "is_covered", "load_arrays", "root_of", "save_arrays"]
 
@@ -33,7 +32,7 @@ def save_arrays(path: Location, arrays: Accumulator) -> int:
     parts = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     checksum = 0
     for part in parts.values():
-        checksum = _extend(checksum, part)
+        checksum = crc32c(part, checksum)
     layout = [[name, part.dtype.str, list(part.shape)] for name, part in parts.items()]
     header = json.dumps({"arrays": layout, "crc32c": checksum}).encode()
     line = b"%08x %s\n" % (google_crc32c.value(header), header)
@@ -61,16 +60,10 @@ def load_arrays(path: Location) -> Accumulator | None:
         array = np.empty(shape, dtype=dtype)
         if read_into(path, offset, array.reshape(-1).view(np.uint8).data) != array.nbytes:
             return None
-        checksum = _extend(checksum, array)
+        checksum = crc32c(array, checksum)
         offset += array.nbytes
         arrays[name] = array
     return arrays if checksum == header["crc32c"] else None
-
-
-def _extend(checksum: int, array: NDArray[Any]) -> int:
-    flat = array.reshape(-1).view(np.uint8)
-    flat.flags.writeable = False  # google_crc32c takes read-only buffers alone
-    return int(google_crc32c.extend(checksum, flat))
 
 
 def is_covered(node: Node, there: set[Node]) -> bool:

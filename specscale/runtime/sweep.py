@@ -47,7 +47,8 @@ def sweep(
     """
     rows.check_unchanged()
     rooms = cycle([work.room(), work.room()])
-    blocks = _ahead(rows.blocks([(span.start, span.stop) for span in spans], BLOCK_ROWS, RING))
+    verify = work.verifies and not rows.verified
+    blocks = _ahead(rows.blocks([(span.start, span.stop) for span in spans], BLOCK_ROWS, RING, verify=verify))
     remaining = iter(spans)
     span, total = next(remaining), work.create()
     before: tuple[Block, Any] | None = None

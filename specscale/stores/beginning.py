@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from specscale.errors import ChangedError, InputError
 from specscale.files import Location, located, reaching, zarr_store
 from specscale.stores.embedding import EmbeddingStore
-from specscale.stores.layout import CHUNK_ROWS, FEATURES, NORMS, ROWS, chunk_digest, store_attributes
+from specscale.stores.intact import check_rows, verify
+from specscale.stores.layout import CHUNK_ROWS, FEATURES, NORMS, ROWS, store_attributes
 from specscale.stores.tables import RowGroups, one_line
 from specscale.stores.types import is_text, plain_schema
 
@@ -118,7 +119,6 @@ class StoredRows(Beginning):
         if not isinstance(digests, list) or not isinstance(dropped_rows, list) or not self._as_ingested(len(digests)):
             raise InputError(f"{place}: was not written as ingest writes stores, and cannot be added to; {_AFRESH}")
         self.chunk_digests = digests[: self.chunks]
-        self._rest_digests = digests[self.chunks :]
         rest = self.store.norms(self.chunks * CHUNK_ROWS, self.n)
         self.zero_norm = self.store.zero_norm - int(np.count_nonzero(rest == 0))
         self.dropped = self.store.dropped
@@ -148,7 +148,8 @@ class StoredRows(Beginning):
         )
 
     def place_chunks(self, draft: Location) -> None:
-        """Put the full chunks into the group at `draft`, if they have to be there."""
+        """Verify the full chunks, and put them into the group at `draft`, if they have to be there."""
+        verify(self.store, self.chunks * CHUNK_ROWS)
         if not isinstance(draft, Path) or not isinstance(self._place, Path):
             return
         for name, ending in ((FEATURES, ("0",)), (NORMS, ())):
@@ -164,8 +165,7 @@ class StoredRows(Beginning):
         if start == self.n:
             return None
         rows = self.store.read(start, self.n)
-        if [chunk_digest(rows)] != self._rest_digests:
-            raise InputError(f"{self._place}: rows {start} to {self.n - 1} are damaged; {_AFRESH}")
+        check_rows(self.store, start, rows)
         return rows
 
     def rest_columns(self) -> pa.Table | None:

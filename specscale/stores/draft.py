@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 
 from specscale.files import PIECE, Location, is_local, read_whole, remove_tree, write_whole, zarr_store
 from specscale.stores.dropped import append_dropped, read_dropped
-from specscale.stores.layout import ATTRIBUTE, FEATURES, NORMS, ROWS, chunk_digest, ids_digest
+from specscale.stores.layout import ATTRIBUTE, FEATURES, NORMS, ROWS, chunk_digest, ids_digest, row_norms
 from specscale.stores.publishing import Partial
 
-__all__ = ["Draft", "row_norms"]
-
-_NORM_ROWS = 1024
+__all__ = ["Draft"]
 
 
 class Draft:
@@ -244,28 +242,6 @@ class Draft:
         part = self._part(index)
         with pq.ParquetFile(part if isinstance(part, Path) else pa.BufferReader(read_whole(part))) as file:
             return file.read()
-
-
-def row_norms(block: NDArray[Any]) -> NDArray[np.float32]:
-    """
-    Euclidean norms of rows.
-
-    Parameters
-    ----------
-    block
-        b × p.
-
-    Returns
-    -------
-    ndarray
-        b norms, summed in double precision; infinite above the largest float32.
-    """
-    norms = np.empty(len(block), np.float32)
-    with np.errstate(over="ignore"):
-        for low in range(0, len(block), _NORM_ROWS):
-            wide = block[low : low + _NORM_ROWS].astype(np.float64)
-            norms[low : low + _NORM_ROWS] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-    return norms
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:

@@ -54,7 +54,7 @@ class Duplicates:
 
 
 def find_duplicates(embedding: Embedding, kept: NDArray[np.bool_] | None = None) -> Duplicates:
-    """Find rows that are equal bit for bit, but for the sign of zeros.
+    """Find rows that are equal bit for bit, but for the sign of zeros, and verify all of them on the way.
 
     The rows are read once. Each leaves a digest of 64 bits, two multilinear hashes of 32 (Lemire and Kaser, Strongly
     universal string hashing is fast, 2014): two rows that differ share one with probability 2⁻⁶⁴, whatever they are.
@@ -68,6 +68,11 @@ def find_duplicates(embedding: Embedding, kept: NDArray[np.bool_] | None = None)
     Returns
     -------
     Duplicates
+
+    Raises
+    ------
+    InputError
+        When rows are not those that were ingested.
     """
     digests = _digests(embedding, kept)
     ordered = np.sort(digests)
@@ -126,7 +131,8 @@ def _digests(embedding: Embedding, kept: NDArray[np.bool_] | None) -> NDArray[np
     digests = np.empty(embedding.n if kept is None else int(np.count_nonzero(kept)), dtype=np.uint64)
     done = 0
     rows = PairedRows((embedding,), kept, Match("position", embedding.n, 0, 0))
-    for read in rows.blocks([(0, embedding.n)], max(step, _REMOTE_ROWS) if embedding.remote else step, 1):
+    height = max(step, _REMOTE_ROWS) if embedding.remote else step
+    for read in rows.blocks([(0, embedding.n)], height, 1, verify=True):
         for low in range(0, len(read.raw[0]), step):
             part = read.raw[0][low : low + step]
             block = wide[: len(part)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -27,7 +27,10 @@ from specscale.stores.layout import (
     NORMS,
     ROWS,
     chunk_digest,
+    chunk_number,
+    chunk_runs,
     features_digest,
+    row_norms,
     store_attributes,
 )
 from specscale.stores.tables import one_line, open_parquet, take_rows
@@ -37,7 +40,6 @@ __all__ = [
     "Embedding",
     "EmbeddingStore",
     "Ids",
-    "chunk_runs",
     "is_store",
     "open_embedding",
     "read_norms",
@@ -97,6 +99,7 @@ class EmbeddingStore(NumberedRows):
     n, p : rows and dimensions
     dtype : float16 or float32
     digest : digest of the features
+    chunk_digests : those of the rows of each chunk, in order, or none
     ids : the id column, or None
     columns : names of the user's columns
     vectors : names of the columns that the vectors came from, where they did
@@ -122,6 +125,7 @@ class EmbeddingStore(NumberedRows):
         self.p: int = attributes["p"]
         self.dtype = np.dtype(attributes["dtype"])
         self.digest: str = attributes["digest"]
+        self.chunk_digests = self._digests(attributes.get("chunk_digests"))
         ids = attributes["ids"]
         self.ids = self._declared = None if ids is None else Ids(ids["column"], ids["digest"])
         self.columns: list[str] = list(attributes["columns"])
@@ -142,6 +146,17 @@ class EmbeddingStore(NumberedRows):
         if not isinstance(array, zarr.Array) or not whole or array.shape[1:] != shape[1:] or array.dtype != dtype:
             raise InputError(f"{self.path}/{name}: not the array that was ingested: {_AGAIN}")
         return array
+
+    def _digests(self, listed: Any) -> Sequence[str]:
+        """The digests of the chunks; none in a store of an earlier version, or where chunks have other rows."""
+        try:
+            if listed is None:
+                return ()
+            if features_digest(self.dtype.name, self.n, self.p, listed) == self.digest:
+                return tuple(listed) if len(listed) == chunk_number(self.n - 1) + 1 else ()
+        except (TypeError, ValueError):
+            pass
+        raise InputError(f"{self.path}/zarr.json: damaged, its digests contradict one another: {_AGAIN}")
 
     def _has_rows(self, count: int) -> bool:
         """Whether so many rows hold the store's: in an object store some may just be being appended."""
@@ -247,7 +262,7 @@ class ArrayEmbedding:
         """The digest that a store of these rows would have."""
         as_it_is = self._values.dtype == self.dtype and self._values.flags.c_contiguous
         chunks = [
-            chunk_digest(self._values[start : start + CHUNK_ROWS] if as_it_is else self.read(start, stop))
+            chunk_digest(self._values[start:stop] if as_it_is else self.read(start, stop))
             for start, stop in chunk_runs(self.n)
         ]
         return features_digest(self.dtype.name, self.n, self.p, chunks)
@@ -274,18 +289,12 @@ class ArrayEmbedding:
         """Do nothing: the array is held by this process."""
 
 
-def chunk_runs(n: int) -> Iterator[tuple[int, int]]:
-    """The first and last row numbers of every chunk of n rows."""
-    for start in range(0, n, CHUNK_ROWS):
-        yield start, min(start + CHUNK_ROWS, n)
-
-
 def read_norms(embedding: Embedding, start: int, stop: int) -> NDArray[np.float32]:
     """Compute the norms of some rows from the rows themselves, a few at a time."""
     norms = np.empty(stop - start, dtype=np.float32)
     for low in range(start, stop, 2048):
-        block = embedding.read(low, min(low + 2048, stop)).astype(np.float64)
-        norms[low - start : low - start + len(block)] = np.sqrt(np.einsum("ij,ij->i", block, block))
+        high = min(low + 2048, stop)
+        norms[low - start : high - start] = row_norms(embedding.read(low, high))
     return norms
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ NORMS = "norms"
 ROWS = "rows.parquet"
 
 _DIGEST_BYTES = 16
+_NORM_ROWS = 1024
 
 
 def chunk_rows(n: int) -> int:
@@ -47,6 +48,45 @@ def chunk_rows(n: int) -> int:
     return min(CHUNK_ROWS, 1 << max(n - 1, 0).bit_length())
 
 
+def chunk_runs(n: int) -> Iterator[tuple[int, int]]:
+    """The first and last row numbers of every chunk of n rows."""
+    for start in range(0, n, CHUNK_ROWS):
+        yield start, min(start + CHUNK_ROWS, n)
+
+
+def chunk_of(row: int, n: int) -> tuple[int, int]:
+    """The first and last row numbers of the chunk of n rows that a row is in."""
+    start = row - row % CHUNK_ROWS
+    return start, min(start + CHUNK_ROWS, n)
+
+
+def chunk_number(row: int) -> int:
+    """The number of the chunk that a row is in."""
+    return row // CHUNK_ROWS
+
+
+def row_norms(block: NDArray[Any]) -> NDArray[np.float32]:
+    """
+    Euclidean norms of rows.
+
+    Parameters
+    ----------
+    block
+        b × p.
+
+    Returns
+    -------
+    ndarray
+        b norms, summed in double precision; infinite above the largest float32.
+    """
+    norms = np.empty(len(block), np.float32)
+    with np.errstate(over="ignore"):
+        for low in range(0, len(block), _NORM_ROWS):
+            wide = block[low : low + _NORM_ROWS].astype(np.float64)
+            norms[low : low + _NORM_ROWS] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    return norms
+
+
 def chunk_digest(chunk: NDArray[Any] | bytes | bytearray | memoryview) -> str:
     """
     Digest of the rows of one cell of the grid.
@@ -62,10 +102,27 @@ def chunk_digest(chunk: NDArray[Any] | bytes | bytearray | memoryview) -> str:
     str
         32 hexadecimal digits.
     """
-    if isinstance(chunk, np.ndarray):
-        little_endian = chunk.astype(chunk.dtype.newbyteorder("<"), copy=False)
-        chunk = np.ascontiguousarray(little_endian).reshape(-1).view(np.uint8).data
-    return hashlib.blake2b(chunk, digest_size=_DIGEST_BYTES).hexdigest()
+    digest = ChunkDigest()
+    digest.add(chunk)
+    return digest.hexdigest()
+
+
+class ChunkDigest:
+    """The digest of the rows of one cell of the grid, which come one after the other."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+
+    def add(self, rows: NDArray[Any] | bytes | bytearray | memoryview) -> None:
+        """Add the next rows, or their bytes."""
+        if isinstance(rows, np.ndarray):
+            little_endian = rows.astype(rows.dtype.newbyteorder("<"), copy=False)
+            rows = np.ascontiguousarray(little_endian).reshape(-1).view(np.uint8).data
+        self._digest.update(rows)
+
+    def hexdigest(self) -> str:
+        """Return the digest of the rows so far."""
+        return self._digest.hexdigest()
 
 
 def features_digest(dtype: str, n: int, p: int, chunk_digests: Sequence[str]) -> str:

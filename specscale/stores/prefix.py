@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from specscale.files import located
-from specscale.stores.embedding import Embedding, EmbeddingStore, chunk_runs
-from specscale.stores.layout import CHUNK_ROWS, chunk_digest, features_digest, ids_digest, store_attributes
+from specscale.stores.embedding import Embedding, EmbeddingStore
+from specscale.stores.intact import check_rows
+from specscale.stores.layout import chunk_digest, chunk_of, chunk_runs, features_digest, ids_digest
 from specscale.stores.reordered import origin_of
 
 __all__ = ["begins_with", "digest_of_first", "ids_digest_of_first"]
@@ -17,17 +17,25 @@ __all__ = ["begins_with", "digest_of_first", "ids_digest_of_first"]
 def digest_of_first(embedding: Embedding, count: int) -> str:
     """The digest that an embedding of the first `count` rows would have.
 
-    Of a store the digests of whole chunks are known; only the rest of the rows is read. Of rows in another order those
-    of their origin count.
+    Of a store the digests of whole chunks are known; only the chunk that the rest of the rows is in is read. Of rows in
+    another order those of their origin count.
+
+    Raises
+    ------
+    InputError
+        When the rows of that chunk are not those that were ingested.
     """
     embedding = origin_of(embedding)
+    known = embedding.chunk_digests if isinstance(embedding, EmbeddingStore) else ()
     digests: list[str] = []
-    if isinstance(embedding, EmbeddingStore):
-        attributes = store_attributes(located(embedding.path)) or {}
-        digests = list(attributes.get("chunk_digests", []))[: count // CHUNK_ROWS]
-    for start, stop in chunk_runs(count):
-        if start >= len(digests) * CHUNK_ROWS:
-            digests.append(chunk_digest(embedding.read(start, stop)))
+    for number, (start, stop) in enumerate(chunk_runs(count)):
+        end = chunk_of(start, embedding.n)[1]
+        if known and stop == end:
+            digests.append(known[number])
+            continue
+        rows = embedding.read(start, end)
+        check_rows(embedding, start, rows)
+        digests.append(chunk_digest(rows[: stop - start]))
     return features_digest(embedding.dtype.name, count, embedding.p, digests)
 
 

@@ -17,7 +17,9 @@ from specscale.errors import InputError
 from specscale.files import Location, is_local, read_into, write_whole
 from specscale.stores.chunks import read_ahead
 from specscale.stores.dropped import Ids, numbered
-from specscale.stores.embedding import Embedding, EmbeddingStore, chunk_runs, read_norms
+from specscale.stores.embedding import Embedding, EmbeddingStore, read_norms
+from specscale.stores.intact import check_rows
+from specscale.stores.layout import chunk_runs
 
 __all__ = ["ReorderedEmbedding", "name_row", "origin_of", "rows_of_origin"]
 
@@ -101,6 +103,7 @@ class ReorderedEmbedding:
         with path.open("wb") as file:
             file.truncate(self.n * self._row_bytes)
             for (start, stop), block in zip(runs, blocks, strict=True):
+                check_rows(store, start, block)
                 targets = rows_in_a[start:stop]
                 for i in np.argsort(targets, kind="stable"):
                     if targets[i] >= 0:

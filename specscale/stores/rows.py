@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import cycle, islice, pairwise
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from specscale.stores.chunks import READERS, read_ahead
 from specscale.stores.embedding import Embedding
+from specscale.stores.intact import Verifier
 
 __all__ = ["Block", "Match", "PairedRows", "kept_digest"]
 
@@ -88,11 +90,13 @@ class PairedRows:
     embeddings : embeddings with equal n, row i of each the same sample
     kept : (n,) bool, the rows that take part, or None for all
     match : how they were paired
+    verified : whether all rows were found to be those that were ingested
     """
 
     embeddings: tuple[Embedding, ...]
     kept: NDArray[np.bool_] | None
     match: Match
+    verified: bool = False
 
     @property
     def n(self) -> int:
@@ -104,11 +108,11 @@ class PairedRows:
         """Rows that take part."""
         return self.n if self.kept is None else int(np.count_nonzero(self.kept))
 
-    def blocks(self, runs: Sequence[tuple[int, int]], rows: int, ring: int) -> Iterator[Block]:
+    def blocks(self, runs: Sequence[tuple[int, int]], rows: int, ring: int, *, verify: bool = False) -> Iterator[Block]:
         """Yield the rows of each run ``(start, stop)`` in blocks of at most `rows`.
 
         A block's arrays are overwritten `ring` blocks later. Several blocks are read at once where an embedding is
-        remote.
+        remote. With `verify`, the chunks that the runs hold whole must be those that were ingested.
         """
         largest = min(rows, max((stop - start for start, stop in runs), default=0))
         ahead = self._ahead(rows)
@@ -126,17 +130,21 @@ class PairedRows:
         )
         # Not a read more, which would lie in a block that is still in use.
         arrays = read_ahead(_read, wanted, (ahead - 1) * len(self.embeddings) + 1)
-        for start, stop in runs:
-            offset = start if self.kept is None else int(np.count_nonzero(self.kept[:start]))
-            for low in range(start, stop, rows):
-                high = min(low + rows, stop)
-                raw = tuple(islice(arrays, len(self.embeddings)))
-                kept = None
-                if self.kept is not None and not self.kept[low:high].all():
-                    kept = np.flatnonzero(self.kept[low:high])
-                    raw = tuple(array[kept] for array in raw)
-                yield Block(low, high, raw, kept, offset)
-                offset += len(raw[0])
+        with closing(Verifier(self.embeddings if verify else ())) as verifier:
+            for start, stop in runs:
+                offset = start if self.kept is None else int(np.count_nonzero(self.kept[:start]))
+                for low in range(start, stop, rows):
+                    high = min(low + rows, stop)
+                    verifier.settle()
+                    raw = tuple(islice(arrays, len(self.embeddings)))
+                    verifier.add(low, raw)
+                    kept = None
+                    if self.kept is not None and not self.kept[low:high].all():
+                        kept = np.flatnonzero(self.kept[low:high])
+                        raw = tuple(array[kept] for array in raw)
+                    yield Block(low, high, raw, kept, offset)
+                    offset += len(raw[0])
+            verifier.settle()
 
     def held_blocks(self, rows: int, ring: int) -> int:
         """How many blocks of `rows` rows the arrays and the answers under way of :meth:`blocks` take at most."""

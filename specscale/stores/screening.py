@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from specscale.errors import InputError, OptionError
 from specscale.stores.chunks import read_ahead
-from specscale.stores.embedding import Embedding, chunk_runs, readers
+from specscale.stores.embedding import Embedding, readers
+from specscale.stores.layout import chunk_runs, row_norms
 from specscale.stores.reordered import name_row
 from specscale.stores.rows import PairedRows
 
@@ -47,6 +48,11 @@ def screen(rows: PairedRows, *, directions: bool, on_bad: str, sample: int | Non
         if found and on_bad == "error":
             where = np.concatenate(found)
             value = one.read(int(where[0]), int(where[0]) + 1)
+            if 0 < row_norms(value)[0] < np.inf:
+                raise InputError(
+                    f"{one.source}: {name_row(one, int(where[0]))} has not the norm that is kept of it: the norms are "
+                    "damaged: ingest the embedding again with --overwrite"
+                )
             if not value.any():
                 what = "is of zero norm"
             elif np.isfinite(value).all():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from specscale.files import Location
-from specscale.stores.embedding import ArrayEmbedding, Embedding, EmbeddingStore, chunk_runs
-from specscale.stores.layout import store_attributes
+from specscale.stores.embedding import ArrayEmbedding, Embedding, EmbeddingStore
+from specscale.stores.layout import chunk_runs, store_attributes
 from specscale.stores.writer import StoreWriter
 
 __all__ = ["stored"]
