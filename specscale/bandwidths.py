@@ -22,7 +22,8 @@ from specscale.kernels import load_kernels
 from specscale.options import Options
 from specscale.problem import Input, opened
 from specscale.runtime.events import Notify, Stage, Warned, silent
-from specscale.runtime.plan import available_memory, format_bytes
+from specscale.runtime.memory import available_memory
+from specscale.runtime.plan import format_bytes
 from specscale.runtime.threads import Threads, available_cores, single_threaded_blas
 from specscale.stores.embedding import Embedding, EmbeddingStore, open_embedding
 from specscale.stores.rows import Match, PairedRows

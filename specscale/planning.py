@@ -18,17 +18,16 @@ from specscale.passes.products import products_cost
 from specscale.passes.record import BLOCK_ROWS, feature_cost
 from specscale.passes.scores import score_cost
 from specscale.refining import sweeps_cost
+from specscale.runtime.memory import available_memory, resident_memory
 from specscale.runtime.plan import (
     SLACK,
     Crew,
     Machine,
     Plan,
     Workers,
-    available_memory,
     calibrate,
     format_bytes,
     parse_bytes,
-    resident_memory,
 )
 from specscale.runtime.spans import cut_spans
 from specscale.runtime.sweep import RING

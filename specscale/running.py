@@ -14,7 +14,7 @@ from specscale.passes.record import Pass
 from specscale.runtime.checkpoints import Parts
 from specscale.runtime.events import Event, Moved, Notify, Stage, Warned, silent
 from specscale.runtime.local import Executor, LocalExecutor
-from specscale.runtime.plan import return_memory
+from specscale.runtime.memory import return_memory
 from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads, single_threaded_blas
 from specscale.runtime.workplace import Workplace

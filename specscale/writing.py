@@ -22,7 +22,8 @@ from specscale.passes.scores import ScoreSummary, WriteScores
 from specscale.problem import Problem
 from specscale.result import SCHEMA, TAILS
 from specscale.running import Run
-from specscale.runtime.plan import Machine, Plan, peak_memory
+from specscale.runtime.memory import peak_memory
+from specscale.runtime.plan import Machine, Plan
 from specscale.score_array import SCORES, ScoreArray
 from specscale.spectral.certificate import Certificate
 from specscale.spectral.difference import Modes

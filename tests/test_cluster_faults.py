@@ -53,7 +53,7 @@ def quiet(stores: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
 @contextmanager
 def cluster_of(before: list[str], environment: dict[str, str]) -> Iterator[Client]:
     """A scheduler here, and one worker that a command line of its own starts."""
-    with LocalCluster(n_workers=0, processes=False, protocol="tcp://", dashboard_address=":0") as cluster:
+    with LocalCluster(n_workers=0, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0") as cluster:
         command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
         options = ["--no-nanny", "--nthreads", "1", "--no-dashboard"]
         with (
@@ -139,7 +139,7 @@ def test_a_worker_that_does_not_see_the_work_directory(
 def test_a_cluster_without_workers(stores: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("specscale.runtime.cluster._WAIT_SECONDS", 0.5)
     with (
-        LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
+        LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster, set_as_default=False) as client,
         pytest.raises(ClusterError, match="has no worker: start one with `dask worker`"),
     ):
@@ -149,7 +149,9 @@ def test_a_cluster_without_workers(stores: tuple[str, str], tmp_path: Path, monk
 
 def test_workers_that_are_too_small(stores: tuple[str, str], tmp_path: Path) -> None:
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, memory_limit="300MB", dashboard_address=":0") as cluster,
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, memory_limit="300MB", dashboard_address="127.0.0.1:0"
+        ) as cluster,
         Client(cluster, set_as_default=False) as client,
         pytest.raises(PlanError, match=r"the plan needs .* of memory .* allows 229 MB"),
     ):

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,10 @@ def test_a_client_is_an_executor_and_the_work_is_told_as_it_goes(
 def test_workers_with_several_threads_run_one_span_at_a_time(
     stores: tuple[str, str], quiet: Result, tmp_path: Path
 ) -> None:
-    with LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address=":0") as cluster, Client(cluster) as client:
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
         assert_same(ss.compare(*stores, out=tmp_path / "out.spec", executor=client, **SETTINGS), quiet)
 
 
@@ -177,7 +181,7 @@ def hold_memory(dask_worker: Any) -> None:
 
 def test_a_worker_pauses_for_memory(stores: tuple[str, str], quiet: Result, tmp_path: Path) -> None:
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=LIMIT, dashboard_address=":0") as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=LIMIT, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
         a, b = slowly(stores, tmp_path / "marks")
@@ -317,9 +321,13 @@ def test_the_client_is_killed_and_the_run_resumed(
     marks.mkdir()
     script = tmp_path / "client.py"
     script.write_text(CLIENT.format(path=[str(Path(__file__).parent)], settings=SETTINGS))
-    address = "local" if where == "local" else client.scheduler.address
-    command = [sys.executable, str(script), *stores, str(marks), str(tmp_path / "out.spec"), address]
-    with subprocess.Popen(command) as process:
+    with ExitStack() as stack:
+        address = "local"
+        if where == "elsewhere":
+            cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0")
+            address = stack.enter_context(cluster).scheduler_address
+        command = [sys.executable, str(script), *stores, str(marks), str(tmp_path / "out.spec"), address]
+        process = stack.enter_context(subprocess.Popen(command))
         folder = tmp_path / "out.spec.work"
         while not list(folder.glob(f"**/{name}/*.node")) and process.poll() is None:
             time.sleep(0.01)
@@ -353,7 +361,7 @@ def test_what_one_executor_began_another_finishes(
 
 
 def test_the_scheduler_goes_away(stores: tuple[str, str], quiet: Result, tmp_path: Path) -> None:
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
         marks = tmp_path / "marks"
         with connected(cluster.scheduler_address) as client:
             hit = InTheMiddle("covariance", marks, lambda process: cluster.close())

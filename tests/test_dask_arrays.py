@@ -70,7 +70,7 @@ def test_what_all_chunks_need_is_computed_once(tmp_path: Path) -> None:
 def test_they_are_computed_by_a_cluster(tmp_path: Path) -> None:
     a, b = structured(40_000)
     expected = ss.compare(a, b, out=tmp_path / "1", **SETTINGS)
-    with local_cluster(1) as client, Client(client.scheduler.address):
+    with local_cluster(1) as client, Client(client.scheduler.address, security=client.security):
         lazy = tuple(da.from_array(one, chunks=(15_000, -1)) for one in (a, b))
         assert_same(ss.compare(*lazy, out=tmp_path / "2", executor=client, **SETTINGS), expected)
 

@@ -82,7 +82,7 @@ def test_memory(run_python: Callable[..., Any], tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", matrix(500, 4096))
     code = (
         "import specscale.stores.ingest as s; s.ingest('x.npy', 'x.zarr');"
-        "from specscale.runtime.plan import peak_memory; print(peak_memory() >> 20)"
+        "from specscale.runtime.memory import peak_memory; print(peak_memory() >> 20)"
     )
     done = run_python(code)
     assert done.returncode == 0, done.stderr

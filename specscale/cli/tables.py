@@ -94,7 +94,8 @@ def _duration(seconds: float) -> str:
 
 def _assumptions(plan: Plan, machine: Machine) -> list[str]:
     """What the seconds of a projected plan take for granted."""
-    from specscale.runtime.plan import available_memory, format_bytes
+    from specscale.runtime.memory import available_memory
+    from specscale.runtime.plan import format_bytes
 
     lines = []
     if plan.rows_given is not None:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import cloudpickle
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, Nanny, SpecCluster
 from distributed.comm.addressing import get_address_host_port, parse_address
 from distributed.comm.registry import get_backend
 from distributed.security import Security
@@ -25,7 +26,9 @@ from distributed.utils import silence_logging_cmgr
 
 from specscale.errors import ClusterError, OptionError
 from specscale.files import Location, remove_file, write_whole
-from specscale.runtime.plan import Crew, available_memory
+from specscale.runtime import pageless
+from specscale.runtime.memory import available_memory
+from specscale.runtime.plan import Crew
 from specscale.runtime.tasks import address_of
 from specscale.runtime.threads import available_cores
 from specscale.stores.rows import PairedRows
@@ -46,23 +49,32 @@ def threads_of_workers(workers: int, threads: int | None) -> int:
 
 @contextmanager
 def local_cluster(workers: int) -> Iterator[Client]:
-    """Start worker processes on this machine, one task at a time each.
+    """Start worker processes on this machine, one task at a time each, which nobody else can reach.
+
+    Scheduler and workers listen on the loopback interface, where every user of the machine can knock: they speak to
+    those alone who have the certificate of this cluster, which is in the memory of its processes. What Dask imports
+    modules from, its scratch space, lies in a folder of this user's instead of one that is known by name.
 
     Parameters
     ----------
     workers : number of processes
     """
-    with ExitStack() as stack:
-        stack.enter_context(dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}))
+    own = {"host": "127.0.0.1", "protocol": "tls://", "security": cast(Any, Security).temporary()}
+    worker = {
+        "cls": Nanny,
         # The plan says what a worker holds: nothing is to be paused or ended by a share of memory that knows less.
+        "options": {**own, "worker_class": pageless.Worker, "nthreads": 1, "memory_limit": 0, "silence_logs": 50},
+    }
+    with ExitStack() as stack:
+        scratch = stack.enter_context(TemporaryDirectory(prefix="specscale-", ignore_cleanup_errors=True))
+        settings = {"temporary-directory": scratch, "distributed.worker.multiprocessing-method": "spawn"}
+        stack.enter_context(dask.config.set(settings))
         with _deaf_to_interrupts():
             cluster = stack.enter_context(
-                cast(Any, LocalCluster)(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    memory_limit=0,
-                    dashboard_address=":0",
+                cast(Any, SpecCluster)(
+                    scheduler={"cls": pageless.Scheduler, "options": own},
+                    workers=dict.fromkeys(range(workers), worker),
+                    security=own["security"],
                     silence_logs=50,
                 )
             )

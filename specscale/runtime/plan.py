@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import re
 import time
 from dataclasses import dataclass
 from operator import index
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from specscale.cost import Cost
 from specscale.errors import OptionError, PlanError
@@ -26,14 +23,10 @@ __all__ = [
     "Machine",
     "Plan",
     "Workers",
-    "available_memory",
     "calibrate",
     "format_bytes",
     "parse_bytes",
     "parse_rows",
-    "peak_memory",
-    "resident_memory",
-    "return_memory",
 ]
 
 ELEMENTARY_SECONDS = 0.5e-9  # of one pair on one core, by the compiled kernel
@@ -301,42 +294,6 @@ def calibrate(rows: PairedRows, threads: Threads) -> Machine:
     began = time.perf_counter()
     count = sum(one.read(0, stop).nbytes for one in rows.embeddings)
     return Machine(gemm_rate, count / max(time.perf_counter() - began, 1e-6), threads.count)
-
-
-def available_memory() -> int:
-    """Bytes of memory a run may take by default: four fifths of what is free, within the control group's limit."""
-    free = psutil.virtual_memory().available
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.exists() and (text := limit.read_text().strip()).isdigit():
-        free = min(free, int(text))
-    return int(0.8 * free)
-
-
-def peak_memory() -> int:
-    """Peak resident memory of this process so far, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():  # what getrusage says on Linux begins with the memory of the process that started this one
-        found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if psutil.MACOS else 1024)
-
-
-def return_memory() -> None:
-    """Give freed memory back to the system, where the C library can.
-
-    glibc keeps what its threads freed for their next requests; without this the peaks of the steps would add up.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if psutil.LINUX else None
-    if trim is not None:
-        trim(0)
-
-
-def resident_memory() -> int:
-    """Resident memory of this process now, in bytes."""
-    return int(psutil.Process().memory_info().rss)
 
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
