@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from specscale.described import KEPT_ROW, kept_columns, partners_name
 from specscale.files import Location, reaching, size_of_tree, write_whole, zarr_store
+from specscale.masking import masked
 from specscale.passes.scores import ScoreSummary, WriteScores
 from specscale.problem import Problem
 from specscale.result import SCHEMA, TAILS
@@ -238,7 +239,7 @@ def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
     inputs = [
         {
             "name": one.name,
-            "source": os.path.abspath(one.source) if os.path.exists(one.source) else one.source,
+            "source": os.path.abspath(one.source) if os.path.exists(one.source) else masked(one.source),
             "rows": origin_of(one).n,
             "dimension": one.p,
             "dtype": one.dtype.name,

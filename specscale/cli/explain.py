@@ -22,13 +22,14 @@ def explain(
         int | None, typer.Option(metavar="N", help="Members of each tail of a mode; by default all that were kept.")
     ] = None,
     alpha: Annotated[float, typer.Option(help="False discovery rate of the labels that are shown.")] = 0.05,
+    fetch: o.Fetch = False,
     json: o.Json = False,
 ) -> None:
     """Show which labels are enriched among the members of each group."""
     from specscale.insight.enrichment import explain as run
     from specscale.result import open_result
 
-    result = open_result(out)
+    result = open_result(out, fetch=fetch)
     explanation = run(result, labels, top, alpha)
     if json:
         inputs = result.summary["inputs"]

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
+from specscale.masking import masked
+
 # Controls (C0, DEL, C1), separators of lines and paragraphs, overrides and isolates of direction, what has no width
 # and joins nothing, annotations, lone surrogates. Joiners, marks of direction and variation selectors are parts of
 # ordinary words and emoji.
@@ -26,9 +28,14 @@ def flowing(text: object) -> str:
     return inert(re.sub(r"[ \t\n\r\v\f\x85\u2028\u2029]+", " ", str(text)).strip())
 
 
+def place_of(place: object) -> str:
+    """Return an address on one line, as a terminal may have it and without its secrets."""
+    return inert(masked(place))
+
+
 def complain(message: str) -> None:
     """Print a line to standard error that says whose it is."""
-    print(f"specscale: {inert(message)}", file=sys.stderr)
+    print(f"specscale: {place_of(message)}", file=sys.stderr)
 
 
 def _spelled(found: re.Match[str]) -> str:

@@ -34,6 +34,7 @@ def modes(
             show_default=False,
         ),
     ] = None,
+    fetch: o.Fetch = False,
     json: o.Json = False,
 ) -> None:
     """Show the groups of a result, with what is known of their members."""
@@ -41,7 +42,7 @@ def modes(
 
     if show is not None and (overlap or measures):
         raise typer.BadParameter("goes with the groups, not with --overlap or --measures", param_hint="'--show'")
-    result = open_result(out)
+    result = open_result(out, fetch=fetch)
     if not (overlap or measures):
         shown = _TOP if top is None else top
         if json:
