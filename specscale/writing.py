@@ -277,7 +277,7 @@ def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
             "size": problem.size,
             "dimension": sum(one.dim for one in problem.maps),
         },
-        "choice": problem.choice,
+        "choice": masked(problem.choice),
         "bandwidths": dict(zip(keys, bandwidths, strict=True)),
         "duplicates": [vars(one) for one in problem.duplicates],
     }
@@ -286,7 +286,7 @@ def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
 def how_it_went(run: Run, plan: Plan, machine: Machine) -> dict[str, Any]:
     """Return the fields of a summary that say what was planned and what was measured."""
     return {
-        "warnings": run.warnings,
+        "warnings": list(map(masked, run.warnings)),
         "plan": plan.to_json(machine),
         "measured": {
             "seconds": run.seconds,

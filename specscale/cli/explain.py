@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from specscale.cli import options as o
-from specscale.cli.json_output import print_json
+from specscale.cli.json_output import inputs_of, print_json
 
 
 def explain(
@@ -32,8 +32,7 @@ def explain(
     result = open_result(out, fetch=fetch)
     explanation = run(result, labels, top, alpha)
     if json:
-        inputs = result.summary["inputs"]
-        print_json({"a": inputs["a"], "b": inputs["b"], **explanation.to_json()})
+        print_json({**inputs_of(result), **explanation.to_json()})
     else:
         from specscale.cli.insight_tables import print_explanation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
@@ -48,14 +48,16 @@ class InertStream:
     Parameters
     ----------
     stream : where it goes
+    told : what is done to texts first
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, told: Callable[[str], str] = str) -> None:
         self.stream = stream
+        self._told = told
 
     def write(self, text: str) -> int:
         """Write a text."""
-        self.stream.write(_BUT_LINES.sub(_spelled, text))
+        self.stream.write(_BUT_LINES.sub(_spelled, self._told(text)))
         return len(text)
 
     def writelines(self, lines: list[str]) -> None:
@@ -69,10 +71,14 @@ class InertStream:
 
 @contextmanager
 def inert_streams() -> Iterator[None]:
-    """Let nothing that is written to standard output and standard error meanwhile command the terminal."""
+    """Let nothing that is written to standard output and standard error meanwhile command the terminal.
+
+    Libraries warn, log and fail on standard error, with the addresses that they were given: these lose their secrets.
+    """
     before = sys.stdout, sys.stderr
     # There is none where it was closed before the command began.
-    sys.stdout, sys.stderr = (one and cast(TextIO, InertStream(one)) for one in before)
+    sys.stdout = before[0] and cast(TextIO, InertStream(before[0]))
+    sys.stderr = before[1] and cast(TextIO, InertStream(before[1], masked))
     try:
         yield
     finally:

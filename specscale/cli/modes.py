@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from specscale.cli import options as o
-from specscale.cli.json_output import print_json
+from specscale.cli.json_output import inputs_of, print_json
 
 _TOP = 20
 
@@ -72,5 +72,4 @@ def modes(
         if not json:
             tables.print_measures(result, agreements)
     if json:
-        inputs = result.summary["inputs"]
-        print_json({"a": inputs["a"], "b": inputs["b"], **said})
+        print_json({**inputs_of(result), **said})

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from specscale.cli.inert import flowing, inert, place_of
+from specscale.cli.json_output import inputs_of
 from specscale.cli.members import OWN, MemberTable, members_of
 
 if TYPE_CHECKING:
@@ -246,8 +247,7 @@ def modes_json(result: Result, top: int, show: str | None = None) -> dict[str, A
     """Return a result's groups as plain values."""
     members = members_of(result, top, show)
     return {
-        "a": result.summary["inputs"]["a"],
-        "b": result.summary["inputs"]["b"],
+        **inputs_of(result),
         "spec_diff": result.spec_diff,
         "modes": [
             {
