@@ -19,6 +19,7 @@ from specscale.features.choose import affine_of, survey
 from specscale.features.exact import ExactKernel
 from specscale.features.spectrum import LARGEST_SAMPLE, Spectrum, kernel_spectrum, spectrum_bytes, square_distances
 from specscale.kernels import load_kernels
+from specscale.masking import masked
 from specscale.options import Options
 from specscale.problem import Input, opened
 from specscale.runtime.events import Notify, Stage, Warned, silent
@@ -299,7 +300,7 @@ class _Look:
         spectra = _all_spectra(x, [sigma for _, sigma in lines])
         return StoreBandwidths(
             self._embedding.name,
-            self._embedding.source,
+            masked(self._embedding.source),
             self._rows.n_kept,
             len(x),
             auto,

@@ -15,7 +15,7 @@ from specscale.result_directory import ResultDirectory, beside, described_by
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.prefix import ids_digest_of_first
 
-__all__ = ["KEPT_ROW", "describe", "kept_columns", "partners_name", "rows_of_input"]
+__all__ = ["KEPT_ROW", "describe", "kept_columns", "partners_name", "rows_of_input", "unread"]
 
 KEPT_ROW = "specscale_row"  # of a table of columns that a result keeps: the row of the first embedding
 
@@ -55,6 +55,8 @@ def rows_of_input(result: ResultDirectory, place: int, rows: NDArray[np.int64]) 
     how = result.summary["rows"]
     if "left_out" in how or how["matched_by"] == "position":
         return rows
+    if not result.may_read(described["source"]):
+        return None
     try:  # an earlier version did not keep them; where the ids are those of the first, in its order, they are the same
         ids = ids_digest_of_first(EmbeddingStore(described["source"]), how["total"])
     except InputError:
@@ -77,6 +79,8 @@ def describe(result: ResultDirectory, members: pa.Table) -> pa.Table:
             order = np.argsort(known := kept.column(KEPT_ROW).to_numpy())
             places = order[np.searchsorted(known, rows, sorter=order).clip(max=max(len(known) - 1, 0))]
             return beside(members, kept.drop_columns([KEPT_ROW]).take(pa.array(places)))
+        if not result.may_read(described["source"]):
+            break
         own = rows_of_input(result, place, rows)
         if own is None:
             continue
@@ -86,6 +90,14 @@ def describe(result: ResultDirectory, members: pa.Table) -> pa.Table:
         if described.get("columns", True):  # it had some, which are gone; an earlier version does not say
             break
     return members
+
+
+def unread(result: ResultDirectory) -> list[str]:
+    """Where the samples' columns of a result are said to be, and are not looked for unless that is asked for."""
+    if any(exists(result.path / kept_columns(key)) for key, _ in result.input_keys):
+        return []
+    inputs = [one for _, one in result.input_keys if one.get("columns", True)]
+    return [one["source"] for one in inputs if not result.may_read(one["source"])]
 
 
 def _kept(result: ResultDirectory, key: str) -> Any:

@@ -6,9 +6,14 @@ exits with status 1; every other exception is a defect of the program.
 
 from __future__ import annotations
 
+from specscale.masking import masked
+
 
 class SpecscaleError(Exception):
-    """Base of every error that the user can mend."""
+    """Base of every error that the user can mend; the addresses in its message are without their secrets."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(masked(message))
 
 
 class InputError(SpecscaleError):

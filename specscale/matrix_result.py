@@ -10,6 +10,7 @@ import zarr
 from specscale.described import describe
 from specscale.errors import OptionError
 from specscale.files import Location
+from specscale.masking import masked
 from specscale.result_directory import ResultDirectory, top_members
 from specscale.stores.values import frame
 
@@ -36,7 +37,7 @@ class MatrixResult(ResultDirectory):
     @classmethod
     def of(cls, path: Location, *, temporary: bool) -> MatrixResult:
         """Open a result just computed, which owns its place where that is temporary."""
-        result = cls(path)
+        result = cls(path, fetch=True)
         if temporary:
             result.own_place()
         return result
@@ -122,19 +123,20 @@ class MatrixResult(ResultDirectory):
         return pd.DataFrame(lines)
 
     def __repr__(self) -> str:
-        return f"<MatrixResult {self.path}: {len(self.pairs)} pairs of {', '.join(self.names)}>"
+        return f"<MatrixResult {masked(self.path)}: {len(self.pairs)} pairs of {', '.join(self.names)}>"
 
 
-def open_matrix(path: str | Location) -> MatrixResult:
+def open_matrix(path: str | Location, *, fetch: bool = False) -> MatrixResult:
     """Open the result directory of an earlier :func:`specscale.compare_many`.
 
     Parameters
     ----------
     path : its path, or a URL as s3://bucket/all
+    fetch : as of :func:`specscale.open_result`
 
     Raises
     ------
     InputError
         When there is none at `path`, or it cannot be reached.
     """
-    return MatrixResult(path)
+    return MatrixResult(path, fetch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,10 @@ import pyarrow as pa
 import zarr
 from numpy.typing import NDArray
 
+from specscale.documents import read_json
 from specscale.errors import InputError
 from specscale.files import Location, reaching
+from specscale.masking import is_masked, masked
 from specscale.result_directory import ResultDirectory, top_members
 from specscale.stores.values import frame
 
@@ -116,14 +117,14 @@ class Result(ResultDirectory):
     command = "compare"
     again = "run the comparison again"
 
-    def __init__(self, path: str | Location) -> None:
-        super().__init__(path)
+    def __init__(self, path: str | Location, fetch: bool = False) -> None:
+        super().__init__(path, fetch)
         self._inputs: tuple[Any, Any] | None = None
 
     @classmethod
     def of(cls, path: Location, inputs: tuple[Any, Any], *, temporary: bool) -> Result:
         """Open a result just computed, which remembers its inputs and, where its place is temporary, owns it."""
-        result = cls(path)
+        result = cls(path, fetch=True)
         result._inputs = inputs
         if temporary:
             result.own_place()
@@ -144,6 +145,11 @@ class Result(ResultDirectory):
             When it was an array.
         """
         source = str(self.summary["inputs"][which]["source"])
+        if is_masked(source):
+            raise InputError(
+                f"{self.path}: the address of {which.upper()}, {source}, was kept without its password and query: give "
+                "the embeddings anew, to specscale compare"
+            )
         # The paths of files are absolute in a result, and what is left are names of arrays.
         if not Path(source).is_absolute() and "://" not in source and not any(sign in source for sign in "*?["):
             raise InputError(
@@ -158,7 +164,7 @@ class Result(ResultDirectory):
         path = self.path / "maps.json"
         try:
             with reaching(path):
-                parameters: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+                parameters: list[dict[str, Any]] = read_json(path)
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: missing or damaged ({error}): {self.again}") from None
         if not isinstance(parameters, list) or len(parameters) != len(self.summary["inputs"]):
@@ -180,7 +186,10 @@ class Result(ResultDirectory):
     @property
     def modes(self) -> list[Mode]:
         """The modes, in the order of the eigenvalues."""
-        return [Mode(**fields, _result=self) for fields in self.summary["modes"]]
+        try:
+            return [Mode(**fields, _result=self) for fields in self.summary["modes"]]
+        except TypeError:
+            raise InputError(f"{self.path}/summary.json: damaged, modes cannot be: {self.again}") from None
 
     @property
     def scores(self) -> zarr.Array[Any]:
@@ -271,7 +280,7 @@ class Result(ResultDirectory):
     def __repr__(self) -> str:
         inputs = self.summary["inputs"]
         return (
-            f"<Result {self.path}: {inputs['a']['name']} against {inputs['b']['name']}, "
+            f"<Result {masked(self.path)}: {inputs['a']['name']} against {inputs['b']['name']}, "
             f"{len(self.summary['modes'])} modes, SPEC-diff {self.spec_diff:.4g}>"
         )
 
@@ -292,16 +301,18 @@ class Result(ResultDirectory):
         )
 
 
-def open_result(path: str | Location) -> Result:
+def open_result(path: str | Location, *, fetch: bool = False) -> Result:
     """Open the result directory of an earlier comparison.
 
     Parameters
     ----------
     path : its path, or a URL as s3://bucket/a-b.spec
+    fetch : whether its embeddings may be read from another server, where summary.json says that they are, for the
+        samples' columns; whoever made the result chose the address
 
     Raises
     ------
     InputError
         When there is none at `path`, or it cannot be reached.
     """
-    return Result(path)
+    return Result(path, fetch)

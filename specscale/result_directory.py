@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,10 +12,12 @@ import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 
+from specscale.documents import read_json
 from specscale.errors import InputError
-from specscale.files import Location, located, reaching, remove_tree, zarr_store
-from specscale.stores.holes import WholeStore
+from specscale.files import Location, located, reaching, remove_tree
+from specscale.masking import is_masked, server_of
 from specscale.stores.layout import store_attributes
+from specscale.stores.trusted import WholeStore, opened_group
 from specscale.stores.values import frame
 
 if TYPE_CHECKING:
@@ -31,10 +32,12 @@ class ResultDirectory:
     Parameters
     ----------
     path : the path or URL of the result directory
+    fetch : whether embeddings may be read from whatever address summary.json names; whoever made the result chose it.
+        Those on this machine, and beside the result on its own server, may always
 
     Attributes
     ----------
-    path : the result directory, as a location
+    path, fetch : the result directory, as a location, and the same
     summary : what summary.json holds
 
     Raises
@@ -48,11 +51,11 @@ class ResultDirectory:
     command: ClassVar[str]
     again: ClassVar[str]
 
-    def __init__(self, path: str | Location) -> None:
-        self.path = located(path)
+    def __init__(self, path: str | Location, fetch: bool = False) -> None:
+        self.path, self.fetch = located(path), fetch
         try:
             with reaching(self.path):
-                self.summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+                self.summary: dict[str, Any] = read_json(self.path / "summary.json")
         except (FileNotFoundError, NotADirectoryError):
             what = f"no result of `specscale {self.command}` here"
             if store_attributes(self.path) is not None:
@@ -72,12 +75,20 @@ class ResultDirectory:
             raise InputError(f"{path}: a result of schema {schema}, this version reads {self.schema}")
         if lost := sorted(self.keys - self.summary.keys()):
             raise InputError(f"{path}/summary.json: damaged, {', '.join(lost)} is not there: {self.again}")
+        if wrong := sorted(name for name in self.keys if not _is_sound(name, self.summary[name])):
+            raise InputError(f"{path}/summary.json: damaged, {', '.join(wrong)} cannot be: {self.again}")
         try:
             with reaching(self.path):
-                store = zarr_store(self.path / "spec.zarr", read_only=True)
-                self._arrays = zarr.open_group(WholeStore(store, f"{self.path}/spec.zarr", self.again), mode="r")
+                self._arrays = opened_group(self.path / "spec.zarr", self.again, WholeStore)
         except (OSError, ValueError, zarr.errors.BaseZarrError) as error:
             raise InputError(f"{path}/spec.zarr: missing or damaged ({error}): {self.again}") from None
+
+    def may_read(self, source: str) -> bool:
+        """Whether an embedding may be looked for where the summary says that it was."""
+        if is_masked(source):
+            return False
+        server = server_of(source)
+        return self.fetch or server is None or server == server_of(str(self.path))
 
     def own_place(self) -> None:
         """Remove the directory above when the arrays are no longer held: they outlive the result object."""
@@ -128,6 +139,26 @@ class ResultDirectory:
         array = self._array(name)
         with reaching(self.path):
             return np.asarray(array[...])
+
+
+def _is_sound(name: str, value: Any) -> bool:
+    """Whether a field of a summary is of its kind: whoever reads on relies on it."""
+    match name:
+        case "inputs":
+            return isinstance(value, dict) and all(map(_is_input, value.values()))
+        case "modes" | "pairs":
+            return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+        case "options" | "rows" | "maps" | "bandwidths":
+            return isinstance(value, dict)
+    return True
+
+
+def _is_input(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(name), str) for name in ("name", "source", "digest"))
+        and type(value.get("rows")) is int
+    )
 
 
 def top_members(members: pa.Table, count: int, tail: str | None = None, **equal: int | str) -> pa.Table:

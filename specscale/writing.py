@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from specscale.described import KEPT_ROW, kept_columns, partners_name
 from specscale.files import Location, reaching, remove_tree, size_of_tree, write_whole, zarr_store
+from specscale.masking import masked
 from specscale.passes.scores import ScoreSummary, WriteScores
 from specscale.problem import Problem
 from specscale.result import SCHEMA, TAILS
@@ -214,7 +215,7 @@ def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
     inputs = [
         {
             "name": one.name,
-            "source": os.path.abspath(one.source) if os.path.exists(one.source) else one.source,
+            "source": os.path.abspath(one.source) if os.path.exists(one.source) else masked(one.source),
             "rows": origin_of(one).n,
             "dimension": one.p,
             "dtype": one.dtype.name,
@@ -252,7 +253,7 @@ def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
             "size": problem.size,
             "dimension": sum(one.dim for one in problem.maps),
         },
-        "choice": problem.choice,
+        "choice": masked(problem.choice),
         "bandwidths": dict(zip(keys, bandwidths, strict=True)),
         "duplicates": [vars(one) for one in problem.duplicates],
     }
@@ -261,7 +262,7 @@ def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
 def how_it_went(run: Run, plan: Plan, machine: Machine) -> dict[str, Any]:
     """Return the fields of a summary that say what was planned and what was measured."""
     return {
-        "warnings": run.warnings,
+        "warnings": list(map(masked, run.warnings)),
         "plan": plan.to_json(machine),
         "measured": {
             "seconds": run.seconds,

@@ -176,7 +176,9 @@ def test_an_array_that_cannot_be_opened_hides_no_other(here: Path, version: int,
         path.write_text(json.dumps(whole))
     ingest("g.zarr", "s.zarr")
     np.testing.assert_array_equal(EmbeddingStore("s.zarr").read(0, 50), VALUES)
-    with pytest.raises(InputError, match=r"^g\.zarr/odd: not a readable Zarr array"):
+    with pytest.raises(
+        InputError, match=r"^g\.zarr/odd(: not a readable Zarr array|/\.zarray: it holds Python objects)"
+    ):
         ingest("g.zarr/odd", "t.zarr")
 
 

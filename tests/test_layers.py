@@ -18,17 +18,19 @@ HEAVY = ["numpy", "scipy", "pandas", "zarr", "numba", "pyarrow", "torch", "sklea
 
 # What the modules of each layer may import of the package, by prefix.
 LAYERS = {
-    "errors": [],
+    "masking": [],
+    "errors": ["masking"],
     "cost": [],
     "objects": [],
     "zarr_objects": [],
     "files": ["errors", "objects", "zarr_objects"],
+    "documents": ["files"],
     "kernels": ["errors", "kernels"],
-    "stores": ["errors", "cost", "files", "stores"],
+    "stores": ["masking", "errors", "cost", "files", "documents", "stores"],
     "features": ["errors", "cost", "kernels", "features"],
     "spectral": ["errors", "cost", "spectral"],
     "passes": ["errors", "cost", "kernels", "stores", "features", "spectral.tiles", "passes"],
-    "runtime": ["errors", "cost", "files", "stores", "passes.record", "runtime"],
+    "runtime": ["masking", "errors", "cost", "files", "documents", "stores", "passes.record", "runtime"],
 }
 TOP = ["cli", "demo", "comparison", "again", "insight"]
 

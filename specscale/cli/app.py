@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import sys
+import traceback
 from io import TextIOWrapper
 from types import FrameType
 
@@ -55,7 +56,11 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # λ and σ, and the user's texts, where the locale lacks them
     with inert_streams():
-        _run()
+        try:
+            _run()
+        except Exception:  # a defect, which is told as it is, but inert too and without the secrets of addresses
+            traceback.print_exc()
+            sys.exit(1)
 
 
 def _run() -> None:

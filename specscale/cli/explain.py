@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from specscale.cli import options as o
-from specscale.cli.json_output import print_json
+from specscale.cli.json_output import inputs_of, print_json
 
 
 def explain(
@@ -22,17 +22,17 @@ def explain(
         int | None, typer.Option(metavar="N", help="Members of each tail of a mode; by default all that were kept.")
     ] = None,
     alpha: Annotated[float, typer.Option(help="False discovery rate of the labels that are shown.")] = 0.05,
+    fetch: o.Fetch = False,
     json: o.Json = False,
 ) -> None:
     """Show which labels are enriched among the members of each group."""
     from specscale.insight.enrichment import explain as run
     from specscale.result import open_result
 
-    result = open_result(out)
+    result = open_result(out, fetch=fetch)
     explanation = run(result, labels, top, alpha)
     if json:
-        inputs = result.summary["inputs"]
-        print_json({"a": inputs["a"], "b": inputs["b"], **explanation.to_json()})
+        print_json({**inputs_of(result), **explanation.to_json()})
     else:
         from specscale.cli.insight_tables import print_explanation
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
+
+from specscale.masking import masked
 
 # Controls (C0, DEL, C1), separators of lines and paragraphs, overrides and isolates of direction, what has no width
 # and joins nothing, annotations, lone surrogates. Joiners, marks of direction and variation selectors are parts of
@@ -26,9 +28,14 @@ def flowing(text: object) -> str:
     return inert(re.sub(r"[ \t\n\r\v\f\x85\u2028\u2029]+", " ", str(text)).strip())
 
 
+def place_of(place: object) -> str:
+    """Return an address on one line, as a terminal may have it and without its secrets."""
+    return inert(masked(place))
+
+
 def complain(message: str) -> None:
     """Print a line to standard error that says whose it is."""
-    print(f"specscale: {inert(message)}", file=sys.stderr)
+    print(f"specscale: {place_of(message)}", file=sys.stderr)
 
 
 def _spelled(found: re.Match[str]) -> str:
@@ -41,14 +48,16 @@ class InertStream:
     Parameters
     ----------
     stream : where it goes
+    told : what is done to texts first
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, told: Callable[[str], str] = str) -> None:
         self.stream = stream
+        self._told = told
 
     def write(self, text: str) -> int:
         """Write a text."""
-        self.stream.write(_BUT_LINES.sub(_spelled, text))
+        self.stream.write(_BUT_LINES.sub(_spelled, self._told(text)))
         return len(text)
 
     def writelines(self, lines: list[str]) -> None:
@@ -62,10 +71,14 @@ class InertStream:
 
 @contextmanager
 def inert_streams() -> Iterator[None]:
-    """Let nothing that is written to standard output and standard error meanwhile command the terminal."""
+    """Let nothing that is written to standard output and standard error meanwhile command the terminal.
+
+    Libraries warn, log and fail on standard error, with the addresses that they were given: these lose their secrets.
+    """
     before = sys.stdout, sys.stderr
     # There is none where it was closed before the command began.
-    sys.stdout, sys.stderr = (one and cast(TextIO, InertStream(one)) for one in before)
+    sys.stdout = before[0] and cast(TextIO, InertStream(before[0]))
+    sys.stderr = before[1] and cast(TextIO, InertStream(before[1], masked))
     try:
         yield
     finally:

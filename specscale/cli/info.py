@@ -12,6 +12,7 @@ from specscale.cli.columns import GAP, cells, cut, is_number, may_be_cut, padded
 from specscale.cli.inert import flowing
 from specscale.cli.json_output import print_json
 from specscale.cli.options import Json
+from specscale.masking import masked
 
 if TYPE_CHECKING:
     from specscale.stores.embedding import EmbeddingStore
@@ -50,13 +51,13 @@ def _describe(store: EmbeddingStore, rows: int) -> dict[str, Any]:
     columns: list[dict[str, Any]] = records(table) if table is not None else [{}] * shown
     sources = [None if number < 0 else number for number in store.source_rows(range(shown)).tolist()]
     return {
-        "store": str(store.path),
+        "store": masked(store.path),
         "name": store.name,
         "n": store.n,
         "p": store.p,
         "dtype": store.dtype.name,
         "digest": store.digest,
-        "source": attributes.get("source", []),
+        "source": [masked(one) for one in attributes.get("source", [])],
         "ids": {"column": store.ids.column, "digest": store.ids.digest} if store.ids is not None else None,
         "columns": list(store.columns),
         "dropped": store.dropped,

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from specscale.cli.inert import inert
+from specscale.cli.inert import inert, place_of
 from specscale.cli.json_output import print_json
 from specscale.cli.options import Json, Quiet
 from specscale.cli.progress import row_progress
+from specscale.masking import masked
 
 
 class Dtype(StrEnum):
@@ -101,11 +102,13 @@ def ingest(
             progress=progress,
         )
     if json:
-        print_json(asdict(report))
+        print_json({**asdict(report), "store": masked(report.store)})
         return
     if quiet:
         return
-    print(f"{inert(report.store)}: {report.n:,} rows × {report.p:,} dimensions, {report.dtype}, digest {report.digest}")
+    print(
+        f"{place_of(report.store)}: {report.n:,} rows × {report.p:,} dimensions, {report.dtype}, digest {report.digest}"
+    )
     if append:
         print(f"{report.appended:,} rows were added")
     if report.vectors:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import math
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from specscale.masking import masked
+
+if TYPE_CHECKING:
+    from specscale.result import Result
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -15,6 +20,11 @@ def print_json(value: dict[str, Any]) -> None:
     text.
     """
     print(json.dumps(plain(value), allow_nan=False).replace("\x7f", "\\u007f"))
+
+
+def inputs_of(result: Result) -> dict[str, Any]:
+    """Return what the summary of a result says of its embeddings; earlier versions kept their addresses whole."""
+    return {which: {**one, "source": masked(one["source"])} for which, one in result.summary["inputs"].items()}
 
 
 def plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ import typer
 
 from specscale.cli import options as o
 from specscale.cli.columns import cells, cut, padded
-from specscale.cli.inert import flowing, inert
+from specscale.cli.inert import flowing, inert, place_of
 from specscale.cli.json_output import print_json
 from specscale.cli.pairing import print_pairing
 from specscale.cli.progress import run_progress
@@ -118,7 +118,7 @@ def _print(result: MatrixResult) -> None:
         for which in "AB":
             _print_direction(which, [one for one in pair["modes"] if one["grouped_by"] == which])
     print("\n± is the sampling of rows alone; a pair of interest, with a certificate: specscale compare A B")
-    print(f"heat map: {inert(result.path)}/matrix.png")
+    print(f"heat map: {place_of(result.path)}/matrix.png")
 
 
 def _print_direction(which: str, modes: list[dict[str, Any]]) -> None:

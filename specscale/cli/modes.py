@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from specscale.cli import options as o
-from specscale.cli.json_output import print_json
+from specscale.cli.json_output import inputs_of, print_json
 
 _TOP = 20
 
@@ -34,6 +34,7 @@ def modes(
             show_default=False,
         ),
     ] = None,
+    fetch: o.Fetch = False,
     json: o.Json = False,
 ) -> None:
     """Show the groups of a result, with what is known of their members."""
@@ -41,7 +42,7 @@ def modes(
 
     if show is not None and (overlap or measures):
         raise typer.BadParameter("goes with the groups, not with --overlap or --measures", param_hint="'--show'")
-    result = open_result(out)
+    result = open_result(out, fetch=fetch)
     if not (overlap or measures):
         shown = _TOP if top is None else top
         if json:
@@ -71,5 +72,4 @@ def modes(
         if not json:
             tables.print_measures(result, agreements)
     if json:
-        inputs = result.summary["inputs"]
-        print_json({"a": inputs["a"], "b": inputs["b"], **said})
+        print_json({**inputs_of(result), **said})

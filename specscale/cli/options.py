@@ -172,5 +172,9 @@ Rate = Annotated[
         metavar="RATE", help="Operations a second of one worker, e.g. 30T; by default what this machine does."
     ),
 ]
+Fetch = Annotated[
+    bool,
+    typer.Option("--fetch", help="Read the embeddings from the addresses that the result names on other servers."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]

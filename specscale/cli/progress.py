@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from specscale.cli.inert import commanding, complain, inert, inert_streams
+from specscale.cli.inert import commanding, complain, inert_streams, place_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -86,21 +86,24 @@ def run_progress(quiet: bool = False, bars: bool = True) -> Iterator[Notify]:
     with _bar() as bar, inert_streams():
         task = bar.add_task("starting", total=None)
 
+        def tell(message: str) -> None:
+            bar.console.print(place_of(message), markup=False, emoji=False, highlight=False)
+
         def show(event: Event) -> None:
             nonlocal task
             match event:
                 case Stage(name):
                     # A reset to no total would keep the last one: the stage would show the rows of the pass before.
                     bar.remove_task(task)
-                    task = bar.add_task(inert(name), total=None)
+                    task = bar.add_task(place_of(name), total=None)
                 case PassStarted(name, rows, done):
                     bar.reset(task, total=rows, completed=done, description=name)
                 case RowsDone(_, rows):
                     bar.advance(task, rows)
                 case PassFinished(name, seconds):
-                    bar.console.print(f"{name}: {seconds:.1f} s", markup=False, highlight=False)
+                    tell(f"{name}: {seconds:.1f} s")
                 case Noted(message):
-                    bar.console.print(inert(message), markup=False, highlight=False)
+                    tell(message)
                 case Warned(message):
                     _warn(message)
 

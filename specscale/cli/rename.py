@@ -8,6 +8,7 @@ import typer
 
 from specscale.cli.json_output import print_json
 from specscale.cli.options import Json, Quiet
+from specscale.masking import masked
 
 
 def rename(
@@ -21,6 +22,6 @@ def rename(
 
     before = run(store, name)
     if json:
-        print_json({"store": store, "name": name, "before": before})
+        print_json({"store": masked(store), "name": name, "before": before})
     elif not quiet:
-        print(f"{store}: {before} is called {name} now")
+        print(f"{masked(store)}: {before} is called {name} now")

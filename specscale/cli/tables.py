@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from specscale.cli.inert import flowing, inert
+from specscale.cli.inert import flowing, inert, place_of
+from specscale.cli.json_output import inputs_of
 from specscale.cli.members import OWN, MemberTable, members_of
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def print_overview(result: Result) -> None:
     for mode in result.modes:
         print(_mode_line(mode))
     print("\n" + _legend(result, checked))
-    print(f"\nthe groups: specscale modes {inert(result.path)}")
+    print(f"\nthe groups: specscale modes {place_of(result.path)}")
 
 
 def _mode_heading(checked: bool) -> str:
@@ -204,7 +205,7 @@ def print_modes(result: Result, top: int, show: str | None = None) -> None:
     table = MemberTable(members)
     known = any(one.get("columns") for one in result.summary["inputs"].values())
     if members and known and show is None and not set(members[0]) - set(OWN):
-        print("the samples' columns are not shown: no store of them is any more where it was, as it was compared")
+        print(f"the samples' columns are not shown: {_why_not(result)}")
     if table.left_out:
         print(f"no room for {', '.join(map(flowing, table.left_out))}: choose columns with --show")
     for mode in result.modes:
@@ -229,12 +230,25 @@ def _certificate(mode: Mode) -> str:
     )
 
 
+def _why_not(result: Result) -> str:
+    """Why the samples' columns are not there."""
+    from specscale.described import unread
+    from specscale.masking import is_masked, masked
+
+    places = unread(result)
+    if not places:
+        return "no store of them is any more where it was, as it was compared"
+    where = flowing(masked(places[0]))
+    if is_masked(places[0]):
+        return f"they are at {where}, an address that was kept without its password and query"
+    return f"they are said to be at {where}; to have them read from there add --fetch"
+
+
 def modes_json(result: Result, top: int, show: str | None = None) -> dict[str, Any]:
     """Return a result's groups as plain values."""
     members = members_of(result, top, show)
     return {
-        "a": result.summary["inputs"]["a"],
-        "b": result.summary["inputs"]["b"],
+        **inputs_of(result),
         "spec_diff": result.spec_diff,
         "modes": [
             {

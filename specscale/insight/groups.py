@@ -88,7 +88,7 @@ def groups_of(result: Result, top: int | None = None) -> list[Group]:
 
 
 def source_of(result: Result, which: str) -> str:
-    """Return where an embedding of a result was read from.
+    """Return where an embedding of a result was read from, and may be read again.
 
     Parameters
     ----------
@@ -98,6 +98,12 @@ def source_of(result: Result, which: str) -> str:
     Raises
     ------
     InputError
-        When it was an array.
+        When it was an array, or is on another server and was not asked for.
     """
-    return result.source(which)
+    source = result.source(which)
+    if not result.may_read(source):
+        raise InputError(
+            f"{result.path}: {which.upper()} is said to be at {source}: to have it read from there, where you trust "
+            "whoever made the result, add --fetch, or open_result(…, fetch=True)"
+        )
+    return source

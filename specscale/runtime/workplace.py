@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from specscale.documents import parse_json
 from specscale.errors import ChangedError, ExistsError, OptionError, SpecscaleError
 from specscale.files import Location, copy_tree, exists, located, move, reaching, read_whole, remove_tree, write_whole
 from specscale.stores.claim import LOCK, claim_folder
@@ -122,7 +123,7 @@ class Workplace:
     def _recorded(self) -> dict[str, Any] | None:
         """What run.json holds; None where it is not there or cannot be read."""
         try:
-            run = json.loads(_content(self.work / _RUN) or b"")
+            run = parse_json(_content(self.work / _RUN) or b"")
         except ValueError:
             return None
         return run if isinstance(run, dict) and _TOKEN.fullmatch(str(run.get("token"))) else None

@@ -15,11 +15,12 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.errors import ChangedError, InputError
-from specscale.files import Location, located, reaching, zarr_store
+from specscale.files import Location, located, reaching
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.intact import check_rows, verify
 from specscale.stores.layout import CHUNK_ROWS, FEATURES, NORMS, ROWS, store_attributes
 from specscale.stores.tables import RowGroups, one_line
+from specscale.stores.trusted import opened_group
 from specscale.stores.types import is_text, plain_schema
 
 __all__ = ["Beginning", "StoredRows"]
@@ -136,7 +137,7 @@ class StoredRows(Beginning):
 
     def _as_ingested(self, digests: int) -> bool:
         with reaching(self._place):
-            group = zarr.open_group(zarr_store(self._place, read_only=True), mode="r", zarr_format=3)
+            group = opened_group(self._place, _AFRESH)
             arrays = [group[FEATURES], group[NORMS]]
         return digests == -(-self.n // CHUNK_ROWS) and all(
             isinstance(array, zarr.Array)

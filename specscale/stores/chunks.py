@@ -18,6 +18,7 @@ from zarr.storage import FsspecStore, LocalStore
 from specscale.errors import InputError
 from specscale.files import Location, located, reaching, read_into
 from specscale.stores.holes import PresentRows
+from specscale.stores.trusted import ScreenedStore
 
 __all__ = ["READERS", "RowChunks", "read_ahead"]
 
@@ -147,10 +148,11 @@ class RowChunks:
 
 def _place(array: zarr.Array[Any]) -> Location | None:
     """The folder of an array, if its store is on a file system."""
-    if isinstance(array.store, LocalStore):
-        return Path(array.store.root) / array.path
-    if isinstance(array.store, FsspecStore):
-        return located(array.store.fs.unstrip_protocol(array.store.path)) / array.path
+    store = array.store.inner if isinstance(array.store, ScreenedStore) else array.store
+    if isinstance(store, LocalStore):
+        return Path(store.root) / array.path
+    if isinstance(store, FsspecStore):
+        return located(store.fs.unstrip_protocol(store.path)) / array.path
     return None
 
 

@@ -14,10 +14,11 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
-from specscale.files import Location, reaching, zarr_store
+from specscale.files import Location, reaching
 from specscale.stores.ids import as_ids
 from specscale.stores.layout import CHUNK_ROWS, ROWS, ids_digest
 from specscale.stores.tables import RowGroups, one_line, parquet_rows
+from specscale.stores.trusted import opened_group
 
 __all__ = [
     "DROPPED",
@@ -99,7 +100,7 @@ def every_dropped(place: Location, count: int, named: Sequence[int]) -> NDArray[
         return np.array(named, dtype=np.int64)
     try:
         with reaching(place):
-            group = zarr.open_group(zarr_store(place, read_only=True), mode="r", zarr_format=3)
+            group = opened_group(place, "ingest the embedding again")
             return read_dropped(group, count)
     except _DAMAGE as error:
         raise InputError(

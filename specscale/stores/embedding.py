@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from upath import UPath
 
 from specscale.errors import ChangedError, InputError
-from specscale.files import Location, await_answer, exists, is_local, located, reaching, zarr_store
+from specscale.files import Location, await_answer, exists, is_local, located, reaching
+from specscale.masking import masked
 from specscale.stores.arrays import in_memory
 from specscale.stores.chunks import READERS, RowChunks, read_ahead
 from specscale.stores.dropped import Ids, NumberedRows
@@ -34,6 +35,7 @@ from specscale.stores.layout import (
     store_attributes,
 )
 from specscale.stores.tables import one_line, open_parquet, take_rows
+from specscale.stores.trusted import faulty_attributes, opened_group
 
 __all__ = [
     "ArrayEmbedding",
@@ -188,7 +190,7 @@ class EmbeddingStore(NumberedRows):
         return run[0], float(read_norms(self, run[0], run[0] + 1)[0]), float(self.norms(*run)[0])
 
     def __repr__(self) -> str:
-        return f"<EmbeddingStore {self.path}: {self.n:,} × {self.p} {self.dtype}>"
+        return f"<EmbeddingStore {masked(self.path)}: {self.n:,} × {self.p} {self.dtype}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         place = self._place if not isinstance(self._place, Path) else Path(os.path.abspath(self._place))
@@ -355,9 +357,7 @@ def _opened_elsewhere(
 def _open_group(path: Location) -> tuple[zarr.Group, dict[str, Any]]:
     try:
         with reaching(path):
-            # Looking for other formats too would leave requests behind where a store does not answer.
-            store = zarr_store(path, read_only=True)
-            group = zarr.open_group(store, mode="r", zarr_format=None if is_local(path) else 3)
+            group = opened_group(path, _AGAIN)
     except FileNotFoundError:
         with reaching(path):
             there = path.exists()
@@ -377,4 +377,6 @@ def _open_group(path: Location) -> tuple[zarr.Group, dict[str, Any]]:
         raise InputError(f"{path}: a store of format {attributes.get('format')}, this version reads format {FORMAT}")
     if lost := sorted(_KEYS - attributes.keys()):
         raise InputError(f"{path}/zarr.json: damaged, {', '.join(lost)} is not there: {_AGAIN}")
+    if wrong := faulty_attributes(attributes):
+        raise InputError(f"{path}/zarr.json: damaged, {', '.join(wrong)} cannot be: {_AGAIN}")
     return group, attributes

@@ -12,11 +12,8 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import LocalStore, WrapperStore
 
-from specscale.errors import InputError
-
-__all__ = ["Absent", "Holes", "PresentRows", "WholeStore"]
+__all__ = ["Absent", "Holes", "PresentRows"]
 
 _NAMED_RUNS = 3
 # NaNs that no arithmetic makes, and integers that are seldom met; of each two, because any of them may be met.
@@ -200,33 +197,3 @@ def _named(runs: list[tuple[int, int]]) -> str:
         named.append(f"{more:,} more run{'s' * (more > 1)}")
     text = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
     return f"rows {text}{f' ({count:,} rows in all)' if len(runs) > 1 else ''} are"
-
-
-class WholeStore(WrapperStore[Any]):
-    """
-    A store whose arrays have all of their chunks, so that one that is missing was lost.
-
-    Parameters
-    ----------
-    store
-        The store that is read.
-    place
-        Where it is, for messages.
-    remedy
-        What to do where a chunk is missing, for messages.
-    """
-
-    def __init__(self, store: Any, place: str, remedy: str) -> None:
-        super().__init__(LocalStore(store, read_only=True) if isinstance(store, str) else store)
-        self._place = place
-        self._remedy = remedy
-
-    def _with_store(self, store: Any) -> WholeStore:
-        return type(self)(store, self._place, self._remedy)
-
-    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-        """Return what is under a key; ``None`` where there is no such array."""
-        found = await self._store.get(key, prototype, byte_range)
-        if found is None and "c" in key.split("/"):
-            raise InputError(f"{self._place}/{key}: the chunk is missing: {self._remedy}")
-        return found

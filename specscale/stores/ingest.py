@@ -13,6 +13,7 @@ from upath import UPath
 
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
 from specscale.files import Location, located
+from specscale.masking import masked
 from specscale.stores.arrays import are_paths, is_lazy, taken
 from specscale.stores.beginning import StoredRows
 from specscale.stores.columns import SampleColumns
@@ -215,7 +216,7 @@ def ingest(
     identity = {
         "format": FORMAT,
         "rows": rows.fingerprint,
-        "paths": list(rows.paths),
+        "paths": list(map(masked, rows.paths)),  # the fingerprint is of what they were
         "columns": own.fingerprint,
         "options": [model, key, vector, columns, id_column, kind.name, on_bad],
     }
@@ -239,7 +240,7 @@ def ingest(
             raise ChangedError(f"{rows.paths[0]}: the source changed while it was read; run the same command again")
         if before is None and not writer.finished:
             _check_free(target, overwrite, writer)
-        attributes = writer.finish(rows.n, model, rows.paths, id_column, earlier or rows.vectors)
+        attributes = writer.finish(rows.n, model, tuple(map(masked, rows.paths)), id_column, earlier or rows.vectors)
     except SpecscaleError:
         # The remedy changes an option or a file, so there is nothing to continue from.
         writer.discard()
@@ -254,14 +255,14 @@ def ingest(
         p=attributes["p"],
         dtype=attributes["dtype"],
         dropped=dropped,
-        dropped_places=tuple(rows.locate(row) for row in writer.journal.dropped_rows[:_NAMED_PLACES]),
+        dropped_places=tuple(masked(rows.locate(row)) for row in writer.journal.dropped_rows[:_NAMED_PLACES]),
         zero_norm=attributes["zero_norm"],
         digest=attributes["digest"],
         columns=tuple(attributes["columns"]),
         resumed_at=resumed_at,
         appended=rows.n - dropped if append else 0,
-        absent=tuple(holes.describe()),
-        notes=rows.notes,
+        absent=tuple(map(masked, holes.describe())),
+        notes=tuple(map(masked, rows.notes)),
         vectors=rows.vectors,
         left_out=own.left_out,
     )

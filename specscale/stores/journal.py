@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from specscale.files import Location, read_whole, write_whole
+from specscale.documents import read_json
+from specscale.files import Location, write_whole
 
 NAMED_ROWS = 100
 
@@ -78,6 +79,6 @@ class Journal:
             The object store cannot be reached.
         """
         try:
-            return cls(**json.loads(read_whole(path)))
+            return cls(**read_json(path))
         except (OSError, ValueError, TypeError):
             return None

@@ -7,7 +7,6 @@ and, when the samples have columns of their own, a row-aligned Parquet table.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from specscale.files import Location, await_answer, reaching, read_whole
+from specscale.documents import read_json
+from specscale.files import Location, await_answer, reaching
 
 FORMAT = 1
 CHUNK_ROWS = 32_768  # the grid of rows that spans, blocks and digests are cut on; chunks of many rows are its cells
@@ -212,7 +212,7 @@ def store_attributes(path: Location) -> dict[str, Any] | None:
     await_answer(path / "zarr.json")
     try:
         with reaching(path):
-            metadata = json.loads(read_whole(path / "zarr.json"))
+            metadata = read_json(path / "zarr.json")
         attributes = metadata["attributes"][ATTRIBUTE]
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from upath import UPath
 
-from specscale.files import exists, located, read_whole, remove_tree, write_whole
+from specscale.documents import read_json
+from specscale.files import exists, located, remove_tree, write_whole
 from specscale.stores.claim import claim_folder
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.layout import ATTRIBUTE
@@ -53,7 +54,7 @@ def rename(store: str | PathLike[str] | UPath, name: str) -> str:
     was_there = exists(folder)
     claim = claim_folder(folder, MARK)  # rows that are being appended would bring the old name back
     try:
-        document = json.loads(read_whole(place / "zarr.json"))
+        document = read_json(place / "zarr.json")
         document["attributes"][ATTRIBUTE]["name"] = name
         write_whole(place / "zarr.json", json.dumps(document, indent=2).encode())
     finally:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
 from specscale.errors import OptionError
+from specscale.masking import MASK, masked
 from specscale.stores.sources.places import has_magic, is_remote, kind
 
 __all__ = ["check_name", "distinct_names", "letters", "model_name"]
@@ -133,9 +134,10 @@ def _parts(path: str) -> list[str]:
     """The names of folders and of the file in a path, without suffixes and what else is no part of a name."""
     if path.startswith(("http://", "https://")):
         address = urlsplit(path)
-        path = f"{address.netloc}/{unquote(address.path)}"
+        path = f"{address.netloc.rpartition('@')[2]}/{unquote(address.path)}"
     elif is_remote(path):
         scheme, _, path = path.partition("://")
+        path = masked(f"{scheme}://{path}").partition("://")[2].removeprefix(f"{MASK}@")
         if scheme == "hf":
             path = re.sub(r"@[^/]*", "", path)  # a revision
     return [_stem(part) for part in path.split("/") if part not in ("", ".", "..")]

@@ -20,6 +20,7 @@ from specscale.stores.sources.conventions import Conventions
 from specscale.stores.sources.places import fingerprint, is_file, joined
 from specscale.stores.sources.refusals import some
 from specscale.stores.tables import RowCursor, one_line, open_parquet, parquet_rows
+from specscale.stores.trusted import ScreenedStore, check_foreign, faulty_attributes
 from specscale.stores.types import plain_schema
 
 _MARKERS = ("zarr.json", ".zarray", ".zgroup")
@@ -59,6 +60,8 @@ class ZarrShard(ArrayShard):
         self._rows = joined(path, ROWS)
         place = located(path)
         if (attributes := store_attributes(place)) is not None:
+            if "dropped" not in attributes or faulty_attributes(attributes):
+                raise InputError(f"{path}/zarr.json: damaged: ingest the embedding again")
             self.dropped = attributes["dropped"]
             self.dropped_rows = every_dropped(place, self.dropped, attributes.get("dropped_rows", []))
             if is_file(self._rows):
@@ -129,7 +132,8 @@ def _open(path: str) -> zarr.Array[Any]:
         # What was consolidated describes all arrays at once, and is refused whole where one of them is not known.
         with reaching(path):
             store = zarr_store(place / FEATURES if is_store else place, read_only=True)
-            node = zarr.open(store, mode="r", use_consolidated=False)
+            screened = ScreenedStore(store, path, "write the array again, as numbers in chunks", check_foreign)
+            node = zarr.open(screened, mode="r", use_consolidated=False)
     except InputError:
         raise
     except Exception as error:  # types and codecs that zarr does not know come as errors of all kinds
