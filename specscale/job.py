@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from specscale.certifying import certified
 from specscale.passes.covariance import covariance
 from specscale.passes.record import FeatureBuffers
-from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, score
+from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, ScoreSummary, score
 from specscale.problem import Input, Problem
 from specscale.refining import found_exactly, refined, start_vectors
 from specscale.result import Result
@@ -15,17 +18,17 @@ from specscale.running import Run
 from specscale.runtime.checkpoints import Parts
 from specscale.runtime.plan import Machine, Plan
 from specscale.runtime.spans import full_spans
-from specscale.spectral.difference import Modes, check_possible, solve_difference
+from specscale.spectral.difference import DOUBTFUL, Modes, check_possible, solve_difference
 from specscale.spectral.lanczos import GUARD, VectorModes
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.writing import ResultWriter, standard_errors
 
-__all__ = ["Job", "claim", "warn_unsettled"]
+__all__ = ["Job", "certain_modes", "claim", "warn_unsettled"]
 
 _NAMED = 5  # modes in a warning
 _LATE = ("n_modes", "eta", "top", "certify", "refine", "rotate")  # options that the covariance does not know
-_LATER = ("scores", "certificate", "start", "refine")  # passes after it
+_LATER = ("scores", "normalised", "certificate", "start", "refine")  # passes after it
 
 
 def claim(run: Run, problem: Problem, beside: dict[str, Any] | None = None) -> None:
@@ -44,6 +47,27 @@ def claim(run: Run, problem: Problem, beside: dict[str, Any] | None = None) -> N
     """
     late = _LATE if problem.maps else ()
     run.place.claim({**problem.options.to_json(), **(beside or {}), **problem.configuration()}, late, _LATER)
+
+
+def certain_modes(run: Run, modes: Modes, pair: str = "") -> Modes:
+    """The modes that are results: those that the rounding of the covariance cannot have made.
+
+    Parameters
+    ----------
+    run : the run, whose user is told of the others
+    modes : the modes, as they were solved for
+    pair : what to name before them, where there are several pairs
+    """
+    kept = modes.certain()
+    lost = len(modes.eigenvalues) - len(kept.eigenvalues)
+    if lost:
+        strongest = np.abs(modes.eigenvalues[modes.doubt > DOUBTFUL]).max()
+        run.warn(
+            f"{pair}{lost} mode{'s' * (lost > 1)} with |λ| of up to {strongest:.2g} left out, as rounding of the "
+            "covariance may have made as much: what is there shows with --refine 1 or --features exact, or where the "
+            "kernels are less alike all over (a smaller --sigma, --normalize centre) and --eta is nearer to 1"
+        )
+    return kept
 
 
 def warn_unsettled(run: Run, modes: Modes | VectorModes, pair: str = "") -> None:
@@ -108,6 +132,8 @@ class Job:
             if options.refine:
                 start = start_vectors(run, problem, self._mapped(modes), self.plan.spans)
                 modes = refined(run, problem, start)
+            else:
+                modes = certain_modes(run, modes)
         check_possible(modes.eigenvalues, modes.eta)
         warn_unsettled(run, modes)
         if options.rotate == "varimax":
@@ -126,25 +152,33 @@ class Job:
         writer = ResultWriter(run.place.result, rows.n, modes)
         if C is not None:
             writer.covariance(C)
-        source: ScoreSource = KnownScores(modes.vectors) if isinstance(modes, VectorModes) else self._mapped(modes)
-        top = min(problem.options.top, rows.n_kept)
-        scores = score(
-            source,
-            run.kernels,
-            modes.action,
-            n=rows.n,
-            top=top,
-            chunk_rows=CHUNK_ROWS,
-            write=writer.scores,
-            local=isinstance(modes, VectorModes),
-        )
-        tails = run.sweep(scores, rows, self.plan.spans)
+        tails = self._scored(modes, writer, "scores")
+        if isinstance(modes, Modes) and not tails.normed:
+            modes = modes.scaled(1 / np.sqrt(tails.squares))
+            writer.coefficients(modes)
+            tails = self._scored(modes, writer, "normalised")
         se = standard_errors(modes, tails, rows.n_kept)
         checks = certified(run, problem, self.plan.spans, modes, se, writer.read_scores)
         writer.members(tails, rows)
         writer.summary(run, problem, tails, se, checks, self.plan, self.machine, constraint)
         run.place.publish(writer.folder)
         return Result.of(run.place.out, inputs, temporary=run.place.temporary)
+
+    def _scored(self, modes: Modes | VectorModes, writer: ResultWriter, name: str) -> ScoreSummary:
+        """Make the scores pass, under a name of its own."""
+        run, problem, rows = self.run, self.problem, self.problem.rows
+        source: ScoreSource = KnownScores(modes.vectors) if isinstance(modes, VectorModes) else self._mapped(modes)
+        work = score(
+            source,
+            run.kernels,
+            modes.action,
+            n=rows.n,
+            top=min(problem.options.top, rows.n_kept),
+            chunk_rows=CHUNK_ROWS,
+            write=writer.scores,
+            local=isinstance(modes, VectorModes),
+        )
+        return run.sweep(replace(work, name=name), rows, self.plan.spans)
 
     def _mapped(self, modes: Modes) -> MappedScores:
         problem = self.problem
