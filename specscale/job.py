@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from specscale.certifying import certified
 from specscale.errors import InputError
 from specscale.files import remove_tree
 from specscale.passes.covariance import covariance
-from specscale.passes.record import FeatureBuffers, Pass
+from specscale.passes.record import FeatureBuffers
 from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, ScoreSummary, score
 from specscale.problem import Input, Problem
 from specscale.refining import found_exactly, refined, start_vectors
@@ -18,17 +21,18 @@ from specscale.runtime.checkpoints import Parts
 from specscale.runtime.events import Noted
 from specscale.runtime.plan import Machine, Plan
 from specscale.runtime.spans import full_spans
-from specscale.spectral.difference import Modes, check_possible, solve_difference
+from specscale.spectral.difference import DOUBTFUL, Modes, check_possible, solve_difference
 from specscale.spectral.lanczos import GUARD, VectorModes
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.writing import ResultWriter, standard_errors
 
-__all__ = ["Job", "claim", "warn_unsettled"]
+__all__ = ["Job", "certain_modes", "claim", "warn_unsettled"]
 
 _NAMED = 5  # modes in a warning
 _LATE = ("n_modes", "eta", "top", "certify", "refine", "rotate")  # options that the covariance does not know
-_LATER = ("scores", "certificate", "start", "refine")  # passes after it
+_SCORES = ("scores", "normalised")  # the pass that makes them, and the one that makes them of unit length
+_LATER = (*_SCORES, "certificate", "start", "refine")  # passes after it
 
 
 def claim(run: Run, problem: Problem, beside: dict[str, Any] | None = None) -> None:
@@ -47,6 +51,27 @@ def claim(run: Run, problem: Problem, beside: dict[str, Any] | None = None) -> N
     """
     late = _LATE if problem.maps else ()
     run.place.claim({**problem.options.to_json(), **(beside or {}), **problem.configuration()}, late, _LATER)
+
+
+def certain_modes(run: Run, modes: Modes, pair: str = "") -> Modes:
+    """The modes that are results: those that the rounding of the covariance cannot have made.
+
+    Parameters
+    ----------
+    run : the run, whose user is told of the others
+    modes : the modes, as they were solved for
+    pair : what to name before them, where there are several pairs
+    """
+    kept = modes.certain()
+    lost = len(modes.eigenvalues) - len(kept.eigenvalues)
+    if lost:
+        strongest = np.abs(modes.eigenvalues[modes.doubt > DOUBTFUL]).max()
+        run.warn(
+            f"{pair}{lost} mode{'s' * (lost > 1)} with |λ| of up to {strongest:.2g} left out, as rounding of the "
+            "covariance may have made as much: what is there shows with --refine 1 or --features exact, or where the "
+            "kernels are less alike all over (a smaller --sigma, --normalize centre) and --eta is nearer to 1"
+        )
+    return kept
 
 
 def warn_unsettled(run: Run, modes: Modes | VectorModes, pair: str = "") -> None:
@@ -111,6 +136,8 @@ class Job:
             if options.refine:
                 start = start_vectors(run, problem, self._mapped(modes), self.plan.spans)
                 modes = refined(run, problem, start)
+            else:
+                modes = certain_modes(run, modes)
         check_possible(modes.eigenvalues, modes.eta)
         warn_unsettled(run, modes)
         if options.rotate == "varimax":
@@ -129,19 +156,18 @@ class Job:
         writer = ResultWriter(run.place.result, rows.n, modes)
         if C is not None:
             writer.covariance(C)
-        source: ScoreSource = KnownScores(modes.vectors) if isinstance(modes, VectorModes) else self._mapped(modes)
-        top = min(problem.options.top, rows.n_kept)
-        scores = score(
-            source,
-            run.kernels,
-            modes.action,
-            n=rows.n,
-            top=top,
-            chunk_rows=CHUNK_ROWS,
-            write=writer.scores,
-            local=isinstance(modes, VectorModes),
-        )
-        tails = self._written(scores, writer)
+        asked, (modes, tails) = modes, self._scored(modes, writer)
+        if not writer.holds(tails):
+            run.notify(Noted("scores that an interrupted run had written are gone or damaged: they are made anew"))
+            for name in (*_SCORES, "certificate"):
+                remove_tree(run.place.folder / name)
+            writer.clear_scores()
+            modes, tails = self._scored(asked, writer)
+            if not writer.holds(tails):
+                raise InputError(
+                    f"{writer.folder}: the scores cannot be read back as they were written: check the disk, or put "
+                    "the result elsewhere"
+                )
         se = standard_errors(modes, tails, rows.n_kept)
         checks = certified(run, problem, self.plan.spans, modes, se, writer.read_scores)
         writer.members(tails, rows)
@@ -149,23 +175,33 @@ class Job:
         run.place.publish(writer.folder)
         return Result.of(run.place.out, inputs, temporary=run.place.temporary)
 
-    def _written(self, scores: Pass[Any, ScoreSummary], writer: ResultWriter) -> ScoreSummary:
-        """Run the scores pass; once more where scores are not there that an interrupted run has written."""
-        run, rows = self.run, self.problem.rows
-        tails = run.sweep(scores, rows, self.plan.spans)
-        if writer.holds(tails):
-            return tails
-        run.notify(Noted("scores that an interrupted run had written are gone or damaged: they are made anew"))
-        for name in ("scores", "certificate"):
-            remove_tree(run.place.folder / name)
-        writer.clear_scores()
-        tails = run.sweep(scores, rows, self.plan.spans)
-        if not writer.holds(tails):
-            raise InputError(
-                f"{writer.folder}: the scores cannot be read back as they were written: check the disk, or put the "
-                "result elsewhere"
-            )
-        return tails
+    def _scored(
+        self, modes: Modes | VectorModes, writer: ResultWriter
+    ) -> tuple[Modes | VectorModes, ScoreSummary]:
+        """Write the scores, of unit length; the modes, scaled to that."""
+        first, again = _SCORES
+        tails = self._sweep_scores(modes, writer, first)
+        if isinstance(modes, Modes) and not tails.normed:
+            modes = modes.scaled(1 / np.sqrt(tails.squares))
+            writer.coefficients(modes)
+            tails = self._sweep_scores(modes, writer, again)
+        return modes, tails
+
+    def _sweep_scores(self, modes: Modes | VectorModes, writer: ResultWriter, name: str) -> ScoreSummary:
+        """Make the scores pass, under a name of its own."""
+        run, problem, rows = self.run, self.problem, self.problem.rows
+        source: ScoreSource = KnownScores(modes.vectors) if isinstance(modes, VectorModes) else self._mapped(modes)
+        work = score(
+            source,
+            run.kernels,
+            modes.action,
+            n=rows.n,
+            top=min(problem.options.top, rows.n_kept),
+            chunk_rows=CHUNK_ROWS,
+            write=writer.scores,
+            local=isinstance(modes, VectorModes),
+        )
+        return run.sweep(replace(work, name=name), rows, self.plan.spans)
 
     def _mapped(self, modes: Modes) -> MappedScores:
         problem = self.problem

@@ -19,7 +19,7 @@ from specscale.cost import Cost
 from specscale.errors import OptionError
 from specscale.features.bandwidth import SAMPLE_ROWS, parse_rule
 from specscale.features.maps import FeatureMap
-from specscale.job import claim, warn_unsettled
+from specscale.job import certain_modes, claim, warn_unsettled
 from specscale.matrix_result import MATRIX_SCHEMA, MatrixResult
 from specscale.options import Options
 from specscale.passes.covariance import covariance
@@ -178,9 +178,10 @@ def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list
             solve_difference(C.sub([blocks[i], blocks[j]]), maps[i].dim, options.eta, options.n_modes, run.pool.run)
             for i, j in pairs
         ]
-        for (i, j), one in zip(pairs, solved, strict=True):
-            check_possible(one.eigenvalues, one.eta)
-            warn_unsettled(run, one, f"{names[i]} and {names[j]}: ")
+        for number, (i, j) in enumerate(pairs):
+            solved[number] = certain_modes(run, solved[number], f"{names[i]} and {names[j]}: ")
+            check_possible(solved[number].eigenvalues, options.eta)
+            warn_unsettled(run, solved[number], f"{names[i]} and {names[j]}: ")
         modes = cast(Modes, problem.oriented(_together(solved, [(blocks[i], blocks[j]) for i, j in pairs]), kernels))
     writer = _MatrixWriter(run.place.result)
     writer.covariance(C)
@@ -191,6 +192,9 @@ def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list
         source, kernels, modes.action, n=rows.n, top=top, chunk_rows=BLOCK_ROWS, write=lambda start, scores: None
     )
     tails = run.sweep(work, rows, plan.spans)
+    if not tails.normed:
+        factors = 1 / np.sqrt(tails.squares)
+        modes, tails = modes.scaled(factors), tails.scaled(factors)
     records = mode_records(modes, tails, standard_errors(modes, tails, rows.n_kept), None)
     edges = list(accumulate((len(one.eigenvalues) for one in solved), initial=0))
     columns = [slice(*ends) for ends in pairwise(edges)]

@@ -145,10 +145,14 @@ class ResultWriter(Writer):
         k = len(modes.eigenvalues)
         self._whole("eigenvalues", modes.eigenvalues, (max(k, 1),))
         if isinstance(modes, Modes):
-            self._coefficients("coefficients", modes.coefficients)
+            self.coefficients(modes)
         self._shape = (n, k)
         self._score_array()
         self._scores = ScoreArray(folder / _ARRAYS)
+
+    def coefficients(self, modes: Modes) -> None:
+        """Write the modes in the features of both embeddings."""
+        self._coefficients("coefficients", modes.coefficients)
 
     @property
     def scores(self) -> WriteScores:

@@ -22,6 +22,8 @@ __all__ = ["KnownScores", "MappedScores", "ScoreSource", "ScoreSummary", "WriteS
 WriteScores = Callable[[int, NDArray[np.float32]], None]
 """Store the scores of whole chunks: the first row, and (rows, k) with NaN where a row does not take part."""
 
+_UNIT = 1e-5  # by which Σu² may differ from 1: what products in float32 leave in that of most modes is a tenth
+
 
 @dataclass(frozen=True)
 class ScoreSummary:
@@ -46,6 +48,22 @@ class ScoreSummary:
 
 
 _NONE = np.zeros(0, dtype=np.uint32)
+
+    @property
+    def normed(self) -> bool:
+        """Whether the scores are of unit length, which the rounding of C can keep them from."""
+        return bool((np.abs(self.squares - 1) <= _UNIT).all())
+
+    def scaled(self, factors: NDArray[np.float64]) -> ScoreSummary:
+        """What the pass would learn about the modes times some factors (k,)."""
+        return ScoreSummary(
+            self.squares * factors**2,
+            self.fourths * factors**4,
+            self.skewed * factors**4,
+            self.mixed * factors**4,
+            self.rows,
+            self.scores * factors[:, None],
+        )
 
 
 class ScoreSource(Protocol):
@@ -164,7 +182,7 @@ def score(
 
     Parameters
     ----------
-    source : where scores come from; they are of unit norm over the rows that take part
+    source : where scores come from; they are of unit norm over the rows that take part, to rounding
     kernels : the backend
     action : (k, k), ΛU = U action
     n : rows

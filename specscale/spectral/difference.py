@@ -32,7 +32,8 @@ __all__ = [
 Array = NDArray[np.float64]
 
 LEAST_EIGENVALUE = 1e-5  # below it no |λ| is a result
-ROUNDING = 5e-8  # of the largest eigenvalue of C, what products in float32 leave in it
+ROUNDING = 2e-7  # of the largest eigenvalue of C, the most that products in float32 leave in it
+DOUBTFUL = 0.25  # of λ: a mode of which rounding may have made more is no result; of one that it made alone it is half
 POSSIBLE = 1e-4  # by which rounding may carry an eigenvalue beyond those of kernels
 DENSE_ORDER = 512
 
@@ -54,6 +55,7 @@ class Modes:
     action : (k, k) Uᵀ Λ U, diagonal where the modes are eigenvectors
     spec_diff : SPEC-diff ‖Λ‖₂, max |λ| of the eigenvectors; 0 where nothing exceeds the least eigenvalue
     unsettled : numbers of the modes whose residuals the solver did not bring down to the rounding of C
+    rounding : what products in float32 may have left in C, as the norm of a change of it; 0 where that is not asked
     """
 
     eigenvalues: Array
@@ -65,11 +67,42 @@ class Modes:
     split: Array
     spec_diff: float
     unsettled: tuple[int, ...] = ()
+    rounding: float = 0.0
 
     @property
     def action(self) -> Array:
         """Uᵀ Λ U, (k, k)."""
         return np.asarray(self.split[0] - self.eta * self.split[1])
+
+    @property
+    def doubt(self) -> Array:
+        """The share of λ that the rounding of C leaves uncertain, (k,), to first order.
+
+        A change E of C moves λ by λ zᵀEz, and z = D C z / λ has the squared length (a + η² b) / λ².
+        """
+        return np.asarray(self.rounding * (self.a + np.square(self.eta) * self.b) / np.square(self.eigenvalues))
+
+    def certain(self) -> Modes:
+        """The modes that the rounding of C cannot have made, and what is certain of SPEC-diff."""
+        kept = np.flatnonzero(self.doubt <= DOUBTFUL)
+        if len(kept) == len(self.eigenvalues):
+            return self
+        values = self.eigenvalues[kept]
+        return replace(
+            self,
+            eigenvalues=values,
+            a=self.a[kept],
+            b=self.b[kept],
+            coefficients=self.coefficients[:, kept],
+            residuals=self.residuals[kept],
+            split=self.split[:, kept[:, None], kept],
+            spec_diff=float(np.abs(values).max(initial=0.0)),
+            unsettled=tuple(np.flatnonzero(np.isin(kept, self.unsettled)).tolist()),
+        )
+
+    def scaled(self, factors: Array) -> Modes:
+        """The modes with vectors z of other lengths, for unit u: λ, a and b are those of u whatever its length."""
+        return replace(self, coefficients=self.coefficients * factors)
 
     def turned(self, turn: Array) -> Modes:
         """The modes U · turn, for an orthogonal `turn` (k, k): their quadratic forms follow, residuals do not."""
@@ -105,9 +138,9 @@ def solve_difference(C: TiledSymmetric, d_a: int, eta: float, n_modes: int, run:
     Returns
     -------
     Modes
-        Only those with |λ| > 1e-5. Where the iteration does not reach its tolerance, which eigenvalues that all but tie
-        can keep it from, it is enough that a residual is one that the rounding of C could have left; modes with a
-        larger one are named.
+        Only those with |λ| > 1e-5. Where the iteration does not reach its tolerance, which eigenvalues that all but
+        tie, or η far from 1, can keep it from, it is enough that a residual is one that the rounding of C could have
+        left; modes with a larger one are named. `certain` leaves out those that this rounding may have made.
 
     Raises
     ------
@@ -119,15 +152,17 @@ def solve_difference(C: TiledSymmetric, d_a: int, eta: float, n_modes: int, run:
     D = difference_signs(d_a, C.d - d_a, eta)
     block = 2 * n_modes + 10
     if _is_small(C.d, block):
-        values, z = _dense(C.dense(), D)
-        return modes_of(C, d_a, float(eta), z[:, leading(values, n_modes)], run)
+        values, z, largest = _dense(C.dense(), D)
+        modes = modes_of(C, d_a, float(eta), z[:, leading(values, n_modes)], run)
+        return replace(modes, rounding=ROUNDING * largest)
     found = block_krylov(C, D, n_modes, block, LEAST_EIGENVALUE, run)
     modes = modes_of(C, d_a, float(eta), found.vectors[:, leading(found.values, n_modes)], run)
+    modes = replace(modes, rounding=ROUNDING * found.largest)
     if found.worst <= 1:
         return modes
-    # A change of C by δ moves D C z by at most δ ‖z‖, of which the inner product of C makes √C δ ‖z‖.
-    left = ROUNDING * found.largest**1.5 * np.linalg.norm(modes.coefficients, axis=0)
-    allowed = np.maximum(left, TOLERANCE * np.abs(modes.eigenvalues).max(initial=0.0))
+    # A change of C by δ moves D C z by at most ‖D‖ δ ‖z‖, of which the inner product of C makes √C ‖D‖ δ ‖z‖.
+    moved = max(1.0, eta) * modes.rounding * np.linalg.norm(modes.coefficients, axis=0)
+    allowed = np.maximum(np.sqrt(found.largest) * moved, TOLERANCE * np.abs(modes.eigenvalues).max(initial=0.0))
     return replace(modes, unsettled=tuple(np.flatnonzero(modes.residuals > allowed).tolist()))
 
 
@@ -192,11 +227,12 @@ def modes_of(C: TiledSymmetric, d_a: int, eta: float | Array, z: Array, run: Run
     return Modes(values, a, b, z, np.sqrt(np.maximum(squares, 0)), eta, split, spec_diff)
 
 
-def _dense(C: Array, D: Array) -> tuple[Array, Array]:
-    """All eigenpairs in the range of C, by way of E^{1/2} Qᵀ D Q E^{1/2} with C = Q E Qᵀ."""
+def _dense(C: Array, D: Array) -> tuple[Array, Array, float]:
+    """All eigenpairs in the range of C, by way of E^{1/2} Qᵀ D Q E^{1/2} with C = Q E Qᵀ, and the largest of E."""
     e, q = scipy.linalg.eigh(C, driver="evd")
-    keep = e > DROP * max(e[-1], 0.0)
+    largest = max(float(e[-1]), 0.0)
+    keep = e > DROP * largest
     e, q = e[keep], q[:, keep]
     root = q * np.sqrt(e)
     values, y = scipy.linalg.eigh(root.T @ (D[:, None] * root), driver="evd")
-    return values, (q / np.sqrt(e)) @ y
+    return values, (q / np.sqrt(e)) @ y, largest
