@@ -19,14 +19,15 @@ HEAVY = ["numpy", "scipy", "pandas", "zarr", "numba", "pyarrow", "torch", "sklea
 # What the modules of each layer may import of the package, by prefix.
 LAYERS = {
     "errors": [],
+    "stopping": [],
     "cost": [],
     "files": ["errors"],
     "kernels": ["errors", "kernels"],
-    "stores": ["errors", "cost", "files", "stores"],
+    "stores": ["errors", "stopping", "cost", "files", "stores"],
     "features": ["errors", "cost", "kernels", "features"],
     "spectral": ["errors", "cost", "spectral"],
     "passes": ["errors", "cost", "kernels", "stores", "features", "spectral.tiles", "passes"],
-    "runtime": ["errors", "cost", "files", "stores", "passes.record", "runtime"],
+    "runtime": ["errors", "stopping", "cost", "files", "stores", "passes.record", "runtime"],
 }
 TOP = ["cli", "demo", "comparison", "again", "insight"]
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale.stopping import check_signals
 from specscale.stores.chunks import READERS, read_ahead
 from specscale.stores.embedding import Embedding
 
@@ -129,6 +130,7 @@ class PairedRows:
         for start, stop in runs:
             offset = start if self.kept is None else int(np.count_nonzero(self.kept[:start]))
             for low in range(start, stop, rows):
+                check_signals()
                 high = min(low + rows, stop)
                 raw = tuple(islice(arrays, len(self.embeddings)))
                 kept = None
