@@ -26,6 +26,7 @@ from specscale.runtime.events import Notify, Stage, Warned, silent
 from specscale.runtime.memory import available_memory
 from specscale.runtime.plan import format_bytes
 from specscale.runtime.threads import Threads, available_cores, single_threaded_blas
+from specscale.stopping import stoppable
 from specscale.stores.embedding import Embedding, EmbeddingStore, open_embedding
 from specscale.stores.rows import Match, PairedRows
 from specscale.stores.screening import screen
@@ -191,7 +192,7 @@ def bandwidth(
             notify(Warned(message))
 
     ranges = []
-    with tempfile.TemporaryDirectory(prefix="specscale-") as work, single_threaded_blas():
+    with tempfile.TemporaryDirectory(prefix="specscale-") as work, stoppable(), single_threaded_blas():
         for number, one in enumerate(stores, 1):
             if isinstance(one, str | Path):
                 embedding = opened(one, f"store{number}", Path(work), on_bad)

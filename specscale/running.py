@@ -18,6 +18,7 @@ from specscale.runtime.memory import return_memory
 from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads, single_threaded_blas
 from specscale.runtime.workplace import Workplace
+from specscale.stopping import stoppable
 from specscale.stores.rows import PairedRows
 
 __all__ = ["Cluster", "Run", "running"]
@@ -98,7 +99,7 @@ def running(
 ) -> Iterator[Run]:
     """Set up a run; one that fails before there is anything to resume leaves nothing behind."""
     try:
-        with single_threaded_blas(), closing(Threads(threads)) as pool:
+        with stoppable(), single_threaded_blas(), closing(Threads(threads)) as pool:
             kernels = load_kernels("cpu")
             kernels.warm_up()
             yield Run(place, pool, kernels, _executor(executor, pool, kernels), notify or silent)

@@ -19,6 +19,7 @@ HEAVY = ["numpy", "scipy", "pandas", "zarr", "numba", "pyarrow", "torch", "sklea
 # What the modules of each layer may import of the package, by prefix.
 LAYERS = {
     "masking": [],
+    "stopping": [],
     "errors": ["masking"],
     "cost": [],
     "objects": [],
@@ -26,11 +27,11 @@ LAYERS = {
     "files": ["errors", "objects", "zarr_objects"],
     "documents": ["files"],
     "kernels": ["errors", "kernels"],
-    "stores": ["masking", "errors", "cost", "files", "documents", "stores"],
+    "stores": ["masking", "errors", "stopping", "cost", "files", "documents", "stores"],
     "features": ["errors", "cost", "kernels", "features"],
     "spectral": ["errors", "cost", "spectral"],
     "passes": ["errors", "cost", "kernels", "stores", "features", "spectral.tiles", "passes"],
-    "runtime": ["masking", "errors", "cost", "files", "documents", "stores", "passes.record", "runtime"],
+    "runtime": ["masking", "errors", "stopping", "cost", "files", "documents", "stores", "passes.record", "runtime"],
 }
 TOP = ["cli", "demo", "comparison", "again", "insight"]
 

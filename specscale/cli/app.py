@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 import traceback
-from io import TextIOWrapper
-from types import FrameType
 
 import typer
 
 from specscale.cli.bandwidth import bandwidth
 from specscale.cli.compare import compare, plan
 from specscale.cli.demo import demo
+from specscale.cli.ending import ending
 from specscale.cli.explain import explain
 from specscale.cli.inert import complain, inert_streams
 from specscale.cli.info import info
@@ -26,10 +24,9 @@ from specscale.cli.ingest import ingest
 from specscale.cli.matrix import matrix
 from specscale.cli.modes import modes
 from specscale.cli.rename import rename
+from specscale.cli.streams import standard_streams
 from specscale.errors import SpecscaleError
-
-_INTERRUPTED = 130  # what typer makes of Ctrl-C
-_TERMINATED = 143
+from specscale.stopping import Stop
 
 app = typer.Typer(
     name="specscale",
@@ -53,38 +50,47 @@ app.command()(demo)
 
 def main() -> None:
     """Run the command line; errors that the user can mend are one line on standard error and exit status 1."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # λ and σ, and the user's texts, where the locale lacks them
-    with inert_streams():
+    with standard_streams() as streams, inert_streams(), ending(_interrupted) as stop:
+        status = 0
         try:
-            _run()
+            status = streams.settle(_run(stop))
         except Exception:  # a defect, which is told as it is, but inert too and without the secrets of addresses
-            traceback.print_exc()
-            sys.exit(1)
+            status = 1
+            if not stop.number:
+                traceback.print_exc()
+        except BaseException:  # a library may make something else of what stopped it
+            if not stop.number:
+                raise
+        if stop.number:
+            _interrupted()
+            status = stop.status
+    sys.exit(status)
 
 
-def _run() -> None:
-    """Run the command and end as it ends."""
-    before = signal.signal(signal.SIGTERM, _terminated)
+def _run(stop: Stop) -> int:
+    """Run the command and return its exit status."""
     try:
         app()
-    except SpecscaleError as error:
-        _fail(str(error))
     except SystemExit as end:
-        if end.code in (_INTERRUPTED, _TERMINATED):
-            complain("interrupted: the same command goes on from here (compare and matrix with --resume added)")
-        raise
+        broken = end.__context__  # a pipe to another machine: typer takes it for that of standard output
+        if not isinstance(broken, OSError):
+            return end.code if isinstance(end.code, int) else 0
+        message = _complaint(broken)
+    except SpecscaleError as error:
+        message = str(error)
     except MemoryError as error:
-        _fail(f"out of memory ({_first_line(error)}): take less with --size, --top, --modes or --sample")
+        message = f"out of memory ({_first_line(error)}): take less with --size, --top, --modes or --sample"
     except OSError as error:
-        _fail(_complaint(error))
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        message = _complaint(error)
+    else:
+        return 0
+    if not stop.number:
+        complain(message)
+    return 1
 
 
-def _terminated(signum: int, frame: FrameType | None) -> None:
-    """End as on Ctrl-C, so that what is done is written."""
-    raise SystemExit(_TERMINATED)
+def _interrupted() -> None:
+    complain("interrupted: the same command goes on from here (compare and matrix with --resume added)")
 
 
 def _complaint(error: OSError) -> str:
@@ -100,8 +106,3 @@ def _complaint(error: OSError) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _fail(message: str, status: int = 1) -> None:
-    complain(message)
-    sys.exit(status)

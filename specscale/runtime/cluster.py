@@ -8,10 +8,10 @@ import pickle
 import platform
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
+from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -84,14 +84,16 @@ def local_cluster(workers: int) -> Iterator[Client]:
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
     """Let processes that are started meanwhile leave Ctrl-C, which a terminal sends to all, to this one."""
-    if threading.current_thread() is not threading.main_thread():
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # lets the thread that starts it hear again
+    # Processes inherit what a thread is deaf to; one that comes meanwhile is heard of after that.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ __all__ = ["RING", "sweep"]
 
 R = TypeVar("R")
 
+_LAST_READ = 1.0  # seconds for a read under way; one that stands still is left behind, and what is done is kept
+
 RING = 3  # blocks of rows in memory: one computed on, one waiting, one being read
 
 
@@ -100,4 +102,4 @@ def _ahead(blocks: Iterator[Block]) -> Generator[Block]:
             yield item
     finally:
         stop.set()
-        reader.join()
+        reader.join(_LAST_READ)

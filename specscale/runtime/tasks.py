@@ -13,6 +13,7 @@ from distributed import Client, KilledWorker
 from distributed import Future as _Future
 
 from specscale.errors import ClusterError
+from specscale.stopping import check_signals
 
 __all__ = ["Future", "StuckError", "Tasks", "address_of", "workers_by_status"]
 
@@ -69,6 +70,7 @@ class Tasks:
             cast(Any, future).add_done_callback(self._ended.put)
         told, since = "", time.monotonic()
         while self._open:
+            check_signals()
             try:
                 future = self._ended.get(timeout=min(quiet, _LOOK_SECONDS))
             except queue.Empty:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from threadpoolctl import threadpool_limits
 
 from specscale.errors import OptionError
+from specscale.stopping import check_signals
 
 __all__ = ["Threads", "available_cores", "single_threaded_blas"]
 
@@ -51,12 +52,19 @@ class Threads:
 
     def run(self, tasks: Sequence[Callable[[], None]]) -> None:
         """Run the tasks in any order and return when all are done; the first error in their order is raised."""
+        check_signals()
         if self._pool is None:
             for task in tasks:
                 task()
             return
         futures = [self._pool.submit(task) for task in tasks]
-        wait(futures)
+        try:
+            wait(futures)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            wait(futures)  # those that have begun still use what the caller holds
+            raise
         for future in futures:
             future.result()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, cast
 
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Reschedule, Worker, WorkerPlugin, get_worker
+from distributed.core import Status
 from threadpoolctl import threadpool_limits
 
 from specscale.errors import SpecscaleError
@@ -45,7 +46,7 @@ class WorkerEngine(WorkerPlugin):
         # While the client is still choosing bandwidths and maps.
         self._warming = threading.Thread(target=self._warm_up, name="specscale-warm-up", daemon=True)
         self._warming.start()
-        self._threads = Threads(self._count or worker.state.nthreads)
+        self._threads = WorkerThreads(self._count or worker.state.nthreads)
         self._lock = threading.Lock()
         self._order: tuple[str, Order] | None = None
 
@@ -89,6 +90,24 @@ def combine_returned(order: Order, first: Accumulator, second: Accumulator) -> A
     total = {name: array.copy() for name, array in first.items()}
     order.work.combine(total, second)
     return total
+
+
+class WorkerThreads(Threads):
+    """The threads of a worker, which take up nothing for a task that nobody waits for any more."""
+
+    def run(self, tasks: Sequence[Callable[[], None]]) -> None:
+        """Run the tasks, as ever.
+
+        Raises
+        ------
+        Reschedule
+            When the task was given up, or this worker is ending and another one is to have it.
+        """
+        worker = cast(Any, get_worker())
+        task = worker.state.tasks.get(worker.get_current_task())
+        if worker.status in (Status.closing, Status.closed) or task is None or task.state == "cancelled":
+            raise Reschedule
+        super().run(tasks)
 
 
 def _engine(name: str) -> WorkerEngine:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
+from specscale.stopping import check_signals
 from specscale.stores.holes import Holes
 from specscale.stores.sources import Batch, Source
 from specscale.stores.writer import StoreWriter
@@ -63,6 +64,7 @@ def copy_rows(
     columns_of = stream(start)
     holes = Holes()
     for batch in rows.batches(start):
+        check_signals()
         with np.errstate(over="ignore", invalid="ignore"):
             vectors = batch.vectors.astype(dtype, copy=False)
         if batch.absent is not None:

@@ -14,6 +14,7 @@ from upath import UPath
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
 from specscale.files import Location, located
 from specscale.masking import masked
+from specscale.stopping import check_signals, stoppable
 from specscale.stores.arrays import are_paths, is_lazy, taken
 from specscale.stores.beginning import StoredRows
 from specscale.stores.columns import SampleColumns
@@ -85,6 +86,7 @@ class IngestReport:
     left_out: tuple[str, ...] = ()
 
 
+@stoppable()
 def ingest(
     source: str | PathLike[str] | Sequence[str | PathLike[str]] | Any,
     store: str | PathLike[str] | UPath,
@@ -307,6 +309,7 @@ def _check_new(before: StoredRows, rows: Source) -> None:
     if begin < 0:
         return
     for batch in rows.batches():
+        check_signals()
         start = begin + batch.start
         with np.errstate(over="ignore"):
             vectors = batch.vectors.astype(store.dtype)

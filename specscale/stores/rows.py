@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale.stopping import check_signals
 from specscale.stores.chunks import READERS, read_ahead
 from specscale.stores.embedding import Embedding
 from specscale.stores.intact import Verifier
@@ -134,6 +135,7 @@ class PairedRows:
             for start, stop in runs:
                 offset = start if self.kept is None else int(np.count_nonzero(self.kept[:start]))
                 for low in range(start, stop, rows):
+                    check_signals()
                     high = min(low + rows, stop)
                     verifier.settle()
                     raw = tuple(islice(arrays, len(self.embeddings)))

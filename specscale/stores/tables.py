@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from specscale.errors import InputError
 from specscale.files import Location, is_local, located, open_remote, reaching
+from specscale.stopping import check_signals
 from specscale.stores.chunks import read_ahead
 from specscale.stores.types import plain_array, plain_schema
 
@@ -133,6 +134,7 @@ def parquet_rows(path: str | Location, columns: Sequence[str], start: int, step:
         try:
             # Threads would decode every column ahead and multiply the memory.
             for batch in file.iter_batches(step, row_groups=groups, columns=list(columns), use_threads=False):
+                check_signals()
                 rest = batch.slice(skip)
                 skip = max(0, skip - batch.num_rows)
                 if rest.num_rows:

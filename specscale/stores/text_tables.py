@@ -20,6 +20,7 @@ import pyarrow.json as pc_json
 
 from specscale.errors import InputError
 from specscale.files import open_binary
+from specscale.stopping import check_signals
 from specscale.stores.sources.paths import suffix
 from specscale.stores.tables import check_distinct, one_line
 from specscale.stores.types import is_text
@@ -224,6 +225,7 @@ class JsonLines:
         line = 0
         with open_binary(self.path) as file:
             while block := file.read(_BLOCK_BYTES):
+                check_signals()
                 block += file.readline()
                 if block.strip():
                     yield line, block
