@@ -175,9 +175,7 @@ class Job:
         run.place.publish(writer.folder)
         return Result.of(run.place.out, inputs, temporary=run.place.temporary)
 
-    def _scored(
-        self, modes: Modes | VectorModes, writer: ResultWriter
-    ) -> tuple[Modes | VectorModes, ScoreSummary]:
+    def _scored(self, modes: Modes | VectorModes, writer: ResultWriter) -> tuple[Modes | VectorModes, ScoreSummary]:
         """Write the scores, of unit length; the modes, scaled to that."""
         first, again = _SCORES
         tails = self._sweep_scores(modes, writer, first)

@@ -46,9 +46,6 @@ class ScoreSummary:
     scores: NDArray[np.float64]
     checksums: NDArray[np.uint32]
 
-
-_NONE = np.zeros(0, dtype=np.uint32)
-
     @property
     def normed(self) -> bool:
         """Whether the scores are of unit length, which the rounding of C can keep them from."""
@@ -63,7 +60,11 @@ _NONE = np.zeros(0, dtype=np.uint32)
             self.mixed * factors**4,
             self.rows,
             self.scores * factors[:, None],
+            self.checksums,
         )
+
+
+_NONE = np.zeros(0, dtype=np.uint32)
 
 
 class ScoreSource(Protocol):
