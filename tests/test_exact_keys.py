@@ -63,9 +63,10 @@ def test_a_store_of_an_odd_name(
     np.save(tmp_path / "more.npy", rows[150:])
     np.save(tmp_path / "yet_more.npy", rows[:50])
     store = f"{root}/{own}.zarr"
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("specscale.stores.writer.publish", interrupt)
-        ingest(tmp_path / "rows.npy", store, on_bad="drop")
+        with pytest.raises(KeyboardInterrupt):
+            ingest(tmp_path / "rows.npy", store, on_bad="drop")
     theirs = neighbour(root, own, other)
     assert len(theirs) > 6
     ingest(tmp_path / "rows.npy", store, on_bad="drop")
@@ -80,12 +81,13 @@ def test_a_store_of_an_odd_name(
 
 
 @pytest.mark.parametrize(("own", "other"), NAMES)
-def test_a_result_of_an_odd_name(root: str, own: str, other: str) -> None:
+def test_a_result_of_an_odd_name(root: str, monkeypatch: pytest.MonkeyPatch, own: str, other: str) -> None:
     a, b = structured(300)
     out = f"{root}/{own}.spec"
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("specscale.writing.ResultWriter.summary", interrupt)
-        compare(a, b, out=out, **SETTINGS)
+        with pytest.raises(KeyboardInterrupt):
+            compare(a, b, out=out, **SETTINGS)
     theirs = neighbour(root, own, other)
     assert len(theirs) > 6
     compare(a, b, out=out, resume=True, **SETTINGS)
