@@ -63,7 +63,7 @@ def test_a_store_of_an_odd_name(
     np.save(tmp_path / "more.npy", rows[150:])
     np.save(tmp_path / "yet_more.npy", rows[:50])
     store = f"{root}/{own}.zarr"
-    with pytest.MonkeyPatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr("specscale.stores.writer.publish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             ingest(tmp_path / "rows.npy", store, on_bad="drop")
@@ -81,10 +81,10 @@ def test_a_store_of_an_odd_name(
 
 
 @pytest.mark.parametrize(("own", "other"), NAMES)
-def test_a_result_of_an_odd_name(root: str, own: str, other: str) -> None:
+def test_a_result_of_an_odd_name(root: str, monkeypatch: pytest.MonkeyPatch, own: str, other: str) -> None:
     a, b = structured(300)
     out = f"{root}/{own}.spec"
-    with pytest.MonkeyPatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr("specscale.writing.ResultWriter.summary", interrupt)
         with pytest.raises(KeyboardInterrupt):
             compare(a, b, out=out, **SETTINGS)

@@ -24,14 +24,18 @@ LAYERS = {
     "cost": [],
     "objects": [],
     "zarr_objects": [],
-    "files": ["errors", "objects", "zarr_objects"],
+    "durable": [],
+    "files": ["errors", "durable", "objects", "zarr_objects"],
     "documents": ["files"],
+    "sequential": ["errors", "files"],
     "kernels": ["errors", "kernels"],
-    "stores": ["masking", "errors", "stopping", "cost", "files", "documents", "stores"],
+    "stores": ["masking", "errors", "stopping", "cost", "durable", "files", "documents", "sequential", "stores"],
     "features": ["errors", "cost", "kernels", "features"],
     "spectral": ["errors", "cost", "spectral"],
     "passes": ["errors", "cost", "kernels", "stores", "features", "spectral.tiles", "passes"],
-    "runtime": ["masking", "errors", "stopping", "cost", "files", "documents", "stores", "passes.record", "runtime"],
+    "runtime": [
+        "masking", "errors", "stopping", "cost", "durable", "files", "documents", "stores", "passes.record", "runtime",
+    ],
 }
 TOP = ["cli", "demo", "comparison", "again", "insight"]
 
