@@ -34,7 +34,16 @@ LAYERS = {
     "spectral": ["errors", "cost", "spectral"],
     "passes": ["errors", "cost", "kernels", "stores", "features", "spectral.tiles", "passes"],
     "runtime": [
-        "masking", "errors", "stopping", "cost", "durable", "files", "documents", "stores", "passes.record", "runtime",
+        "masking",
+        "errors",
+        "stopping",
+        "cost",
+        "durable",
+        "files",
+        "documents",
+        "stores",
+        "passes.record",
+        "runtime",
     ],
 }
 TOP = ["cli", "demo", "comparison", "again", "insight"]
