@@ -17,6 +17,7 @@ from specscale.errors import InputError
 from specscale.files import Location, located, reaching, remove_tree, zarr_store
 from specscale.stores.holes import WholeStore
 from specscale.stores.layout import store_attributes
+from specscale.stores.tables import VERIFIED
 from specscale.stores.values import frame
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class ResultDirectory:
         path = self.path / "modes.parquet"
         try:
             with reaching(path), path.open("rb") as file:
-                return pq.read_table(file)
+                return pq.read_table(file, **VERIFIED)
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: missing or damaged ({error}): {self.again}") from None
 
