@@ -14,6 +14,7 @@ from specscale.files import exists, reaching
 from specscale.result_directory import ResultDirectory, beside, described_by
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.prefix import ids_digest_of_first
+from specscale.stores.tables import VERIFIED
 
 __all__ = ["KEPT_ROW", "describe", "kept_columns", "partners_name", "rows_of_input", "unread"]
 
@@ -107,6 +108,6 @@ def _kept(result: ResultDirectory, key: str) -> Any:
         return None
     try:
         with reaching(path), path.open("rb") as file:
-            return pq.read_table(file)
+            return pq.read_table(file, **VERIFIED)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error}): {result.again}") from None

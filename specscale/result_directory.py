@@ -17,6 +17,7 @@ from specscale.errors import InputError
 from specscale.files import Location, located, reaching, remove_tree
 from specscale.masking import is_masked, server_of
 from specscale.stores.layout import store_attributes
+from specscale.stores.tables import VERIFIED
 from specscale.stores.trusted import WholeStore, opened_group
 from specscale.stores.values import frame
 
@@ -111,7 +112,7 @@ class ResultDirectory:
         path = self.path / "modes.parquet"
         try:
             with reaching(path), path.open("rb") as file:
-                return pq.read_table(file)
+                return pq.read_table(file, **VERIFIED)
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: missing or damaged ({error}): {self.again}") from None
 

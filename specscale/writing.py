@@ -122,7 +122,7 @@ class Writer:
 
     def _table(self, name: str, table: pa.Table) -> None:
         content = pa.BufferOutputStream()  # Arrow takes no path that is not UTF-8
-        pq.write_table(table, content)
+        pq.write_table(table, content, write_page_checksum=True)
         write_whole(self.folder / name, content.getvalue())
 
     def _summary(self, fields: dict[str, Any]) -> None:

@@ -25,16 +25,30 @@ _TABLE, _LINE = 100, 240  # cells of a table and of a line of a list that go to 
 def info(
     store: Annotated[str, typer.Argument(metavar="STORE", help="An embedding store.", show_default=False)],
     rows: Annotated[int, typer.Option(min=0, help="How many of the first rows to show.")] = 5,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read all of it, and make sure that it is what was ingested.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Describe an embedding store: its attributes, its norms, its first rows."""
     from specscale.stores.embedding import EmbeddingStore
 
-    description = _describe(EmbeddingStore(store), rows)
+    opened = EmbeddingStore(store)
+    if check:
+        _check(opened)
+    description = _describe(opened, rows) | ({"checked": bool(opened.chunk_digests)} if check else {})
     if json:
         print_json(description)
     else:
         _print(description)
+
+
+def _check(store: EmbeddingStore) -> None:
+    from specscale.stores.intact import verify, verify_columns
+
+    store.check()
+    verify(store, store.n)
+    verify_columns(store)
 
 
 def _describe(store: EmbeddingStore, rows: int) -> dict[str, Any]:
@@ -89,6 +103,9 @@ def _print(description: dict[str, Any]) -> None:
         "norms": f"{norms['min']:.4g} to {norms['max']:.4g}, median {norms['median']:.4g};"
         f" {description['zero_norm']:,} zero ({description['zero_share']:.2%})",
     }
+    if "checked" in description:
+        whole = "all rows, norms and columns are what was ingested"
+        lines["checked"] = whole if description["checked"] else "no digests: a store of an earlier version"
     for label, value in lines.items():
         print(f"{label:<11} {flowing(value)}")
     if rows:

@@ -17,13 +17,15 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.files import PIECE, Location, is_local, read_whole, remove_tree, write_whole, zarr_store
-from specscale.stores.dropped import append_dropped, read_dropped
+from specscale.stores.dropped import append_dropped, dropped_digest, read_dropped
 from specscale.stores.layout import ATTRIBUTE, FEATURES, NORMS, ROWS, chunk_digest, ids_digest, row_norms
 from specscale.stores.publishing import Partial
+from specscale.stores.tables import VERIFIED
 
 __all__ = ["Draft"]
 
 _NORM = np.dtype("<f4")
+_PAGES: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 
 
 class Draft:
@@ -121,6 +123,11 @@ class Draft:
         """
         append_dropped(self._group("r+"), begin, rows)
 
+    def dropped_digest(self, count: int) -> str | None:
+        """Return the digest of the numbers of dropped rows; ``None`` where not all are known."""
+        rows = read_dropped(self._group("r"), count)
+        return None if rows is None else dropped_digest(rows)
+
     def has_dropped(self, count: int) -> bool:
         """Whether the first `count` numbers of dropped rows are there."""
         try:
@@ -211,8 +218,7 @@ class Draft:
                 writer.write_table(table, row_group_size=self._rows)
                 yield table
 
-        sink, kind = self._partial.draft / ROWS, "zstd"
-        with _sink(sink) as file, pq.ParquetWriter(file, self._schema, compression=kind) as writer:
+        with _sink(self._partial.draft / ROWS) as file, pq.ParquetWriter(file, self._schema, **_PAGES) as writer:
             if id_column is None:
                 deque(written(writer), maxlen=0)
                 return None
@@ -236,15 +242,15 @@ class Draft:
     def _write_part(self, index: int, table: pa.Table) -> None:
         part = self._part(index)
         if isinstance(part, Path):
-            pq.write_table(table, part, compression="zstd")
+            pq.write_table(table, part, **_PAGES)
             return
         written = pa.BufferOutputStream()
-        pq.write_table(table, written, compression="zstd")
+        pq.write_table(table, written, **_PAGES)
         write_whole(part, written.getvalue())
 
     def _read_part(self, index: int) -> pa.Table:
         part = self._part(index)
-        with pq.ParquetFile(part if isinstance(part, Path) else pa.BufferReader(read_whole(part))) as file:
+        with pq.ParquetFile(part if isinstance(part, Path) else pa.BufferReader(read_whole(part)), **VERIFIED) as file:
             return file.read()
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from specscale.errors import InputError
 from specscale.files import Location, reaching
 from specscale.stores.ids import as_ids
-from specscale.stores.layout import CHUNK_ROWS, ROWS, ids_digest
+from specscale.stores.layout import CHUNK_ROWS, ROWS, chunk_digest, ids_digest
 from specscale.stores.tables import RowGroups, one_line, parquet_rows
 from specscale.stores.trusted import opened_group
 
@@ -25,6 +25,7 @@ __all__ = [
     "Ids",
     "NumberedRows",
     "append_dropped",
+    "dropped_digest",
     "every_dropped",
     "numbered",
     "read_dropped",
@@ -73,7 +74,14 @@ def read_dropped(group: zarr.Group, count: int) -> NDArray[np.int64] | None:
     return rows if count == 0 or (rows[0] >= 0 and bool((np.diff(rows) > 0).all())) else None
 
 
-def every_dropped(place: Location, count: int, named: Sequence[int]) -> NDArray[np.int64] | None:
+def dropped_digest(rows: NDArray[np.int64]) -> str:
+    """Return the digest of numbers of dropped rows."""
+    return chunk_digest(rows)
+
+
+def every_dropped(
+    place: Location, count: int, named: Sequence[int], digest: str | None = None
+) -> NDArray[np.int64] | None:
     """
     Read the numbers of all rows that a store dropped.
 
@@ -85,6 +93,8 @@ def every_dropped(place: Location, count: int, named: Sequence[int]) -> NDArray[
         How many they are.
     named
         The first of them, as its attribute lists them.
+    digest
+        Of all of them; ``None`` where a store of an earlier version does not know it.
 
     Returns
     -------
@@ -100,12 +110,14 @@ def every_dropped(place: Location, count: int, named: Sequence[int]) -> NDArray[
         return np.array(named, dtype=np.int64)
     try:
         with reaching(place):
-            group = opened_group(place, "ingest the embedding again")
-            return read_dropped(group, count)
+            rows = read_dropped(opened_group(place, "ingest the embedding again"), count)
     except _DAMAGE as error:
         raise InputError(
             f"{place}/{DROPPED}: missing or damaged ({one_line(error)}): ingest the embedding again"
         ) from None
+    if digest is not None and (rows is None or dropped_digest(rows) != digest):
+        raise InputError(f"{place}/{DROPPED}: damaged: ingest the embedding again with --overwrite")
+    return rows
 
 
 def source_rows(rows: NDArray[np.int64], dropped: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -150,11 +162,12 @@ class NumberedRows:
     remote: bool
     _place: Location
     _named: Sequence[int]  # the first dropped rows, as the attribute of the store lists them
+    _dropped_digest: str | None
 
     @cached_property
     def dropped_rows(self) -> NDArray[np.int64] | None:
         """Numbers in the source of all rows that ingest left out, ascending; None where they are not known."""
-        return every_dropped(self._place, self.dropped, self._named)
+        return every_dropped(self._place, self.dropped, self._named, self._dropped_digest)
 
     def source_rows(self, rows: Sequence[int]) -> NDArray[np.int64]:
         """Return the numbers that rows of the store have in its source; −1 where they are not known.

@@ -127,7 +127,6 @@ class EmbeddingStore(NumberedRows):
         self.p: int = attributes["p"]
         self.dtype = np.dtype(attributes["dtype"])
         self.digest: str = attributes["digest"]
-        self.chunk_digests = self._digests(attributes.get("chunk_digests"))
         ids = attributes["ids"]
         self.ids = self._declared = None if ids is None else Ids(ids["column"], ids["digest"])
         self.columns: list[str] = list(attributes["columns"])
@@ -135,8 +134,10 @@ class EmbeddingStore(NumberedRows):
         self.zero_norm: int = attributes["zero_norm"]
         self.dropped: int = attributes["dropped"]
         self._named = attributes.get("dropped_rows", [])
+        self._dropped_digest = attributes.get("dropped_digest")
         self._norms = RowChunks(self._array(group, NORMS, (self.n,), np.dtype(np.float32)))
         self._features = RowChunks(self._array(group, FEATURES, (self.n, self.p), self.dtype))
+        self.chunk_digests = self._digests(attributes.get("chunk_digests"))
 
     def _array(self, group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> zarr.Array[Any]:
         try:

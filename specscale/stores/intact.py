@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from specscale.errors import InputError
 from specscale.stores.chunks import read_ahead
 from specscale.stores.embedding import Embedding, EmbeddingStore
-from specscale.stores.layout import ChunkDigest, chunk_number, chunk_of, chunk_runs, row_norms
+from specscale.stores.ids import as_ids
+from specscale.stores.layout import ChunkDigest, chunk_number, chunk_of, chunk_runs, ids_digest, row_norms
 
-__all__ = ["Verifier", "check_rows", "verify"]
+__all__ = ["Verifier", "check_rows", "verify", "verify_columns"]
 
-_AGAIN = "ingest the embedding again with --overwrite"
 _PIECE = 4 << 20  # bytes of one read
 _AT_ONCE = 4  # chunks
 _ROUNDING = {"rtol": 1e-5, "atol": 1e-44}  # of a norm, which another machine may sum up in another order
@@ -51,7 +51,9 @@ class Verifier:
         """
         if self._pool is None:
             return
-        self._under_way = self._pool.submit(self._add, start, arrays)
+        self._under_way = self._pool.submit(self._digest, start, arrays)
+        for number, one in self._passing.items():
+            one.check_norms(start, arrays[number])
         if any(one.ends(start, start + len(arrays[number])) for number, one in self._passing.items()):
             self.settle()  # nothing that is made of a damaged chunk is kept
 
@@ -66,9 +68,9 @@ class Verifier:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _add(self, start: int, arrays: Sequence[NDArray[Any]]) -> None:
+    def _digest(self, start: int, arrays: Sequence[NDArray[Any]]) -> None:
         for number, one in self._passing.items():
-            one.add(start, arrays[number])
+            one.digest(start, arrays[number])
 
 
 class _Passing:
@@ -76,39 +78,51 @@ class _Passing:
 
     def __init__(self, store: EmbeddingStore) -> None:
         self._store = store
-        self._next: int | None = None  # the row that goes on with the chunk
         self._digest = ChunkDigest()
-        self._norms: list[NDArray[np.float32]] = []
+        self._next: int | None = None  # the row that goes on with the digest
+        self._norms = np.zeros(0, dtype=np.float32)
+        self._norms_of: int | None = None  # the first row of the chunk whose norms these are
 
     def ends(self, start: int, stop: int) -> bool:
         """Whether a chunk ends with one of some rows."""
         return chunk_of(start, self._store.n)[1] <= stop
 
-    def add(self, start: int, rows: NDArray[Any]) -> None:
+    def digest(self, start: int, rows: NDArray[Any]) -> None:
+        """Take the next rows; where a chunk ends, its digest must be the one that it had."""
+        for begin, end, low, part in self._parts(start, rows):
+            if low == begin:
+                self._digest = ChunkDigest()
+            if low in (begin, self._next):
+                self._digest.add(part)
+                self._next = low + len(part)
+                if self._next == end and self._digest.hexdigest() != self._store.chunk_digests[chunk_number(begin)]:
+                    raise _damaged(self._store, begin, end)
+
+    def check_norms(self, start: int, rows: NDArray[Any]) -> None:
+        """The norms of rows must be those that they had."""
+        for begin, end, low, part in self._parts(start, rows):
+            if self._norms_of != begin:
+                self._norms, self._norms_of = self._store.norms(begin, end), begin
+            known = self._norms[low - begin : low - begin + len(part)]
+            if not np.allclose(row_norms(part), known, **_ROUNDING, equal_nan=True):
+                raise _damaged(self._store, begin, end)
+
+    def _parts(self, start: int, rows: NDArray[Any]) -> Iterator[tuple[int, int, int, NDArray[Any]]]:
+        """Cut rows where chunks end: the first and last row numbers of each chunk, the first of the rows, the rows."""
         low, stop = start, start + len(rows)
         while low < stop:
             begin, end = chunk_of(low, self._store.n)
-            part = rows[low - start : end - start]
-            if low == begin:
-                self._digest, self._norms = ChunkDigest(), []
-            if low in (begin, self._next):
-                self._digest.add(part)
-                self._norms.append(row_norms(part))
-                self._next = low + len(part)
-                if self._next == end:
-                    self._check(begin, end)
-            low += len(part)
+            yield begin, end, low, rows[low - start : end - start]
+            low = end
 
-    def _check(self, begin: int, end: int) -> None:
-        store = self._store
-        if self._digest.hexdigest() != store.chunk_digests[chunk_number(begin)]:
-            store.check_unchanged()
-            raise InputError(
-                f"{store.path}: rows {begin} to {end - 1} are damaged, they are not those that were ingested: {_AGAIN}"
-            )
-        if not np.allclose(np.concatenate(self._norms), store.norms(begin, end), **_ROUNDING, equal_nan=True):
-            store.check_unchanged()
-            raise InputError(f"{store.path}/norms: the norms of rows {begin} to {end - 1} are damaged: {_AGAIN}")
+
+def _damaged(store: EmbeddingStore, begin: int, end: int) -> InputError:
+    """The error that rows are damaged; raises ChangedError where another store is in the place of this one."""
+    store.check_unchanged()
+    return InputError(
+        f"{store.path}: rows {begin} to {end - 1} are damaged, they or their norms are not those that were ingested: "
+        "ingest the embedding again with --overwrite"
+    )
 
 
 def check_rows(embedding: Embedding, start: int, rows: NDArray[Any]) -> None:
@@ -126,7 +140,9 @@ def check_rows(embedding: Embedding, start: int, rows: NDArray[Any]) -> None:
         When they are not what was ingested.
     """
     if isinstance(embedding, EmbeddingStore) and embedding.chunk_digests:
-        _Passing(embedding).add(start, rows)
+        passing = _Passing(embedding)
+        passing.digest(start, rows)
+        passing.check_norms(start, rows)
 
 
 def verify(store: EmbeddingStore, stop: int) -> None:
@@ -142,8 +158,30 @@ def verify(store: EmbeddingStore, stop: int) -> None:
         passing = _Passing(store)
         step = max(1, _PIECE // (store.p * store.dtype.itemsize))
         for low in range(*run, step):
-            passing.add(low, store.read(low, min(low + step, run[1])))
+            rows = store.read(low, min(low + step, run[1]))
+            passing.digest(low, rows)
+            passing.check_norms(low, rows)
 
     if store.chunk_digests:
         for _ in read_ahead(look, chunk_runs(stop), _AT_ONCE):
             pass
+
+
+def verify_columns(store: EmbeddingStore) -> None:
+    """Read the samples' own columns whole, whose pages have checksums, and make the digest of the ids again.
+
+    Raises
+    ------
+    InputError
+        When they are damaged.
+    """
+    for name in store.columns:
+        arrays = store.column_arrays(name)
+        if store.ids is None or name != store.ids.column:
+            for _ in arrays:
+                pass
+        elif ids_digest(map(as_ids, arrays)) != store.ids.digest:
+            raise InputError(
+                f"{store.path}: column {name} is damaged, the ids are not those that were ingested: ingest the "
+                "embedding again with --overwrite"
+            )

@@ -20,6 +20,8 @@ _REMOTE_BUFFER = {"cache_type": "blockcache", "block_size": 2 << 20, "cache_opti
 _MANY_COLUMNS = 16
 _GROUPS = 8  # row groups of a remote file that are read at once
 _PAGE_BUFFER = 64 << 10  # one for every column, and there may be thousands
+# What is damaged inside a page is mostly decoded without an error; pages without a checksum are read as ever.
+VERIFIED = {"page_checksum_verification": True}
 
 
 class RowCursor:
@@ -87,10 +89,10 @@ def open_parquet(path: str | Location, *, whole: bool = False) -> pq.ParquetFile
     place = located(path)
     try:
         if isinstance(place, Path):
-            return pq.ParquetFile(place, pre_buffer=False, buffer_size=_PAGE_BUFFER)
+            return pq.ParquetFile(place, pre_buffer=False, buffer_size=_PAGE_BUFFER, **VERIFIED)
         with reaching(place):
             file = open_remote(place, whole=whole, **_REMOTE_BUFFER)
-            return pq.ParquetFile(file, pre_buffer=False, buffer_size=_PAGE_BUFFER)
+            return pq.ParquetFile(file, pre_buffer=False, buffer_size=_PAGE_BUFFER, **VERIFIED)
     except pa.ArrowNotImplementedError as error:
         raise InputError(
             f"{path}: a column has a type that pyarrow does not read ({one_line(error)}); convert it, to text for "
@@ -179,10 +181,10 @@ class RowGroups:
 
     def _read(self, number: int, columns: list[str]) -> pa.Table:
         if isinstance(self._place, Path):
-            with pq.ParquetFile(self._place, metadata=self._metadata) as file:
+            with pq.ParquetFile(self._place, metadata=self._metadata, **VERIFIED) as file:
                 return file.read_row_group(number, columns=columns)
         with reaching(self._place), self._place.fs.open(self._place.path, "rb", cache_type="none") as whole:
-            return pq.ParquetFile(whole, metadata=self._metadata, pre_buffer=True).read_row_group(
+            return pq.ParquetFile(whole, metadata=self._metadata, pre_buffer=True, **VERIFIED).read_row_group(
                 number, columns=columns, use_threads=False
             )
 

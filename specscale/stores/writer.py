@@ -277,6 +277,8 @@ class StoreWriter:
         earlier = _NONE if self._earlier is None else self._earlier
         numbers = np.sort(np.concatenate([earlier, source_rows(np.array(journal.dropped_rows, np.int64), earlier)]))
         dropped_rows = [*before.dropped_rows, *(before.n + before.dropped + numbers).tolist()]
+        dropped = before.dropped + journal.dropped + self._earlier_dropped
+        beyond = {"dropped_digest": self._draft.dropped_digest(dropped)} if dropped > NAMED_ROWS else {}
         return {
             "format": FORMAT,
             "name": name,
@@ -287,8 +289,9 @@ class StoreWriter:
             "digest": features_digest(dtype, n, p, digests),
             "chunk_digests": digests,
             "zero_norm": before.zero_norm + journal.zero_norm,
-            "dropped": before.dropped + journal.dropped + self._earlier_dropped,
+            "dropped": dropped,
             "dropped_rows": dropped_rows[:NAMED_ROWS],
+            **beyond,
             "ids": ids,
             "columns": self._schema.names if self._schema is not None else [],
         }
