@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from specscale.errors import InputError
 from specscale.files import Location, located, reaching, remove_tree, zarr_store
+from specscale.stores.checksum import crc32c
 from specscale.stores.holes import WholeStore
 from specscale.stores.layout import store_attributes
 from specscale.stores.tables import VERIFIED
@@ -128,7 +129,14 @@ class ResultDirectory:
     def _values(self, name: str) -> NDArray[Any]:
         array = self._array(name)
         with reaching(self.path):
-            return np.asarray(array[...])
+            values = np.asarray(array[...])
+        self.verify(name, crc32c(values))
+        return values
+
+    def verify(self, name: str, checksum: int) -> None:
+        """Raise InputError when an array is not what was written; results of earlier versions do not tell."""
+        if self.summary.get("checksums", {}).get(name, checksum) != checksum:
+            raise self.damaged(f"the array {name} is")
 
 
 def top_members(members: pa.Table, count: int, tail: str | None = None, **equal: int | str) -> pa.Table:
