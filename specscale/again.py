@@ -27,6 +27,7 @@ from specscale.spectral.constrained import solve_constrained
 from specscale.spectral.difference import check_possible, modes_of
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.updating import check_grown, is_as_before, take_up_parts
+from specscale.writing import checksum_of
 
 __all__ = ["compare_again", "compare_constrained", "compare_grown"]
 
@@ -180,6 +181,7 @@ def _covariance(result: Result) -> TiledSymmetric:
         raise result.damaged("the covariance is") from None
     if not np.isfinite(C.buffer.sum()):  # written over
         raise result.damaged("the covariance is")
+    result.verify("covariance", checksum_of(C))
     return C
 
 

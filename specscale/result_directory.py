@@ -16,6 +16,7 @@ from specscale.documents import read_json
 from specscale.errors import InputError
 from specscale.files import Location, located, reaching, remove_tree
 from specscale.masking import is_masked, server_of
+from specscale.stores.checksum import crc32c
 from specscale.stores.layout import store_attributes
 from specscale.stores.tables import VERIFIED
 from specscale.stores.trusted import WholeStore, opened_group
@@ -139,7 +140,14 @@ class ResultDirectory:
     def _values(self, name: str) -> NDArray[Any]:
         array = self._array(name)
         with reaching(self.path):
-            return np.asarray(array[...])
+            values = np.asarray(array[...])
+        self.verify(name, crc32c(values))
+        return values
+
+    def verify(self, name: str, checksum: int) -> None:
+        """Raise InputError when an array is not what was written; results of earlier versions do not tell."""
+        if self.summary.get("checksums", {}).get(name, checksum) != checksum:
+            raise self.damaged(f"the array {name} is")
 
 
 def _is_sound(name: str, value: Any) -> bool:

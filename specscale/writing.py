@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from specscale.spectral.certificate import Certificate
 from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.tiles import TiledSymmetric
+from specscale.stores.checksum import crc32c
 from specscale.stores.dropped import numbered
 from specscale.stores.embedding import Embedding, EmbeddingStore
 from specscale.stores.layout import chunk_rows
@@ -39,6 +40,7 @@ from specscale.stores.rows import PairedRows, kept_digest
 __all__ = [
     "ResultWriter",
     "Writer",
+    "checksum_of",
     "how_it_went",
     "members_table",
     "mode_records",
@@ -64,6 +66,7 @@ class Writer:
         self.folder = folder
         with reaching(folder):
             self._arrays = zarr.open_group(zarr_store(folder / _ARRAYS), mode="a")
+        self._checksums: dict[str, int] = {}
 
     def _array(
         self, name: str, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...], fill: float = np.nan
@@ -80,15 +83,17 @@ class Writer:
         array = self._array(name, values.shape, values.dtype.name, chunks)
         with reaching(self.folder):
             array[...] = values
+        self._checksums[name] = crc32c(values)
 
     def covariance(self, C: TiledSymmetric) -> None:
         """Write the covariance, a band of rows at a time."""
-        height = max(1, min(C.d, _BAND_BYTES // (8 * C.d)))
-        array = self._array("covariance", (C.d, C.d), "float64", (height, C.d))
+        array = self._array("covariance", (C.d, C.d), "float64", (_band_height(C.d), C.d))
         with reaching(self.folder):
-            for start in range(0, C.d, height):
-                stop = min(start + height, C.d)
-                array[start:stop] = C.band(start, stop)
+            checksum = 0
+            for start, stop, band in _bands(C):
+                array[start:stop] = band
+                checksum = crc32c(band, checksum)
+        self._checksums["covariance"] = checksum
 
     def _coefficients(self, name: str, coefficients: NDArray[np.float64]) -> None:
         d, k = coefficients.shape
@@ -126,7 +131,28 @@ class Writer:
         write_whole(self.folder / name, content.getvalue())
 
     def _summary(self, fields: dict[str, Any]) -> None:
-        write_whole(self.folder / "summary.json", json.dumps(fields, indent=1, allow_nan=False).encode())
+        summary = {**fields, "checksums": self._checksums}
+        write_whole(self.folder / "summary.json", json.dumps(summary, indent=1, allow_nan=False).encode())
+
+
+def checksum_of(C: TiledSymmetric) -> int:
+    """The CRC-32C of a covariance, row by row, as its array has it."""
+    checksum = 0
+    for _, _, band in _bands(C):
+        checksum = crc32c(band, checksum)
+    return checksum
+
+
+def _bands(C: TiledSymmetric) -> Iterator[tuple[int, int, NDArray[np.float64]]]:
+    """The rows of a covariance, a band at a time."""
+    height = _band_height(C.d)
+    for start in range(0, C.d, height):
+        stop = min(start + height, C.d)
+        yield start, stop, C.band(start, stop)
+
+
+def _band_height(d: int) -> int:
+    return max(1, min(d, _BAND_BYTES // (8 * d)))
 
 
 class ResultWriter(Writer):

@@ -80,7 +80,7 @@ def row_norms(block: NDArray[Any]) -> NDArray[np.float32]:
         b norms, summed in double precision; infinite above the largest float32.
     """
     norms = np.empty(len(block), np.float32)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # damage makes signalling NaNs too
         for low in range(0, len(block), _NORM_ROWS):
             wide = block[low : low + _NORM_ROWS].astype(np.float64)
             norms[low : low + _NORM_ROWS] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
