@@ -17,7 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.described import KEPT_ROW, kept_columns, partners_name
-from specscale.files import Location, reaching, remove_tree, size_of_tree, write_whole, zarr_store
+from specscale.files import Location, reaching, remove_file, remove_tree, size_of_tree, write_whole, zarr_store
 from specscale.masking import masked
 from specscale.passes.scores import ScoreSummary, WriteScores
 from specscale.problem import Problem
@@ -50,6 +50,7 @@ __all__ = [
 
 _BAND_BYTES = 8 << 20
 _ARRAYS = "spec.zarr"
+_DAMAGE = (ValueError, KeyError, TypeError, zarr.errors.BaseZarrError)
 
 
 class Writer:
@@ -65,13 +66,15 @@ class Writer:
             folder.mkdir(exist_ok=True)
         self.folder = folder
         with reaching(folder):
-            self._arrays = zarr.open_group(zarr_store(folder / _ARRAYS), mode="a")
+            self._arrays = _opened(folder / _ARRAYS)
         self._checksums: dict[str, int] = {}
 
     def _array(
         self, name: str, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...], fill: float = np.nan
     ) -> zarr.Array[Any]:
         with reaching(self.folder):
+            if not _is_readable(self._arrays, name):
+                remove_tree(self.folder / _ARRAYS / name)
             array = self._arrays.require_array(
                 name, shape=shape, dtype=dtype, chunks=chunks, compressors=None, fill_value=fill, exact=True
             )
@@ -141,6 +144,24 @@ def checksum_of(C: TiledSymmetric) -> int:
     for _, _, band in _bands(C):
         checksum = crc32c(band, checksum)
     return checksum
+
+
+def _opened(place: Location) -> zarr.Group:
+    """The group at a place, made where it is not there or its description cannot be read."""
+    try:
+        return zarr.open_group(zarr_store(place), mode="a")
+    except _DAMAGE:
+        remove_file(place / "zarr.json")
+        return zarr.open_group(zarr_store(place), mode="a")
+
+
+def _is_readable(group: zarr.Group, name: str) -> bool:
+    """Whether an array is not there, or can be opened: a power cut may have left its description half written."""
+    try:
+        group.get(name)
+    except _DAMAGE:
+        return False
+    return True
 
 
 def _bands(C: TiledSymmetric) -> Iterator[tuple[int, int, NDArray[np.float64]]]:
