@@ -71,7 +71,7 @@ class Stop:
     def check(self) -> None:
         """Raise Stopped when a signal has come."""
         if self.number:
-            self._raised = True
+            self._raised = self._raised or threading.current_thread() is threading.main_thread()
             raise Stopped(self.number)
 
     def again(self) -> None:
@@ -92,9 +92,22 @@ class Stop:
             self._unraisable(found)
             return
         self._raised = False
-        again = threading.Timer(_AGAIN, _send, (found.exc_value.number,))
+        again = threading.Timer(_AGAIN, self._send)
         again.daemon = True
         again.start()
+
+    def leave(self) -> None:
+        """Raise nothing more."""
+        self._raised = True
+
+    def _send(self) -> None:
+        """Send this process its signal once more, which also ends a wait of the main thread."""
+        if self._raised:
+            return
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(threading.main_thread().ident or 0, self.number)
+        else:
+            signal.raise_signal(self.number)
 
 
 def check_signals() -> None:
@@ -127,14 +140,7 @@ def stoppable(stop: Stop | None = None, numbers: Sequence[int] = (signal.SIGINT,
     try:
         yield
     finally:
+        stop.leave()
         sys.unraisablehook = hook
         for number in ours:
             signal.signal(number, before[number])
-
-
-def _send(number: int) -> None:
-    """Send this process a signal that also ends a wait of the main thread."""
-    if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident or 0, number)
-    else:
-        signal.raise_signal(number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 import signal
 import weakref
 from collections.abc import Callable
@@ -60,31 +59,22 @@ class Swallowed:
     function : the function
     number : the signal
     kind : of the callback
-    call : at which call, from 1
+    call : at which call, from 1; 0 for none
+
+    Attributes
+    ----------
+    calls : how often it was called
     """
 
     def __init__(self, function: Callable[..., Any], number: int, kind: str, call: int) -> None:
-        self._function, self._number, self._kind, self._left = function, number, kind, call
-        self.sent = False
+        self._function, self._number, self._kind, self._call = function, number, kind, call
+        self.calls = 0
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        self._left -= 1
-        if self._left == 0:
+        self.calls += 1
+        if self.calls == self._call:
             SWALLOWED[self._kind](lambda: signal.raise_signal(self._number))
-            self.sent = True
         return self._function(*arguments, **options)
 
     def __get__(self, owner: Any, kind: Any = None) -> Any:
         return self if owner is None else lambda *arguments, **options: self(owner, *arguments, **options)
-
-
-def swallow(place: str, number: int, kind: str, call: int = 1) -> Swallowed:
-    """Put such a function in the place of one, as ``module:Class.method``."""
-    module, _, path = place.partition(":")
-    *above, name = path.split(".")
-    owner: Any = importlib.import_module(module)
-    for one in above:
-        owner = getattr(owner, one)
-    wrapped = Swallowed(getattr(owner, name), number, kind, call)
-    setattr(owner, name, wrapped)
-    return wrapped

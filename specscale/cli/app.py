@@ -62,7 +62,7 @@ def main() -> None:
             if not stop.number:
                 raise
         if stop.number:
-            _interrupted()
+            stop.last_word()
             status = stop.status
     sys.exit(status)
 

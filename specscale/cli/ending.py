@@ -22,12 +22,19 @@ class Ending(Stop):
 
     Parameters
     ----------
-    last_word : says that the command was interrupted
+    say : says that the command was interrupted
     """
 
-    def __init__(self, last_word: Callable[[], None]) -> None:
+    def __init__(self, say: Callable[[], None]) -> None:
         super().__init__()
-        self._last_word = last_word
+        self._say = say
+        self._said = False
+
+    def last_word(self) -> None:
+        """Say that the command was interrupted, once."""
+        if not self._said:
+            self._said = True
+            self._say()
 
     def again(self) -> None:
         """End at once."""
@@ -47,26 +54,26 @@ class Ending(Stop):
                 continue
             self.note(number[0])
             time.sleep(max(0.0, self.since + _PATIENCE - time.monotonic()))
-            word = threading.Thread(target=self._last_word, daemon=True)
+            word = threading.Thread(target=self.last_word, daemon=True)
             word.start()
             word.join(_LAST_WORD)
             self.again()
 
 
 @contextmanager
-def ending(last_word: Callable[[], None]) -> Iterator[Stop]:
+def ending(say: Callable[[], None]) -> Iterator[Ending]:
     """Let signals end the command: Stopped is raised, and what it does not end is ended a few seconds later.
 
     Parameters
     ----------
-    last_word : says that the command was interrupted, where it does not come to say so itself
+    say : says that the command was interrupted
 
     Yields
     ------
-    Stop
+    Ending
         The handler.
     """
-    stop = Ending(last_word)
+    stop = Ending(say)
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -82,7 +89,7 @@ def ending(last_word: Callable[[], None]) -> Iterator[Stop]:
         signal.set_wakeup_fd(before)
         if stop.number:  # the process is ending, which may take time too: the watch goes on
             for number in ENDING:
-                signal.signal(number, signal.SIG_IGN)
+                signal.signal(number, stop)
         else:
             pythons.close()
             watch.join()

@@ -79,7 +79,8 @@ class Streams:
         self._out.flush()
         lost = self._out.error
         if lost is not None:
-            complain(f"standard output: {os.strerror(lost.errno or 0).lower()}: what is printed there is not complete")
+            why = os.strerror(lost.errno or 0).lower()
+            complain(f"standard output: {why}: what is printed there is not complete, send it elsewhere")
         self._err.flush()
         return 1 if lost is not None and status == 0 else status
 

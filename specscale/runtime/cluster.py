@@ -69,7 +69,7 @@ def local_cluster(workers: int) -> Iterator[Client]:
         scratch = stack.enter_context(TemporaryDirectory(prefix="specscale-", ignore_cleanup_errors=True))
         settings = {"temporary-directory": scratch, "distributed.worker.multiprocessing-method": "spawn"}
         stack.enter_context(dask.config.set(settings))
-        with _deaf_to_interrupts():
+        with _deaf_to_terminals():
             cluster = stack.enter_context(
                 cast(Any, SpecCluster)(
                     scheduler={"cls": pageless.Scheduler, "options": own},
@@ -82,18 +82,35 @@ def local_cluster(workers: int) -> Iterator[Client]:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Let processes that are started meanwhile leave Ctrl-C, which a terminal sends to all, to this one."""
+def _deaf_to_terminals() -> Iterator[None]:
+    """Let processes that are started meanwhile leave to this one what a terminal sends to all: Ctrl-C, and its end."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # lets the thread that starts it hear again
-    # Processes inherit what a thread is deaf to; one that comes meanwhile is heard of after that.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    # Processes inherit what a thread is deaf to; what comes meanwhile this one hears after that.
+    sent = [signal.SIGINT, signal.SIGHUP]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, sent)
     try:
+        with _environment(PYTHONWARNINGS="ignore:resource_tracker"):  # of what a run that is ended at once left
+            resource_tracker.ensure_running()  # makes the thread that starts it hear Ctrl-C again
+        signal.pthread_sigmask(signal.SIG_BLOCK, sent)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _environment(**more: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in more}
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
