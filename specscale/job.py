@@ -28,7 +28,7 @@ __all__ = ["Job", "certain_modes", "claim", "warn_unsettled"]
 
 _NAMED = 5  # modes in a warning
 _LATE = ("n_modes", "eta", "top", "certify", "refine", "rotate")  # options that the covariance does not know
-_LATER = ("scores", "normalised", "certificate", "start", "refine")  # passes after it
+_LATER = ("scores", "normalised", "remainders", "certificate", "start", "refine")  # passes after it
 
 
 def claim(run: Run, problem: Problem, beside: dict[str, Any] | None = None) -> None:
