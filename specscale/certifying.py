@@ -1,4 +1,4 @@
-"""The third pass: rows are drawn where the modes are strong, and the exact kernels of these with all rows tell."""
+"""The last passes: rows are drawn where modes are strong or maps may err; their exact kernels with all rows tell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale.features.landmarks import LandmarkMap
 from specscale.passes.products import products
+from specscale.passes.remainders import Remainders, remainders
 from specscale.problem import Problem
 from specscale.running import Run
 from specscale.runtime.spans import Span
@@ -19,6 +21,8 @@ from specscale.spectral.lanczos import VectorModes
 from specscale.stores.layout import CHUNK_ROWS
 
 __all__ = ["certified"]
+
+_FAR = 3  # of so many rows one is drawn by what landmarks leave of it, where there are landmarks
 
 ReadScores = Callable[[int, int], NDArray[Any]]
 """The scores of some rows, (rows, k), with NaN where a row does not take part."""
@@ -45,7 +49,7 @@ def certified(
     """
     if not problem.options.certify or not len(modes.eigenvalues):
         return None
-    drawn = _draw(problem, read)
+    drawn = _drawn(run, problem, spans, modes, read)
     raw = problem.rows.take(drawn.positions)
     anchors = tuple(one.anchors(run.kernels, x) for one, x in zip(problem.exact, raw, strict=True))
     work = products(
@@ -86,9 +90,42 @@ def _compared(scores: NDArray[Any], kept: NDArray[np.int64] | None) -> NDArray[A
     return scores if kept is None else scores[kept]
 
 
-def _draw(problem: Problem, read: ReadScores) -> _Drawn:
-    """Draw rows with replacement, with probabilities in proportion to 1/n + the mean of u² over the modes."""
-    rows, size = problem.rows, problem.options.certify
+def _drawn(run: Run, problem: Problem, spans: list[Span], modes: Modes | VectorModes, read: ReadScores) -> _Drawn:
+    """Draw rows, with probabilities in proportion to 1/n + the mean of u² over the modes.
+
+    Where the modes are those of Nyström maps, a third is drawn by the remainders of the maps instead: every estimate is
+    the mean of what all draws say, with the mean of the probabilities that a row had in them.
+    """
+    size, m, none = problem.options.certify, len(problem.maps), np.empty(0, dtype=np.int64)
+    landmarks = [one for one in problem.maps if isinstance(one, LandmarkMap)]
+    far = size // (_FAR * m) if landmarks else 0
+    if not far or problem.rows.n_kept <= size or isinstance(modes, VectorModes):
+        return _draw(problem, read, size, none)
+    source = Remainders(landmarks, run.kernels)
+    found = run.sweep(remainders(source, m, far, problem.options.seed), problem.rows, spans)
+    lasting = np.flatnonzero(found.totals)
+    near = size - far * len(lasting)
+    drawn = _draw(problem, read, near, found.positions[lasting].ravel())
+    assert drawn.p is not None
+    expected = near * drawn.p
+    raw = problem.rows.take(drawn.positions)
+    for which in map(int, lasting):
+        left = np.empty(len(expected))
+        source.of(which, raw[which], left)
+        expected += far * left / found.totals[which]
+    return replace(drawn, p=expected / size)
+
+
+def _draw(problem: Problem, read: ReadScores, size: int, others: NDArray[np.int64]) -> _Drawn:
+    """Draw rows with replacement, with probabilities in proportion to 1/n + the mean of u² over the modes.
+
+    Parameters
+    ----------
+    problem, read : as in `certified`
+    size : how many to draw
+    others : rows that were drawn otherwise, which are told the probabilities they have here
+    """
+    rows = problem.rows
     chunks = [(start, min(start + CHUNK_ROWS, rows.n)) for start in range(0, rows.n, CHUNK_ROWS)]
     every = rows.n_kept <= size
     parts, totals = [], []
@@ -107,6 +144,7 @@ def _draw(problem: Problem, read: ReadScores) -> _Drawn:
             parts.append(scores)
     if every:
         return _Drawn(np.arange(rows.n_kept), np.ones(rows.n_kept), None, np.concatenate(parts))
+    others = np.sort(others)
     edges = np.concatenate([[0.0], np.cumsum(totals)])
     generator = np.random.Generator(np.random.Philox(key=[problem.options.seed, 0xCE471F]))
     draws = np.sort(generator.random(size)) * edges[-1]
@@ -115,10 +153,12 @@ def _draw(problem: Problem, read: ReadScores) -> _Drawn:
     for i, (start, stop) in enumerate(chunks):
         inside = draws[(draws >= edges[i]) & (draws < edges[i + 1])]
         count = stop - start if rows.kept is None else int(np.count_nonzero(rows.kept[start:stop]))
-        if len(inside):
+        known = others[(others >= offset) & (others < offset + count)] - offset
+        if len(inside) or len(known):
             scores = compared(start, stop)
             weight = measure(scores)
             local = np.minimum(np.searchsorted(np.cumsum(weight), inside - edges[i], side="right"), count - 1)
+            local = np.concatenate([local, known])
             positions.append(offset + local)
             chances.append(weight[local] / edges[-1])
             chosen.append(scores[local])

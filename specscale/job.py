@@ -32,7 +32,7 @@ __all__ = ["Job", "certain_modes", "claim", "warn_unsettled"]
 _NAMED = 5  # modes in a warning
 _LATE = ("n_modes", "eta", "top", "certify", "refine", "rotate")  # options that the covariance does not know
 _SCORES = ("scores", "normalised")  # the pass that makes them, and the one that makes them of unit length
-_LATER = (*_SCORES, "certificate", "start", "refine")  # passes after it
+_LATER = (*_SCORES, "remainders", "certificate", "start", "refine")  # passes after it
 
 
 def claim(run: Run, problem: Problem, beside: dict[str, Any] | None = None, *, afresh: bool = False) -> None:

@@ -16,6 +16,7 @@ from specscale.options import Options
 from specscale.passes.covariance import covariance_cost
 from specscale.passes.products import products_cost
 from specscale.passes.record import BLOCK_ROWS, feature_cost
+from specscale.passes.remainders import remainders_cost
 from specscale.passes.scores import score_cost
 from specscale.refining import sweeps_cost
 from specscale.runtime.memory import available_memory, resident_memory
@@ -232,6 +233,9 @@ class Planner:
         steps.append(_passes(replace(scores, memory=scores.memory + tails), tiles + beside))
         if options.certify:
             asked = min(options.certify, n_kept)
+            if options.features == "landmarks" and not vectors and n_kept > asked:
+                look = remainders_cost(dimensions, size, n_kept, read, threads)
+                steps.append(_passes(look, features + tiles))
             check = products_cost("certificate", dimensions, asked, k, n_kept, read + n * k * 4, threads)
             steps.append(_passes(replace(check, speed=check.speed / slower), vectors + features + tiles))
         held_blocks = rows.held_blocks(BLOCK_ROWS, RING) + (0 if rows.kept is None else RING)
