@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import index
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from specscale.errors import OptionError
+from specscale.errors import ExistsError, OptionError
+from specscale.files import followed
 from specscale.job import Job, claim
 from specscale.options import Options
 from specscale.planning import Planner
@@ -26,6 +29,8 @@ from specscale.spectral.tiles import TiledSymmetric
 from specscale.updating import check_grown, is_as_before, take_up_parts
 
 __all__ = ["compare_again", "compare_constrained", "compare_grown"]
+
+_FROM = "digest of the result that is gone on from"
 
 
 def compare_again(result: Result, eta: float, out: str | Path | None = None) -> Result:
@@ -43,8 +48,11 @@ def compare_again(result: Result, eta: float, out: str | Path | None = None) -> 
         When the embeddings are no longer those that were compared.
     """
     options = replace(Options.from_json(result.summary["options"]), eta=eta)
-    with running(Workplace(out)) as run:
+    with running(Workplace(out, resume=True)) as run:
         job = _again(run, result, options)
+        if run.place.done:
+            run.place.leave()
+            return Result.of(run.place.out, result.inputs(), temporary=False)
         C = _covariance(result) if job.problem.maps else None
         return job.result(C, result.inputs())
 
@@ -75,8 +83,11 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
         raise OptionError(
             f"{result.path}: a result of --features exact keeps no covariance to search: compare with landmarks"
         )
-    with running(Workplace(out)) as run:
-        job = _again(run, result, options)
+    with running(Workplace(out, resume=True)) as run:
+        job = _again(run, result, options, {"epsilon": epsilon, "n_groups": n_groups})
+        if run.place.done:
+            run.place.leave()
+            return Result.of(run.place.out, result.inputs(), temporary=False)
         C = _covariance(result)
         with run.step("solve"):
             found = solve_constrained(C, job.problem.d_a, epsilon, n_groups)
@@ -140,7 +151,7 @@ def compare_grown(
         with run.step("pairing"):
             rows = pair_inputs((a, b), options, run.place.folder, _names(result, names))
             check_grown(rows, result)
-        if names is None and is_as_before(rows, result) and str(run.place.out) == str(result.path):
+        if names is None and is_as_before(rows, result) and str(run.place.out) == str(followed(result.path)):
             run.place.leave()
             return result
         planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)
@@ -152,6 +163,9 @@ def compare_grown(
         plan.check_disk(run.place.folder)
         run.notify(Noted(problem.choice))
         claim(run, problem)
+        if run.place.done:
+            run.place.leave()
+            return Result.of(run.place.out, (a, b), temporary=False)
         take_up_parts(result, run.place.folder / "covariance")
         job = Job(run, problem, plan, planner.machine)
         return job.result(job.covariance(), (a, b))
@@ -177,10 +191,31 @@ def _names(result: Result, given: Sequence[str | None] | None = None) -> Sequenc
     return [old if new is None else new for old, new in zip(kept, given, strict=True)]
 
 
-def _again(run: Run, result: Result, options: Options) -> Job:
-    """Work on the embeddings of a result, with its kernels and maps."""
+def _again(run: Run, result: Result, options: Options, asked: Mapping[str, Any] | None = None) -> Job:
+    """Work on the embeddings of a result, with its kernels and maps; what a killed call that was the same did is used.
+
+    Parameters
+    ----------
+    run : the run
+    result : the result
+    options : its options, but for what is asked for now
+    asked : what is asked for beside these
+
+    Raises
+    ------
+    ExistsError
+        When an interrupted run of a command is in the way.
+    """
+    before = run.place.interrupted()
+    if before is not None and _FROM not in before:
+        raise ExistsError(
+            f"{run.place.work} holds an interrupted run of a command: give another out, or let that command end first"
+        )
     a, b = result.inputs()
     rows = pair_inputs((a, b), options, run.place.folder, _names(result))
     problem = pose_again(rows, options, result)
     planner = Planner.of(rows, options, None, run.pool)
-    return Job(run, problem, planner.plan(problem.maps, problem.wide), planner.machine)
+    job = Job(run, problem, planner.plan(problem.maps, problem.wide), planner.machine)
+    origin = hashlib.blake2b(json.dumps(result.summary, sort_keys=True).encode(), digest_size=16).hexdigest()
+    claim(run, problem, {_FROM: origin, **(asked or {})}, afresh=True)
+    return job

@@ -10,15 +10,16 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from upath import UPath
 
+from specscale import objects
+from specscale.durable import sync_folder, sync_open
 from specscale.errors import InputError
 
 __all__ = [
@@ -26,15 +27,17 @@ __all__ = [
     "await_answer",
     "copy_tree",
     "exists",
+    "followed",
     "free_space",
     "is_local",
     "located",
     "move",
-    "open_binary",
-    "open_remote",
+    "names_in",
     "reaching",
     "read_into",
     "read_whole",
+    "remove_file",
+    "remove_named",
     "remove_tree",
     "size_of_tree",
     "write_whole",
@@ -51,11 +54,7 @@ _S3_OPTIONS = {"config_kwargs": {"max_pool_connections": _CONNECTIONS}}
 _BUCKETS = ("s3", "s3a", "gs", "gcs")  # kinds of object stores whose URLs begin with a bucket
 _NOT_THERE = (errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 _LIBRARIES = ("botocore", "aiobotocore", "aiohttp", "s3fs", "gcsfs", "adlfs", "httpx2", "huggingface_hub")
-_STREAM: dict[str, Any] = {
-    "cache_type": "readahead",
-    "block_size": 2 * PIECE,
-}  # of a file that is read from its beginning to its end
-_WEB = ("http", "https")
+WEB = ("http", "https")
 # What brings the file system of a kind of URL; all others are in the extra "cloud".
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs", "adl": "adlfs"}
 _PACKAGES |= {"hf": "huggingface_hub", "http": "aiohttp", "https": "aiohttp"}
@@ -117,7 +116,7 @@ def reaching(place: object) -> Iterator[None]:
 
 def _credentials(place: object) -> str:
     scheme = str(place).partition("://")[0]
-    if scheme in _WEB:
+    if scheme in WEB:
         return "whether it is open to everybody"
     keys = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL; FSSPEC_S3_ANON=true for public data"
     keys = {"hf": "HF_TOKEN", "gs": "GOOGLE_APPLICATION_CREDENTIALS"}.get(scheme, keys)
@@ -135,6 +134,13 @@ def _line(error: Exception) -> str:
     if isinstance(error, TimeoutError) and not str(error):
         return "no answer"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def followed(place: Location) -> Location:
+    """Return the place that a symbolic link leads to, whether anything is there or not; others as they are."""
+    if isinstance(place, Path) and place.is_symlink():
+        return Path(os.path.realpath(place))
+    return place
 
 
 def is_local(place: Location) -> bool:
@@ -161,13 +167,15 @@ def exists(place: Location) -> bool:
         return bool(place.exists())
 
 
-def write_whole(place: Location, *parts: Any) -> None:
+def write_whole(place: Location, *parts: Any, durable: bool = False) -> None:
     """Write a file whole or not at all; what is there stays until then.
 
     Parameters
     ----------
     place : the file; its folder exists where folders do
     *parts : bytes or buffers of bytes, in order
+    durable : return only when the disk holds it, so that a power cut leaves what was there or this; object stores
+        always do
     """
     if isinstance(place, Path):
         draft = place.with_name(f"{place.name}.{uuid.uuid4().hex[:8]}.new")
@@ -175,10 +183,15 @@ def write_whole(place: Location, *parts: Any) -> None:
             with draft.open("wb") as file:
                 for part in parts:
                     file.write(part)
+                if durable:
+                    file.flush()
+                    sync_open(file.fileno())
             os.replace(draft, place)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
+        if durable:
+            sync_folder(place.parent)
         return
     with reaching(place):
         if sum(memoryview(part).nbytes for part in parts) <= PIECE:
@@ -214,60 +227,6 @@ def read_whole(place: Location) -> bytes:
         return place.read_bytes()
     with reaching(place):
         return bytes(place.fs.cat_file(place.path))
-
-
-@contextmanager
-def open_binary(place: str | os.PathLike[str] | UPath) -> Iterator[IO[bytes]]:
-    """Open a file to be read from its beginning to its end, as from a disk: seeking is allowed, and costs more.
-
-    Of a remote file megabytes are asked for at a time, and no more than a few of them are held.
-
-    Raises
-    ------
-    InputError
-        When there is no such file, or it cannot be reached.
-    """
-    there = located(place)
-    if isinstance(there, Path):
-        with there.open("rb") as file:
-            yield file
-        return
-    try:
-        with reaching(place), open_remote(there, **_STREAM) as file:
-            yield file
-    except FileNotFoundError:
-        raise InputError(f"{place}: there is no such file: check the address") from None
-
-
-def open_remote(place: UPath, *, whole: bool = False, **buffering: Any) -> IO[bytes]:
-    """Open a remote file for reading at any place.
-
-    Parameters
-    ----------
-    place : the file
-    whole : read it once, into a temporary file; so are those of web servers that cannot send parts of a file
-    **buffering : what ``fsspec`` takes, as ``cache_type`` and ``block_size``
-    """
-    if not whole and (place.protocol not in _WEB or _sends_parts(place)):
-        return cast("IO[bytes]", place.fs.open(place.path, "rb", **buffering))
-    copy = tempfile.TemporaryFile(prefix="specscale-")  # noqa: SIM115
-    how = {"block_size": 0} if place.protocol in _WEB else _STREAM
-    with place.fs.open(place.path, "rb", **how) as file:
-        shutil.copyfileobj(file, copy, PIECE)
-    copy.seek(0)
-    return cast("IO[bytes]", copy)
-
-
-def _sends_parts(place: UPath) -> bool:
-    info = place.fs.info(place.path)
-    if not info.get("size") or not info.get("partial", True):
-        return False
-    with place.fs.open(place.path, "rb", cache_type="none", block_size=PIECE) as file:
-        file.seek(min(1, info["size"] - 1))
-        try:
-            return len(file.read(1)) == 1
-        except ValueError:  # it sends the whole file instead
-            return False
 
 
 def read_into(place: Location, offset: int, out: memoryview) -> int:
@@ -329,8 +288,7 @@ def copy_tree(source: Location, target: Location, last: Iterable[str] = ()) -> N
         paths = source.fs.find(source.path)
         final = [path for name in last for path in paths if path == f"{root}/{name}"]
         for group in ([path for path in paths if path not in set(final)], *([path] for path in final)):
-            if group:
-                source.fs.copy(group, [end + path[len(root) :] for path in group])
+            objects.copy(source.fs, [(path, end + path[len(root) :]) for path in group], _CONNECTIONS)
 
 
 def remove_tree(place: Location) -> None:
@@ -342,9 +300,33 @@ def remove_tree(place: Location) -> None:
             place.unlink(missing_ok=True)
         return
     with reaching(place):
-        paths = place.fs.find(place.path)
-        if paths:
-            place.fs.rm(paths)
+        objects.remove_tree(place.fs, place.path, _CONNECTIONS)
+
+
+def remove_file(file: Location) -> None:
+    """Remove a file, if it is there."""
+    if isinstance(file, Path):
+        file.unlink(missing_ok=True)
+        return
+    with reaching(file):
+        objects.remove(file.fs, [file.path], 1)
+
+
+def names_in(place: Location) -> set[str]:
+    """The paths of all files in a folder of an object store, within it."""
+    assert isinstance(place, UPath)
+    root = place.path.rstrip("/") + "/"
+    with reaching(place):
+        found = place.fs.find(place.path)
+    return {path.removeprefix(root) for path in found if path.startswith(root)}
+
+
+def remove_named(place: Location, names: Iterable[str]) -> None:
+    """Remove some files in a folder of an object store, named by their paths within it."""
+    assert isinstance(place, UPath)
+    root = place.path.rstrip("/") + "/"
+    with reaching(place):
+        objects.remove(place.fs, [root + name for name in names], _CONNECTIONS)
 
 
 def size_of_tree(place: Location) -> int:
@@ -368,7 +350,7 @@ def zarr_store(place: Location, *, read_only: bool = False) -> Any:
     """Return what ``zarr.open_group`` takes for a place."""
     if isinstance(place, Path):
         return str(place)
-    from zarr.storage import FsspecStore
+    from specscale.zarr_objects import ExactStore
 
     with reaching(place):
-        return FsspecStore.from_url(str(place), storage_options=_options(str(place)), read_only=read_only)
+        return ExactStore.from_url(str(place), storage_options=_options(str(place)), read_only=read_only)

@@ -28,7 +28,7 @@ _LATE = ("n_modes", "eta", "top", "certify", "refine", "rotate")  # options that
 _LATER = ("scores", "certificate", "start", "refine")  # passes after it
 
 
-def claim(run: Run, problem: Problem, beside: dict[str, Any] | None = None) -> None:
+def claim(run: Run, problem: Problem, beside: dict[str, Any] | None = None, *, afresh: bool = False) -> None:
     """Record what a run computes; one that is taken up may differ in what comes after the covariance.
 
     Parameters
@@ -36,14 +36,17 @@ def claim(run: Run, problem: Problem, beside: dict[str, Any] | None = None) -> N
     run : the run
     problem : what is compared
     beside : what else decides the answer
+    afresh : whether nothing comes before that, so that a run that differs begins afresh
 
     Raises
     ------
     ChangedError
         When the interrupted run had other options or inputs.
     """
-    late = _LATE if problem.maps else ()
-    run.place.claim({**problem.options.to_json(), **(beside or {}), **problem.configuration()}, late, _LATER)
+    configuration = {**problem.options.to_json(), **(beside or {}), **problem.configuration()}
+    before = run.place.interrupted() or {}
+    late = [*before, *configuration] if afresh else _LATE if problem.maps else ()
+    run.place.claim(configuration, late, _LATER)
 
 
 def warn_unsettled(run: Run, modes: Modes | VectorModes, pair: str = "") -> None:

@@ -120,6 +120,9 @@ def compare_many(
         called = [one.name for one in rows.embeddings]
         digests = {f"digest of embedding {name}": one.digest for name, one in zip(called, rows.embeddings, strict=True)}
         claim(run, problem, {"names": called, **digests})
+        if run.place.done:
+            run.place.leave()
+            return MatrixResult.of(run.place.out, temporary=False)
         return _found(run, problem, plan, planner.machine, called)
 
 

@@ -20,13 +20,17 @@ HEAVY = ["numpy", "scipy", "pandas", "zarr", "numba", "pyarrow", "torch", "sklea
 LAYERS = {
     "errors": [],
     "cost": [],
-    "files": ["errors"],
+    "objects": [],
+    "zarr_objects": [],
+    "durable": [],
+    "files": ["errors", "durable", "objects", "zarr_objects"],
+    "sequential": ["errors", "files"],
     "kernels": ["errors", "kernels"],
-    "stores": ["errors", "cost", "files", "stores"],
+    "stores": ["errors", "cost", "durable", "files", "sequential", "stores"],
     "features": ["errors", "cost", "kernels", "features"],
     "spectral": ["errors", "cost", "spectral"],
     "passes": ["errors", "cost", "kernels", "stores", "features", "spectral.tiles", "passes"],
-    "runtime": ["errors", "cost", "files", "stores", "passes.record", "runtime"],
+    "runtime": ["errors", "cost", "durable", "files", "stores", "passes.record", "runtime"],
 }
 TOP = ["cli", "demo", "comparison", "again", "insight"]
 

@@ -22,7 +22,7 @@ from upath import UPath
 
 import specscale as ss
 from specscale.errors import InputError
-from specscale.files import open_binary
+from specscale.sequential import open_binary
 from specscale.stores.ingest import ingest
 from specscale.stores.sources import open_source
 

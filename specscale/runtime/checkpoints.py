@@ -12,7 +12,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from specscale.files import Location, reaching, read_into, write_whole
+from specscale.files import Location, reaching, read_into, remove_file, write_whole
 from specscale.passes.record import Accumulator
 
 __all__ = ["Node", "NodeFolder", "Parts", "Tree", "children", "is_covered", "load_arrays", "root_of", "save_arrays"]
@@ -143,7 +143,7 @@ class NodeFolder:
 
     def remove(self, node: Node) -> None:
         """Remove a node, if it is there."""
-        self.path(node).unlink(missing_ok=True)
+        remove_file(self.path(node))
 
     def path(self, node: Node) -> Location:
         """The file of a node."""

@@ -24,7 +24,7 @@ from distributed.security import Security
 from distributed.utils import silence_logging_cmgr
 
 from specscale.errors import ClusterError, OptionError
-from specscale.files import Location, write_whole
+from specscale.files import Location, remove_file, write_whole
 from specscale.runtime.plan import Crew, available_memory
 from specscale.runtime.tasks import address_of
 from specscale.runtime.threads import available_cores
@@ -178,8 +178,8 @@ def seen_by_workers(client: Client, rows: PairedRows, folder: Location) -> bool:
     for worker, answer in opened.items():
         if isinstance(answer, BaseException):
             raise ClusterError(f"worker {worker} does not see what is compared: {answer}")
-    probe.unlink(missing_ok=True)
-    probe.with_name(f"{probe.name}.back").unlink(missing_ok=True)
+    remove_file(probe)
+    remove_file(probe.with_name(f"{probe.name}.back"))
     return all(answer["sees"] for answer in found.values())
 
 

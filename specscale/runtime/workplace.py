@@ -1,4 +1,13 @@
-"""The work directory of a run, and how its result appears: whole, under its name, or not at all."""
+"""The work directory of a run, and how its result appears: whole, under its name, or not at all.
+
+Locally the result is renamed once the disk holds it, and an earlier one goes once the disk holds the new name; what its
+owner kept in it is moved to the new one. What is only to be gone on with is not written through: partial results have
+checksums, and what is lost of them is made again.
+
+In an object store the earlier result loses its summary first, then its files that the new one lacks; the others are
+copied over, and the summary last. Who opens it meanwhile finds no result, and whose result was open misses the summary
+when it is opened again; the work goes after that, so that a run killed on the way can be resumed.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +21,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from specscale.durable import sync_above, sync_tree
 from specscale.errors import ChangedError, ExistsError, OptionError, SpecscaleError
-from specscale.files import Location, copy_tree, exists, located, move, reaching, read_whole, remove_tree, write_whole
+from specscale.files import (
+    Location,
+    copy_tree,
+    exists,
+    followed,
+    located,
+    move,
+    reaching,
+    read_whole,
+    remove_file,
+    remove_tree,
+    write_whole,
+)
+from specscale.stores.belongings import Belongings
 from specscale.stores.claim import LOCK, claim_folder
 
 __all__ = ["Workplace", "finish_publishing"]
@@ -23,6 +46,13 @@ _PUBLISHING = "publishing"
 _REPLACED = "replaced"
 _SUMMARY = "summary.json"
 _TOKEN = re.compile("[0-9a-f]{8}")
+_KEY = r"(?:[ab]|\d+)"  # of an embedding: of two, or of many
+OURS = Belongings.of(
+    rf"summary\.json|modes\.parquet|maps\.json|matrix\.png|columns_{_KEY}\.parquet|parts/\d+-\d+\.node|spec\.zarr/zarr\.json",
+    r"spec\.zarr/(?:eigenvalues|scores|covariance|coefficients(?:_\d+_\d+)?"
+    rf"|(?:landmarks|whitening)_{_KEY}|{_KEY}_rows)",
+    r"parts|spec\.zarr",
+)
 
 
 class Workplace:
@@ -31,7 +61,8 @@ class Workplace:
     OUT.work says what the run computes and holds everything in progress in a folder named by a token. A run that begins
     afresh draws a new token, so that tasks of a dead run which still end somewhere write into no folder of a newer one.
     The finished result is renamed into place, or copied where nothing can be renamed. What an interrupted run left in
-    OUT.work is taken up again by ``resume``, thrown away by ``overwrite``, and otherwise left alone.
+    OUT.work is taken up again by ``resume``, thrown away by ``overwrite``, and otherwise left alone. Where OUT is a
+    symbolic link the place that it leads to is meant.
 
     Parameters
     ----------
@@ -45,6 +76,7 @@ class Workplace:
     folder : where everything in progress is, with an absolute path, because other processes use it too
     result : where in it the result is, until it is published
     temporary : whether OUT is a temporary place
+    done : whether a run that computes the same had put its result at OUT when it was killed; known after `claim`
 
     Raises
     ------
@@ -59,29 +91,33 @@ class Workplace:
 
     def __init__(self, out: str | Location | None, *, resume: bool = False, overwrite: bool = False) -> None:
         self.temporary = out is None
-        self.out = Path(tempfile.mkdtemp(prefix="specscale-")) / "result.spec" if out is None else located(out)
+        self.done = False
+        self.out = (
+            Path(tempfile.mkdtemp(prefix="specscale-")) / "result.spec" if out is None else followed(located(out))
+        )
         if not self.out.name:
             raise OptionError(f"{str(out)!r} is no name for a result: give OUT a name of its own")
         self.work = self.out.with_name(self.out.name + ".work")
         self._overwrite = overwrite
-        self._check_target()
+        if not exists(self.work):
+            self._check_target()
         if isinstance(self.out, Path) and not self.out.parent.is_dir():
             raise OptionError(f"{self.out.parent}: no such directory to put the result in")
-        interrupted = exists(self.work)
         try:
             self._lock = claim_folder(self.work, _RUN)
         except FileNotFoundError:
             raise OptionError(f"{self.out.parent}: no such bucket to put the result in") from None
         self._held = True
+        self._finished = _content(self.work / _PUBLISHING) if resume and self._published() else None
         try:
-            self._token = self._taken_up(interrupted, resume)
+            self._token = self._taken_up(resume)
             work = self.work.absolute() if isinstance(self.work, Path) else self.work
             self.folder: Location = work / self._token
             if isinstance(self.folder, Path):
                 self.folder.mkdir(exist_ok=True)
             self.result: Location = self.folder / "result"
         except BaseException:
-            self._release()
+            self.leave()
             raise
 
     def _check_target(self) -> None:
@@ -100,23 +136,26 @@ class Workplace:
     def _published(self) -> bool:
         """Whether OUT is the result of the work that is still here, which was being removed."""
         mark = _content(self.work / _PUBLISHING)
-        return mark is not None and mark == _digest(self.out)
+        return mark is not None and mark.partition(b" ")[0] == _digest(self.out)
 
-    def _taken_up(self, interrupted: bool, resume: bool) -> str:
+    def _taken_up(self, resume: bool) -> str:
         """The token of the interrupted run, or a new one when there is nothing left of any other run."""
-        if interrupted and not resume and not self._overwrite:
-            raise ExistsError(
-                f"{self.work} holds an interrupted run: continue it with --resume, or discard it with --overwrite"
-            )
-        run = self._recorded()
-        if run is not None and resume and not self._published():
-            return str(run["token"])
-        if interrupted:
-            if self._half_published():
-                remove_tree(self.out)
-            if isinstance(self.work, Path) and (self.work / _REPLACED).exists() and not exists(self.out):
-                move(self.work / _REPLACED, self.out)  # that run was killed between its two renames
-            self._clear()
+        if not self._published():
+            self._check_target()
+            if exists(self.work / _RUN) and not resume and not self._overwrite:
+                raise ExistsError(
+                    f"{self.work} holds an interrupted run: continue it with --resume, or discard it with --overwrite"
+                )
+            run = self._recorded()
+            if run is not None and resume:
+                return str(run["token"])
+        half = self._half_published()
+        self._clear()
+        if half:
+            OURS.remove(self.out)
+        elif self._finished is None:
+            remove_file(self.work / _PUBLISHING)
+            self._check_target()
         return secrets.token_hex(4)
 
     def _recorded(self) -> dict[str, Any] | None:
@@ -128,16 +167,27 @@ class Workplace:
         return run if isinstance(run, dict) and _TOKEN.fullmatch(str(run.get("token"))) else None
 
     def _clear(self) -> None:
-        """Remove everything but the lock; first what says that there is something to resume."""
-        remove_tree(self.work / _RUN)
+        """Remove everything but the lock and the mark of what is at OUT; what says that it can be resumed goes first."""
+        self._put_back()
+        remove_file(self.work / _RUN)
         with reaching(self.work):
-            children = [path for path in self.work.iterdir() if path.name != LOCK]
+            children = [path for path in self.work.iterdir() if path.name not in (LOCK, _PUBLISHING)]
         for path in children:
             remove_tree(path)
+
+    def _put_back(self) -> None:
+        """Give what the owner of OUT kept in a result that was replaced to the one that has its name now."""
+        replaced = self.work / _REPLACED
+        if isinstance(self.out, Path) and isinstance(replaced, Path) and exists(replaced):
+            if exists(self.out):
+                OURS.carry_over(replaced, self.out)
+            else:
+                move(replaced, self.out)  # the run was killed between its two renames
 
     def _remove_work(self) -> None:
         """Remove the work directory; a lock that is an object goes last, as it is given back."""
         self._clear()
+        remove_file(self.work / _PUBLISHING)
         if isinstance(self.work, Path):
             remove_tree(self.work)
         self._release()
@@ -167,6 +217,10 @@ class Workplace:
         """
         self._lock.check()
         text = _text(configuration)
+        if self._finished is not None:
+            self.done = self._finished.endswith(_hash(text.encode()))
+            if not self.done and not self._overwrite:
+                self._check_target()
         before = self._recorded()
         if before is not None:
             del before["token"]
@@ -183,7 +237,8 @@ class Workplace:
                     )
             if changed:
                 self._forget(later)
-        write_whole(self.work / _RUN, _text({"token": self._token, **configuration}).encode())
+        if not self.done:
+            write_whole(self.work / _RUN, _text({"token": self._token, **configuration}).encode(), durable=True)
 
     def _forget(self, later: Sequence[str]) -> None:
         """Remove what passes after the first have left, and what is there of a result but the parts that outlast it."""
@@ -197,9 +252,6 @@ class Workplace:
     def publish(self, result: Location) -> None:
         """Give the finished `result` the name OUT and remove the work directory.
 
-        In an object store it is copied, with summary.json last, and the work is removed after that: a run that is
-        killed on the way can be resumed.
-
         Raises
         ------
         ExistsError
@@ -212,21 +264,37 @@ class Workplace:
             self._check_target()
         except ExistsError as error:
             raise ExistsError(f"{error}; the work is kept in {self.work}, and --resume finishes it") from None
-        write_whole(self.work / _PUBLISHING, _digest(result) or b"")
+        if isinstance(result, Path):
+            OURS.clear_draft(result)
+            if not self.temporary:
+                sync_tree(result)
+        computed = _text({key: value for key, value in (self._recorded() or {}).items() if key != "token"})
+        mark = (_digest(result) or b"") + b" " + _hash(computed.encode())
+        write_whole(self.work / _PUBLISHING, mark, durable=not self.temporary)
         if isinstance(self.out, Path):
-            if self._overwrite and self.out.exists():
-                move(self.out, self.work / _REPLACED)
-            move(result, self.out)
+            self._rename(result)
         else:
-            remove_tree(self.out / _SUMMARY)
-            remove_tree(self.out)
+            remove_file(self.out / _SUMMARY)
+            OURS.remove(self.out, but=result)
             copy_tree(result, self.out, last=(_SUMMARY,))
         self._remove_work()
+
+    def _rename(self, result: Location) -> None:
+        assert isinstance(self.out, Path)
+        assert isinstance(self.work, Path)
+        if not self.temporary:
+            sync_above(self.work)
+        if exists(self.out):
+            self._put_back()  # of a run that was killed while it replaced another
+            move(self.out, self.work / _REPLACED)
+        move(result, self.out)
+        if not self.temporary:
+            sync_above(self.out)
 
     def finish(self) -> None:
         """Publish the result that an interrupted run had finished and was putting at OUT, if there is one."""
         mark = _content(self.work / _PUBLISHING)
-        if mark is not None and mark == _digest(self.result):
+        if mark is not None and mark.partition(b" ")[0] == _digest(self.result):
             self.publish(self.result)
 
     def leave(self) -> None:
@@ -249,7 +317,7 @@ def finish_publishing(out: str | Location) -> None:
     ExistsError
         When another process is at work there.
     """
-    place = located(out)
+    place = followed(located(out))
     if exists(place / _SUMMARY) or not exists(place.with_name(f"{place.name}.work") / _PUBLISHING):
         return
     workplace = Workplace(place, resume=True)
@@ -270,7 +338,11 @@ def _content(place: Location) -> bytes | None:
 def _digest(result: Location) -> bytes | None:
     """A digest of a result's summary; None where it has none."""
     summary = _content(result / _SUMMARY)
-    return None if summary is None else hashlib.blake2b(summary, digest_size=16).hexdigest().encode()
+    return None if summary is None else _hash(summary)
+
+
+def _hash(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).hexdigest().encode()
 
 
 def _text(configuration: dict[str, Any]) -> str:

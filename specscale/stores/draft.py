@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from specscale.stores.publishing import Partial
 __all__ = ["Draft", "row_norms"]
 
 _NORM_ROWS = 1024
+_NORM = np.dtype("<f4")
 
 
 class Draft:
@@ -69,7 +71,7 @@ class Draft:
                 name,
                 shape=shape,
                 chunks=(self._rows, *shape[1:]),
-                dtype=self._dtype.newbyteorder("<") if name == FEATURES else "<f4",
+                dtype=self._dtype.newbyteorder("<") if name == FEATURES else _NORM,
                 compressors=None,
                 filters=None,
                 fill_value=np.nan,
@@ -172,7 +174,8 @@ class Draft:
         for index, _ in enumerate(digests, first):
             if sizes.get(f"{draft}/{FEATURES}/c/{index}/0") != self._rows * self._p * self._dtype.itemsize:
                 return False
-            names.append(f"{draft}/{NORMS}/c/{index}")
+            if sizes.get(f"{draft}/{NORMS}/c/{index}") != self._rows * _NORM.itemsize:
+                return False
             if self._schema is not None:
                 names.append(f"{self._partial.columns.name}/{self._part(index).name}")
         return sizes.keys() >= set(names)
@@ -218,8 +221,8 @@ class Draft:
         return {"column": id_column, "type": str(self._schema.field(id_column).type), "digest": digest}
 
     def describe(self, attributes: dict[str, Any]) -> None:
-        """Set the store's attribute."""
-        self._group("r+").attrs[ATTRIBUTE] = attributes
+        """Set the store's attribute, beside those that the owner of a store of its name gave that one."""
+        self._group("r+").attrs.update({**_attributes(self._partial.target), ATTRIBUTE: attributes})
 
     def _group(self, mode: Literal["r", "r+"]) -> zarr.Group:
         return zarr.open_group(zarr_store(self._partial.draft), mode=mode, zarr_format=3)
@@ -266,6 +269,15 @@ def row_norms(block: NDArray[Any]) -> NDArray[np.float32]:
             wide = block[low : low + _NORM_ROWS].astype(np.float64)
             norms[low : low + _NORM_ROWS] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
     return norms
+
+
+def _attributes(store: Location) -> dict[str, Any]:
+    """The attributes of a group that is there."""
+    try:
+        found = json.loads(read_whole(store / "zarr.json"))["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:

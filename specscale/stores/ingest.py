@@ -12,7 +12,7 @@ import numpy as np
 from upath import UPath
 
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
-from specscale.files import Location, located
+from specscale.files import Location, followed, located
 from specscale.stores.arrays import are_paths, is_lazy, taken
 from specscale.stores.beginning import StoredRows
 from specscale.stores.columns import SampleColumns
@@ -168,7 +168,7 @@ def ingest(
     ChangedError
         A file changed while it was read.
     """
-    target = located(store)
+    target = followed(located(store))
     if on_bad not in ("error", "drop", "zero", "keep"):
         raise OptionError(f"--on-bad {on_bad}: no such choice; choose error, drop or zero")
     source = taken(source, name or "array")

@@ -50,12 +50,15 @@ class Journal:
         """
         Write the journal; a reader sees the old one or the new one, never half of either.
 
+        What it says of chunks is compared with them when the work is taken up, so that it may be on the disk before
+        they are, or not at all. That a draft is complete is relied on, and written through.
+
         Parameters
         ----------
         path
             The file.
         """
-        write_whole(path, json.dumps(asdict(self)).encode())
+        write_whole(path, json.dumps(asdict(self)).encode(), durable=self.result is not None)
 
     @classmethod
     def load(cls, path: Location) -> Journal | None:

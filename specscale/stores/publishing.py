@@ -1,23 +1,35 @@
 """From a finished draft to a store under its name, so that what a killed process began the next one finishes.
 
-Locally the draft is renamed. Where nothing can be renamed its files are copied, what describes them last: who opens the
-store before that sees the old one, or none. Rows that follow those of a store are put beside its chunks, which stay.
+Locally the draft is renamed once the disk holds it, and the old store goes once the disk holds the new name; what its
+owner kept in it is moved to the new one.
+
+Where nothing can be renamed the files are copied, what describes them last. A store that is replaced loses its
+zarr.json first, then its files that the new one lacks; the others are copied over. Who opens it meanwhile finds no
+store, and who had opened it before finds at the end of a pass that it has changed: nobody takes a mixture for a store.
+The draft is whole until all is copied, so whoever comes next can finish. Rows that follow those of a store are put
+beside its chunks, which stay.
 """
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
+from specscale.durable import sync_above, sync_tree
 from specscale.errors import ExistsError
-from specscale.files import Location, exists, is_local, move, remove_tree
+from specscale.files import Location, exists, move, remove_file, remove_tree
+from specscale.stores.belongings import Belongings
 from specscale.stores.claim import claim_folder
+from specscale.stores.dropped import DROPPED
 from specscale.stores.journal import Journal
 from specscale.stores.layout import FEATURES, NORMS, ROWS, store_attributes
 
-__all__ = ["Partial", "finish_earlier", "finish_publishing", "is_finished", "publish", "was_published"]
+__all__ = ["OURS", "Partial", "finish_earlier", "finish_publishing", "is_finished", "publish", "was_published"]
 
-_LAST = (ROWS, f"{FEATURES}/zarr.json", f"{NORMS}/zarr.json", "zarr.json")
+OURS = Belongings.of(rf"zarr\.json|{re.escape(ROWS)}", f"{FEATURES}|{NORMS}|{DROPPED}")
 MARK = "journal.json"
+_LAST = (ROWS, f"{FEATURES}/zarr.json", f"{NORMS}/zarr.json", "zarr.json")
 
 
 class Partial:
@@ -51,9 +63,18 @@ class Partial:
         self.replaced: Location = self.folder / "replaced"
         self.journal: Location = self.folder / MARK
 
+    def put_back(self) -> None:
+        """Give what the owner of the store kept in the one that was replaced to the one that has its name now."""
+        if isinstance(self.target, Path) and isinstance(self.replaced, Path) and exists(self.replaced):
+            if exists(self.target):
+                OURS.carry_over(self.replaced, self.target)
+            else:
+                move(self.replaced, self.target)
+
     def remove(self) -> None:
         """Remove everything but the lock; what says whose the folder is goes last."""
-        for place in (self.draft, self.columns, self.replaced, self.journal):
+        self.put_back()
+        for place in (self.draft, self.columns, self.journal):
             remove_tree(place)
 
 
@@ -71,8 +92,14 @@ def publish(partial: Partial, journal: Journal, result: str) -> None:
         Digest of the draft.
     """
     journal.result = result
-    journal.replacing = journal.base is None and not is_local(partial.target) and exists(partial.target)
+    if isinstance(partial.draft, Path):
+        OURS.clear_draft(partial.draft)
+        sync_tree(partial.draft)
+    else:
+        journal.replacing = journal.base is None and exists(partial.target)
     journal.save(partial.journal)
+    if isinstance(partial.folder, Path):
+        sync_above(partial.folder)
     finish_publishing(partial, journal)
 
 
@@ -96,12 +123,14 @@ def finish_publishing(partial: Partial, journal: Journal) -> None:
         before = partial.target if exists(partial.target) else partial.replaced
         if _digest(before) not in (journal.base, journal.result):
             return  # the store that the rows were to follow is gone: there is nothing to finish
-    if is_local(partial.target):
+    if isinstance(partial.target, Path):
         _rename(partial)
+        sync_above(partial.target)
+        partial.put_back()
         return
     if journal.replacing:
-        remove_tree(partial.target / "zarr.json")
-        remove_tree(partial.target)
+        remove_file(partial.target / "zarr.json")
+        OURS.remove(partial.target, but=partial.draft)
         journal.replacing = False
         journal.save(partial.journal)
     # Copied again where it had been: a file that is missing in the draft by now is in the store.
@@ -110,7 +139,7 @@ def finish_publishing(partial: Partial, journal: Journal) -> None:
 
 def finish_earlier(target: Location) -> None:
     """
-    Finish giving a store its name where an earlier process was killed while it did that.
+    Finish giving a store its name where an earlier process was killed while it did that, or while it tidied up.
 
     Parameters
     ----------
@@ -123,12 +152,17 @@ def finish_earlier(target: Location) -> None:
         Another process is at it.
     """
     partial = Partial(target)
-    if _pending(partial) is None:
-        return
+    journal = Journal.load(partial.journal)
+    if (journal is not None and journal.result is None) or not exists(partial.folder):
+        return  # work that can be gone on with, or none
     claim = claim_folder(partial.folder, MARK)
     try:
-        journal = _pending(partial)
-        if journal is not None:
+        journal = Journal.load(partial.journal)
+        if journal is None:
+            partial.remove()
+            if isinstance(partial.folder, Path):
+                remove_tree(partial.folder)
+        elif journal.result is not None:
             finish_publishing(partial, journal)
     finally:
         claim.close()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from upath import UPath
 
-from specscale.files import exists, located, read_whole, remove_tree, write_whole
+from specscale.durable import sync_folder
+from specscale.files import exists, followed, located, move, read_whole, remove_tree, write_whole
 from specscale.stores.claim import claim_folder
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.layout import ATTRIBUTE
@@ -46,18 +47,23 @@ def rename(store: str | PathLike[str] | UPath, name: str) -> str:
         Another process is adding rows to the store.
     """
     check_name(name)
-    place = located(store)
+    place = followed(located(store))
     finish_earlier(place)
     before = EmbeddingStore(place).name
-    folder = Partial(place).folder
-    was_there = exists(folder)
-    claim = claim_folder(folder, MARK)  # rows that are being appended would bring the old name back
+    partial = Partial(place)
+    claim = claim_folder(partial.folder, MARK)  # rows that are being appended would bring the old name back
     try:
         document = json.loads(read_whole(place / "zarr.json"))
         document["attributes"][ATTRIBUTE]["name"] = name
-        write_whole(place / "zarr.json", json.dumps(document, indent=2).encode())
+        content = json.dumps(document, indent=2).encode()
+        if isinstance(place, Path):  # who is killed leaves nothing half written in the store
+            write_whole(partial.folder / "zarr.json", content, durable=True)
+            move(partial.folder / "zarr.json", place / "zarr.json")
+            sync_folder(place)
+        else:
+            write_whole(place / "zarr.json", content)
     finally:
-        if isinstance(folder, Path) and not was_there:
-            remove_tree(folder)
+        if isinstance(partial.folder, Path) and not exists(partial.journal):
+            remove_tree(partial.folder)
         claim.close()
     return before

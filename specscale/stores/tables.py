@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from specscale.errors import InputError
-from specscale.files import Location, is_local, located, open_remote, reaching
+from specscale.files import Location, is_local, located, reaching
+from specscale.sequential import open_remote
 from specscale.stores.chunks import read_ahead
 from specscale.stores.types import plain_array, plain_schema
 

@@ -19,7 +19,7 @@ import pyarrow.csv as pc_csv
 import pyarrow.json as pc_json
 
 from specscale.errors import InputError
-from specscale.files import open_binary
+from specscale.sequential import open_binary
 from specscale.stores.sources.paths import suffix
 from specscale.stores.tables import check_distinct, one_line
 from specscale.stores.types import is_text

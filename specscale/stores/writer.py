@@ -137,8 +137,7 @@ class StoreWriter:
         self.finished = journal is not None and is_finished(self._partial, identity)
         if journal is None or not (self.finished or self._continues(journal, identity)):
             journal = Journal(identity, self._beginning.digest)
-            if exists(self._target):
-                remove_tree(self._partial.replaced)  # of a process that was killed after the store had its name
+            self._partial.put_back()
             self._draft.begin(n)
             if self._beginning.every_dropped is not None:
                 self._draft.drop(0, self._beginning.every_dropped)

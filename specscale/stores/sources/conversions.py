@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from specscale.files import open_binary
+from specscale.sequential import open_binary
 from specscale.stores.sources.places import entries, joined, suffix
 from specscale.stores.sources.refusals import FLOAT, converted, copied_here, shown, some, to_copy
 

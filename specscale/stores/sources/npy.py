@@ -15,7 +15,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
-from specscale.files import open_binary
+from specscale.sequential import open_binary
 from specscale.stores.sources.base import ArrayShard, Batch, Format, check_floating, matrix_shape
 from specscale.stores.sources.places import fingerprint, is_remote, suffix
 

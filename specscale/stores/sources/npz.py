@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from specscale.errors import InputError
-from specscale.files import open_binary
+from specscale.sequential import open_binary
 from specscale.stores.sources.base import ArrayShard, Batch, Format, check_floating, matrix_shape
 from specscale.stores.sources.npy import ArrayHeader, check_size, read_header, read_rows, seekable
 from specscale.stores.sources.places import fingerprint, is_remote, suffix
