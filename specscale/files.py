@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -264,22 +264,30 @@ def read_into(place: Location, offset: int, out: memoryview) -> int:
     return done
 
 
-def move(source: Location, target: Location, last: Iterable[str] = ()) -> None:
+def move(
+    source: Location, target: Location, last: Iterable[str] = (), check: Callable[[], object] = lambda: None
+) -> None:
     """Give a file or folder another name on the same file system; nothing is at the target.
 
-    Where nothing can be renamed, as in object stores, it is copied as by `copy_tree`, and then removed.
+    Where nothing can be renamed, as in object stores, it is copied as by `copy_tree`, and then removed. What `check`
+    raises ends it before any of these steps.
     """
+    check()
     if isinstance(source, Path) and isinstance(target, Path):
         os.replace(source, target)
         return
-    copy_tree(source, target, last)
+    copy_tree(source, target, last, check)
+    check()
     remove_tree(source)
 
 
-def copy_tree(source: Location, target: Location, last: Iterable[str] = ()) -> None:
+def copy_tree(
+    source: Location, target: Location, last: Iterable[str] = (), check: Callable[[], object] = lambda: None
+) -> None:
     """Copy a file or folder within an object store.
 
-    Files named in `last` are copied at the end, in that order: who looks for these sees nothing or all.
+    Files named in `last` are copied at the end, in that order: who looks for these sees nothing or all. What `check`
+    raises ends it before the others, and before each of these.
     """
     assert isinstance(source, UPath)
     assert isinstance(target, UPath)
@@ -288,6 +296,7 @@ def copy_tree(source: Location, target: Location, last: Iterable[str] = ()) -> N
         paths = source.fs.find(source.path)
         final = [path for name in last for path in paths if path == f"{root}/{name}"]
         for group in ([path for path in paths if path not in set(final)], *([path] for path in final)):
+            check()
             objects.copy(source.fs, [(path, end + path[len(root) :]) for path in group], _CONNECTIONS)
 
 

@@ -21,6 +21,11 @@ from specscale.runtime.threads import single_threaded_blas
 settings.register_profile("specscale", deadline=None, max_examples=30, derandomize=True)
 settings.load_profile("specscale")
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-crash", action="store_true", help="crash at every file operation, not at a few")
+
+
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 Pair = tuple[NDArray[Any], NDArray[Any]]

@@ -169,6 +169,7 @@ class Workplace:
 
     def _clear(self) -> None:
         """Remove all but the lock and the mark of what is at OUT; what says that it can be resumed goes first."""
+        self._lock.check()
         self._put_back()
         remove_file(self.work / _RUN)
         with reaching(self.work):
@@ -275,9 +276,11 @@ class Workplace:
         if isinstance(self.out, Path):
             self._rename(result)
         else:
+            self._lock.check()
             remove_file(self.out / _SUMMARY)
+            self._lock.check()
             OURS.remove(self.out, but=result)
-            copy_tree(result, self.out, last=(_SUMMARY,))
+            copy_tree(result, self.out, last=(_SUMMARY,), check=self._lock.check)
         self._remove_work()
 
     def _rename(self, result: Location) -> None:
@@ -287,8 +290,8 @@ class Workplace:
             sync_above(self.work)
         if exists(self.out):
             self._put_back()  # of a run that was killed while it replaced another
-            move(self.out, self.work / _REPLACED)
-        move(result, self.out)
+            move(self.out, self.work / _REPLACED, check=self._lock.check)
+        move(result, self.out, check=self._lock.check)
         if not self.temporary:
             sync_above(self.out)
 

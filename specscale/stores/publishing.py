@@ -20,7 +20,7 @@ from specscale.durable import sync_above, sync_tree
 from specscale.errors import ExistsError
 from specscale.files import Location, exists, move, remove_file, remove_tree
 from specscale.stores.belongings import Belongings
-from specscale.stores.claim import claim_folder
+from specscale.stores.claim import Claim, claim_folder
 from specscale.stores.dropped import DROPPED
 from specscale.stores.journal import Journal
 from specscale.stores.layout import FEATURES, NORMS, ROWS, store_attributes
@@ -71,14 +71,15 @@ class Partial:
             else:
                 move(self.replaced, self.target)
 
-    def remove(self) -> None:
+    def remove(self, claim: Claim) -> None:
         """Remove everything but the lock; what says whose the folder is goes last."""
+        claim.check()
         self.put_back()
         for place in (self.draft, self.columns, self.journal):
             remove_tree(place)
 
 
-def publish(partial: Partial, journal: Journal, result: str) -> None:
+def publish(partial: Partial, journal: Journal, result: str, claim: Claim) -> None:
     """
     Give a finished draft its name.
 
@@ -90,6 +91,8 @@ def publish(partial: Partial, journal: Journal, result: str) -> None:
         Its journal.
     result
         Digest of the draft.
+    claim
+        What holds the folder.
     """
     journal.result = result
     if isinstance(partial.draft, Path):
@@ -100,10 +103,10 @@ def publish(partial: Partial, journal: Journal, result: str) -> None:
     journal.save(partial.journal)
     if isinstance(partial.folder, Path):
         sync_above(partial.folder)
-    finish_publishing(partial, journal)
+    finish_publishing(partial, journal, claim)
 
 
-def finish_publishing(partial: Partial, journal: Journal) -> None:
+def finish_publishing(partial: Partial, journal: Journal, claim: Claim) -> None:
     """
     Do what is left to do to give a finished draft its name; nothing where that is done.
 
@@ -113,28 +116,34 @@ def finish_publishing(partial: Partial, journal: Journal) -> None:
         Where the draft is.
     journal
         Its journal, with a result.
+    claim
+        What holds the folder; it is checked before every step.
 
     Raises
     ------
     ExistsError
         A store appeared under the name of one that was about to be replaced.
+    ChangedError
+        Another process took the folder over.
     """
     if journal.base is not None:
         before = partial.target if exists(partial.target) else partial.replaced
         if _digest(before) not in (journal.base, journal.result):
             return  # the store that the rows were to follow is gone: there is nothing to finish
     if isinstance(partial.target, Path):
-        _rename(partial)
+        _rename(partial, claim)
         sync_above(partial.target)
         partial.put_back()
         return
     if journal.replacing:
+        claim.check()
         remove_file(partial.target / "zarr.json")
+        claim.check()
         OURS.remove(partial.target, but=partial.draft)
         journal.replacing = False
         journal.save(partial.journal)
     # Copied again where it had been: a file that is missing in the draft by now is in the store.
-    move(partial.draft, partial.target, last=_LAST)
+    move(partial.draft, partial.target, last=_LAST, check=claim.check)
 
 
 def finish_earlier(target: Location) -> None:
@@ -159,11 +168,11 @@ def finish_earlier(target: Location) -> None:
     try:
         journal = Journal.load(partial.journal)
         if journal is None:
-            partial.remove()
+            partial.remove(claim)
             if isinstance(partial.folder, Path):
                 remove_tree(partial.folder)
         elif journal.result is not None:
-            finish_publishing(partial, journal)
+            finish_publishing(partial, journal, claim)
     finally:
         claim.close()
 
@@ -194,7 +203,7 @@ def _pending(partial: Partial) -> Journal | None:
     return journal if journal is not None and journal.result is not None else None
 
 
-def _rename(partial: Partial) -> None:
+def _rename(partial: Partial, claim: Claim) -> None:
     if not exists(partial.draft):
         return
     if exists(partial.target):
@@ -203,8 +212,8 @@ def _rename(partial: Partial) -> None:
                 f"{partial.target}: appeared while the store of this name was being replaced; move it elsewhere and "
                 "run the same command again"
             )
-        move(partial.target, partial.replaced)
-    move(partial.draft, partial.target)
+        move(partial.target, partial.replaced, check=claim.check)
+    move(partial.draft, partial.target, check=claim.check)
 
 
 def _digest(store: Location) -> str | None:

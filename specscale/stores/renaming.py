@@ -57,6 +57,7 @@ def rename(store: str | PathLike[str] | UPath, name: str) -> str:
         document = read_json(place / "zarr.json")
         document["attributes"][ATTRIBUTE]["name"] = name
         content = json.dumps(document, indent=2).encode()
+        claim.check()
         if isinstance(place, Path):  # who is killed leaves nothing half written in the store
             write_whole(partial.folder / "zarr.json", content, durable=True)
             move(partial.folder / "zarr.json", place / "zarr.json")

@@ -133,7 +133,7 @@ class StoreWriter:
     def _take_up(self, identity: dict[str, Any], n: int) -> None:
         journal = Journal.load(self._partial.journal)
         if journal is not None and journal.result is not None:
-            finish_publishing(self._partial, journal)
+            finish_publishing(self._partial, journal, self._claim)
         self.finished = journal is not None and is_finished(self._partial, identity)
         if journal is None or not (self.finished or self._continues(journal, identity)):
             journal = Journal(identity, self._beginning.digest)
@@ -236,7 +236,7 @@ class StoreWriter:
                 self._draft.describe(attributes)
                 self._beginning.check()
                 self._claim.check()
-                publish(self._partial, self.journal, attributes["digest"])
+                publish(self._partial, self.journal, attributes["digest"], self._claim)
             found = store_attributes(self._target)
             assert found is not None
         self.discard()
@@ -245,7 +245,7 @@ class StoreWriter:
     def discard(self) -> None:
         """Remove the work in progress, unless it is kept, as where writing failed: another run can go on from it."""
         if not self._kept:
-            self._partial.remove()
+            self._partial.remove(self._claim)
             if isinstance(self._partial.folder, Path):
                 remove_tree(self._partial.folder)
         self.close()
@@ -298,6 +298,7 @@ class StoreWriter:
 
     def _commit(self, next_row: int) -> None:
         block = self._buffer[: self._filled]
+        self._claim.check()
         if self._filled:
             index = self._beginning.chunks + len(self.journal.chunk_digests)
             self.journal.zero_norm += self._draft.write(index, block, self._tables)

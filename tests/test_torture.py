@@ -1,0 +1,51 @@
+"""Killed at any file operation, a command that is given again leaves what an undisturbed one does, and nothing else.
+
+By default a few operations are drawn, always the same; ``--every-crash`` takes all.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from torture import SCENARIOS, LocalPlace, S3Place, Torture, Zygote, warm, write_sources
+
+DRAWN = {"local": 3, "s3": 1}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sources")
+    write_sources(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory: pytest.TempPathFactory, sources: Path) -> Iterator[Zygote]:
+    folder = tmp_path_factory.mktemp("torture") / "here"
+    folder.mkdir()
+    zygote = Zygote(folder)
+    warm(zygote, sources)
+    yield zygote
+    zygote.close()
+
+
+@pytest.mark.parametrize("where", ["local", "s3"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_same_command_again_ends_well(
+    scenario: str, where: str, zygote: Zygote, sources: Path, request: pytest.FixtureRequest
+) -> None:
+    environment: dict[str, str] = {}
+    place: LocalPlace | S3Place = LocalPlace(zygote.folder)
+    if where == "s3":
+        place.restore({})
+        place = S3Place(request.getfixturevalue("s3"))
+        environment = request.getfixturevalue("s3_environment")
+    torture = Torture(zygote, place, SCENARIOS[scenario], sources, environment)
+    points = torture.prepare()
+    if not request.config.getoption("--every-crash"):
+        points = random.Random(f"{scenario} {where}").sample(points, DRAWN[where])
+    found = {f"{failure} at operation {at}": torture.fail(at, failure) for at, failure in points}
+    assert {point: wrong for point, wrong in found.items() if wrong} == {}
