@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from specscale.errors import InputError
 from specscale.files import Location, is_local, located, open_remote, reaching
 from specscale.stores.chunks import read_ahead
+from specscale.stores.pages import check_pages
 from specscale.stores.types import plain_array, plain_schema
 
 _REMOTE_BUFFER = {"cache_type": "blockcache", "block_size": 2 << 20, "cache_options": {"maxblocks": 24}}
@@ -89,8 +90,8 @@ def open_parquet(path: str | Location, *, whole: bool = False) -> pq.ParquetFile
     place = located(path)
     try:
         if isinstance(place, Path):
-            with place.open("rb") as file:
-                _check_footer(file)
+            with place.open("rb") as local:
+                _check_footer(local)
             return pq.ParquetFile(place, pre_buffer=False, buffer_size=_PAGE_BUFFER)
         with reaching(place):
             file = open_remote(place, whole=whole, **_REMOTE_BUFFER)
@@ -121,6 +122,13 @@ def _check_footer(file: IO[bytes]) -> None:
         raise OSError(f"its footer of {length:,} bytes is too long")
 
 
+def _check_pages(place: str | Location, metadata: pq.FileMetaData, columns: Sequence[str]) -> None:
+    """Refuse a file on this machine whose pages would fill the memory; of others every page would be asked for."""
+    if isinstance(local := located(place), Path):
+        with local.open("rb") as file:
+            check_pages(file, metadata, columns)
+
+
 def read_table(place: Location, remedy: str) -> pa.Table:
     """
     Read a small Parquet file whole.
@@ -147,6 +155,7 @@ def read_table(place: Location, remedy: str) -> pa.Table:
             told = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
             if file.metadata.num_rows > _MOST_ROWS or sum(one.total_byte_size for one in told) > _MOST_BYTES:
                 raise InputError(f"{place}: damaged, more rows than are ever kept: {remedy}")
+            _check_pages(place, file.metadata, file.schema_arrow.names)
             return file.read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{place}: missing or damaged ({one_line(error)}): {remedy}") from None
@@ -185,6 +194,7 @@ def parquet_rows(path: str | Location, columns: Sequence[str], start: int, step:
             first += 1
         groups = list(range(first, file.num_row_groups))
         try:
+            _check_pages(path, file.metadata, columns)
             # Threads would decode every column ahead and multiply the memory.
             for batch in file.iter_batches(step, row_groups=groups, columns=list(columns), use_threads=False):
                 rest = batch.slice(skip)
@@ -230,6 +240,7 @@ class RowGroups:
 
     def _read(self, number: int, columns: list[str]) -> pa.Table:
         if isinstance(self._place, Path):
+            _check_pages(self._place, self._metadata, columns)
             with pq.ParquetFile(self._place, metadata=self._metadata) as file:
                 return file.read_row_group(number, columns=columns)
         with reaching(self._place), self._place.fs.open(self._place.path, "rb", cache_type="none") as whole:
