@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
@@ -14,7 +13,7 @@ from specscale.files import exists, reaching
 from specscale.result_directory import ResultDirectory, beside, described_by
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.prefix import ids_digest_of_first
-from specscale.stores.tables import VERIFIED
+from specscale.stores.tables import read_table
 
 __all__ = ["KEPT_ROW", "describe", "kept_columns", "partners_name", "rows_of_input", "unread"]
 
@@ -104,10 +103,4 @@ def unread(result: ResultDirectory) -> list[str]:
 def _kept(result: ResultDirectory, key: str) -> Any:
     """The table of columns that a result keeps of an input; None where it keeps none."""
     path = result.path / kept_columns(key)
-    if not exists(path):
-        return None
-    try:
-        with reaching(path), path.open("rb") as file:
-            return pq.read_table(file, **VERIFIED)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error}): {result.again}") from None
+    return read_table(path, result.again) if exists(path) else None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 
@@ -18,7 +17,7 @@ from specscale.files import Location, located, reaching, remove_tree
 from specscale.masking import is_masked, server_of
 from specscale.stores.checksum import crc32c
 from specscale.stores.layout import store_attributes
-from specscale.stores.tables import VERIFIED
+from specscale.stores.tables import read_table
 from specscale.stores.trusted import WholeStore, opened_group
 from specscale.stores.values import frame
 
@@ -110,12 +109,7 @@ class ResultDirectory:
 
     def members_table(self) -> pa.Table:
         """Return the same as an Arrow table."""
-        path = self.path / "modes.parquet"
-        try:
-            with reaching(path), path.open("rb") as file:
-                return pq.read_table(file, **VERIFIED)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: missing or damaged ({error}): {self.again}") from None
+        return read_table(self.path / "modes.parquet", self.again)
 
     @property
     def input_keys(self) -> list[tuple[str, dict[str, Any]]]:

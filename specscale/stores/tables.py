@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,7 @@ from specscale.files import Location, is_local, located, reaching
 from specscale.sequential import open_remote
 from specscale.stopping import check_signals
 from specscale.stores.chunks import read_ahead
+from specscale.stores.pages import check_pages
 from specscale.stores.types import plain_array, plain_schema
 
 _REMOTE_BUFFER = {"cache_type": "blockcache", "block_size": 2 << 20, "cache_options": {"maxblocks": 24}}
@@ -22,6 +25,8 @@ _GROUPS = 8  # row groups of a remote file that are read at once
 _PAGE_BUFFER = 64 << 10  # one for every column, and there may be thousands
 # What is damaged inside a page is mostly decoded without an error; pages without a checksum are read as ever.
 VERIFIED = {"page_checksum_verification": True}
+_FOOTER, _MOST_FOOTER = 16 << 20, 256 << 20  # bytes of small files, and of any
+_MOST_ROWS, _MOST_BYTES = 100_000_000, 4 << 30  # of a file that is read whole
 
 
 class RowCursor:
@@ -89,9 +94,12 @@ def open_parquet(path: str | Location, *, whole: bool = False) -> pq.ParquetFile
     place = located(path)
     try:
         if isinstance(place, Path):
+            with place.open("rb") as local:
+                _check_footer(local)
             return pq.ParquetFile(place, pre_buffer=False, buffer_size=_PAGE_BUFFER, **VERIFIED)
         with reaching(place):
             file = open_remote(place, whole=whole, **_REMOTE_BUFFER)
+            _check_footer(file)
             return pq.ParquetFile(file, pre_buffer=False, buffer_size=_PAGE_BUFFER, **VERIFIED)
     except pa.ArrowNotImplementedError as error:
         raise InputError(
@@ -100,6 +108,61 @@ def open_parquet(path: str | Location, *, whole: bool = False) -> pq.ParquetFile
         ) from error
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({one_line(error)})") from error
+
+
+def _check_footer(file: IO[bytes]) -> None:
+    """Refuse a file that claims to describe more than it can hold; the description is read whole, and grows in memory.
+
+    Raises
+    ------
+    OSError
+        The footer is too long.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 8))
+    length = int.from_bytes(file.read(4), "little")
+    file.seek(0)
+    if size >= 8 and length > min(max(_FOOTER, size // 8), _MOST_FOOTER):
+        raise OSError(f"its footer of {length:,} bytes is too long")
+
+
+def _check_pages(place: str | Location, metadata: pq.FileMetaData, columns: Sequence[str]) -> None:
+    """Refuse a file on this machine whose pages would fill the memory; of others every page would be asked for."""
+    if isinstance(local := located(place), Path):
+        with local.open("rb") as file:
+            check_pages(file, metadata, columns)
+
+
+def read_table(place: Location, remedy: str) -> pa.Table:
+    """
+    Read a small Parquet file whole.
+
+    Parameters
+    ----------
+    place
+        The file, one of a few members and their columns.
+    remedy
+        What to do where it is damaged, for messages.
+
+    Returns
+    -------
+    pyarrow.Table
+        All of it.
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged, or longer than such files are.
+    """
+    try:
+        with open_parquet(place) as file, reaching(place):
+            told = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+            if file.metadata.num_rows > _MOST_ROWS or sum(one.total_byte_size for one in told) > _MOST_BYTES:
+                raise InputError(f"{place}: damaged, more rows than are ever kept: {remedy}")
+            _check_pages(place, file.metadata, file.schema_arrow.names)
+            return file.read(use_threads=False)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{place}: missing or damaged ({one_line(error)}): {remedy}") from None
 
 
 def parquet_rows(path: str | Location, columns: Sequence[str], start: int, step: int) -> Iterator[pa.RecordBatch]:
@@ -135,6 +198,7 @@ def parquet_rows(path: str | Location, columns: Sequence[str], start: int, step:
             first += 1
         groups = list(range(first, file.num_row_groups))
         try:
+            _check_pages(path, file.metadata, columns)
             # Threads would decode every column ahead and multiply the memory.
             for batch in file.iter_batches(step, row_groups=groups, columns=list(columns), use_threads=False):
                 check_signals()
@@ -181,6 +245,7 @@ class RowGroups:
 
     def _read(self, number: int, columns: list[str]) -> pa.Table:
         if isinstance(self._place, Path):
+            _check_pages(self._place, self._metadata, columns)
             with pq.ParquetFile(self._place, metadata=self._metadata, **VERIFIED) as file:
                 return file.read_row_group(number, columns=columns)
         with reaching(self._place), self._place.fs.open(self._place.path, "rb", cache_type="none") as whole:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 import pyarrow.json as pc_json
 
+from specscale.documents import parse_json
 from specscale.errors import InputError
 from specscale.sequential import open_binary
 from specscale.stopping import check_signals
@@ -26,6 +27,8 @@ from specscale.stores.tables import check_distinct, one_line
 from specscale.stores.types import is_text
 
 _BLOCK_BYTES = 8 << 20
+_LONGEST = 32 << 20  # bytes of a line of JSON
+_DEEP = 60  # brackets in one line
 # A column holds numbers only if nothing is lost by it: "007", "+1" and 20-digit ids stay text.
 _INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
 _LONG = re.compile(rb"[\[\s:,]-?[0-9]{16,}[\]},\s]")  # an integer that a float may not hold
@@ -226,10 +229,27 @@ class JsonLines:
         with open_binary(self.path) as file:
             while block := file.read(_BLOCK_BYTES):
                 check_signals()
-                block += file.readline()
+                block += file.readline(_LONGEST)
+                if len(block) >= _LONGEST:
+                    raise InputError(
+                        f"{self.path}, after line {line}: a line of more than {_LONGEST >> 20} MB; expected one JSON "
+                        "object a line"
+                    )
+                self._check_nesting(line, block)
                 if block.strip():
                     yield line, block
                 line += block.count(b"\n")
+
+    def _check_nesting(self, line: int, block: bytes) -> None:
+        """Refuse what lies so deep that Arrow's reader would end the process."""
+        for number, text in enumerate(block.split(b"\n"), line):
+            if text.count(b"[") + text.count(b"{") > _DEEP:
+                try:
+                    parse_json(text)
+                except ValueError as error:
+                    raise InputError(
+                        f"{self.path}, after line {number}: expected one JSON object a line ({error})"
+                    ) from None
 
     def _parse(self, line: int, block: bytes, schema: pa.Schema | None) -> pa.Table:
         try:

@@ -16,6 +16,7 @@ from specscale.stores.sources.choosing import Choice
 from specscale.stores.sources.refusals import array_remedy
 
 BATCH_BYTES = 16 << 20
+_MOST_DIMENSIONS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -296,6 +297,11 @@ def matrix_shape(path: str, shape: tuple[int, ...]) -> tuple[int, int | None]:
         )
     if shape[1] == 0:
         raise InputError(f"{path}: the array has the shape {shape}: its rows have no dimensions; write it again")
+    if shape[1] > _MOST_DIMENSIONS:
+        raise InputError(
+            f"{path}: the array has the shape {shape}; rows of more than {_MOST_DIMENSIONS:,} dimensions are not read: "
+            "if its columns are the vectors, write it transposed"
+        )
     return shape[0], shape[1]
 
 

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
+from types import MappingProxyType
 from typing import IO, Any, cast
 
 import numpy as np
@@ -19,7 +21,11 @@ from specscale.sequential import open_binary
 from specscale.stores.sources.base import ArrayShard, Batch, Format, check_floating, matrix_shape
 from specscale.stores.sources.places import fingerprint, is_remote, suffix
 
-_MOST_HEADER = 1 << 20  # records of many fields have long headers
+_MOST_HEADER = 1 << 18  # bytes; records of many fields have long headers
+# Bytes of the length of a header, and what reads it, by the version of the format.
+_READERS = MappingProxyType(
+    {(1, 0): (2, npy_format.read_array_header_1_0), (2, 0): (4, npy_format.read_array_header_2_0)}
+)
 
 
 @dataclass(frozen=True)
@@ -73,13 +79,15 @@ def read_header(path: str, file: IO[bytes]) -> ArrayHeader:
     """
     try:
         version = npy_format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, dtype = npy_format.read_array_header_1_0(file, max_header_size=_MOST_HEADER)
-        elif version == (2, 0):
-            shape, fortran, dtype = npy_format.read_array_header_2_0(file, max_header_size=_MOST_HEADER)
-        else:
+        if version not in _READERS:
             raise InputError(f"{path}: version {version[0]}.{version[1]} of the .npy format is not read; save it again")
-    except (ValueError, EOFError) as error:
+        width, read = _READERS[version]
+        length = file.read(width)
+        if int.from_bytes(length, "little") > _MOST_HEADER:  # numpy reads it first, and then looks how long it is
+            raise ValueError("the header is too long")
+        header = BytesIO(length + file.read(int.from_bytes(length, "little")))
+        shape, fortran, dtype = read(header, max_header_size=_MOST_HEADER)
+    except (ValueError, EOFError, RecursionError, MemoryError) as error:
         raise InputError(
             f"{path}: not a NumPy array file, or damaged; write it again with numpy.save; of raw numbers, as of a "
             "numpy.memmap, with numpy.save(NEW, numpy.fromfile(FILE, TYPE).reshape(-1, P)), P dimensions"

@@ -13,10 +13,13 @@ import numpy as np
 
 from specscale.errors import InputError
 from specscale.sequential import open_binary
+from specscale.stores.sources.archives import check_directory, check_members
 from specscale.stores.sources.base import ArrayShard, Batch, Format, check_floating, matrix_shape
 from specscale.stores.sources.npy import ArrayHeader, check_size, read_header, read_rows, seekable
 from specscale.stores.sources.places import fingerprint, is_remote, suffix
 from specscale.stores.sources.refusals import several_arrays, shown, sparse_matrix
+
+_MOST_HEADERS = 16 << 20  # bytes of all arrays
 
 
 class NpzShard(ArrayShard):
@@ -38,11 +41,14 @@ class NpzShard(ArrayShard):
 
     def __init__(self, path: str, key: str | None) -> None:
         self.path = path
-        with _damage_named(path), open_binary(path) as file, zipfile.ZipFile(file) as archive:
-            headers = _headers(path, archive)
-            self._member = f"{_choose(path, headers, key)}.npy"
-            self._header = headers[self._member.removesuffix(".npy")]
-            size = archive.getinfo(self._member).file_size
+        with _damage_named(path), open_binary(path) as file:
+            check_directory(file)
+            with zipfile.ZipFile(file) as archive:
+                check_members(archive.infolist())
+                headers = _headers(path, archive)
+                self._member = f"{_choose(path, headers, key)}.npy"
+                self._header = headers[self._member.removesuffix(".npy")]
+                size = archive.getinfo(self._member).file_size
         name = self._member.removesuffix(".npy")
         label = f"{path}, array {shown(name)}"
         self.dtype = self._header.dtype
@@ -90,10 +96,14 @@ class NpzShard(ArrayShard):
 
 def _headers(path: str, archive: zipfile.ZipFile) -> dict[str, ArrayHeader]:
     headers: dict[str, ArrayHeader] = {}
+    read = 0
     for member in archive.namelist():
         if member.endswith(".npy"):
             with archive.open(member) as file:
-                headers[member.removesuffix(".npy")] = read_header(f"{path}, {member}", file)
+                headers[member.removesuffix(".npy")] = header = read_header(f"{path}, {member}", file)
+            read += header.offset
+            if read > _MOST_HEADERS:
+                raise zipfile.BadZipFile("the headers of its arrays are too long")
     if not headers:
         raise InputError(f"{path}: this archive holds no arrays")
     if "shape" in headers:
