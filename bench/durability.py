@@ -25,8 +25,8 @@ def run(sample: int | None = None) -> None:
     report(
         "durability",
         table,
-        f"{what} pair: the result of a comparison and the two stores, copied and then synced, median of {ROUNDS}; share = "
-        "seconds over those of the comparison; again = once more, when the disk has everything",
+        f"{what} pair: the result of a comparison and the two stores, copied and then synced, median of {ROUNDS}; "
+        "share = seconds over those of the comparison; again = once more, when the disk has everything",
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
