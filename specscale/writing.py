@@ -74,7 +74,7 @@ class Writer:
     ) -> zarr.Array[Any]:
         with reaching(self.folder):
             if not _is_readable(self._arrays, name):
-                remove_tree(self.folder / _ARRAYS / name)
+                remove_file(self.folder / _ARRAYS / name / "zarr.json")  # the chunks stay
             array = self._arrays.require_array(
                 name, shape=shape, dtype=dtype, chunks=chunks, compressors=None, fill_value=fill, exact=True
             )

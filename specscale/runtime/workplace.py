@@ -182,6 +182,7 @@ class Workplace:
         replaced = self.work / _REPLACED
         if isinstance(self.out, Path) and isinstance(replaced, Path) and exists(replaced):
             if exists(self.out):
+                sync_above(self.out)
                 OURS.carry_over(replaced, self.out)
             else:
                 move(replaced, self.out)  # the run was killed between its two renames
@@ -221,7 +222,9 @@ class Workplace:
         text = _text(configuration)
         if self._finished is not None:
             self.done = self._finished.endswith(_hash(text.encode()))
-            if not self.done and not self._overwrite:
+            if not self.done:
+                self._finished = None
+                remove_file(self.work / _PUBLISHING)
                 self._check_target()
         before = self._recorded()
         if before is not None:
@@ -303,14 +306,16 @@ class Workplace:
 
     def leave(self) -> None:
         """Remove a work directory that holds nothing to resume."""
-        if self.temporary:
-            remove_tree(self.out.parent)
-        elif self._held:
-            with suppress(SpecscaleError):  # of what made the run fail; and what another process took over stays
-                self._lock.check()
-                if not exists(self.work / _RUN):
-                    self._remove_work()
-        self._release()
+        try:
+            if self.temporary:
+                remove_tree(self.out.parent)
+            elif self._held:
+                with suppress(SpecscaleError):  # of what made the run fail; and what another process took over stays
+                    self._lock.check()
+                    if not exists(self.work / _RUN):
+                        self._remove_work()
+        finally:
+            self._release()
 
 
 def finish_publishing(out: str | Location) -> None:
