@@ -80,7 +80,7 @@ SCENARIOS = {
 
 
 # What a command says of work that was done, and its traces gone, before it could say so.
-_DONE = re.compile("exists: choose another|ids must be distinct|they were appended before")
+_DONE = re.compile("exists[:;] choose another|ids must be distinct|they were appended before")
 # How a command fails at an operation.
 FAILURES: dict[str, dict[str, Any]] = {
     "killed": {},
