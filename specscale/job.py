@@ -92,7 +92,13 @@ class Job:
             return None
         full = full_spans(self.problem.rows.n, self.plan.d, CHUNK_ROWS)
         parts = Parts(self.run.place.result / "parts", full)
-        return self.run.sweep(covariance(maps, kernels, self._buffers), self.problem.rows, self.plan.spans, parts)
+        C = self.run.sweep(covariance(maps, kernels, self._buffers), self.problem.rows, self.plan.spans, parts)
+        if lost := parts.lost():
+            self.run.warn(
+                f"partial sums of {lost} of {full} full spans are gone from the work directory: the result is as it "
+                "should be, but an update of it passes over these rows again"
+            )
+        return C
 
     def result(self, C: TiledSymmetric | None, inputs: tuple[Input, Input]) -> Result:
         """From the covariance to the result on disk."""

@@ -17,7 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.described import KEPT_ROW, kept_columns, partners_name
-from specscale.files import Location, reaching, size_of_tree, write_whole, zarr_store
+from specscale.files import Location, reaching, remove_file, remove_tree, size_of_tree, write_whole, zarr_store
 from specscale.passes.scores import ScoreSummary, WriteScores
 from specscale.problem import Problem
 from specscale.result import SCHEMA, TAILS
@@ -48,6 +48,7 @@ __all__ = [
 _BAND_BYTES = 8 << 20
 _ARRAYS = "spec.zarr"
 _SCORES = "scores"
+_DAMAGE = (ValueError, KeyError, TypeError, zarr.errors.BaseZarrError)
 
 
 class Writer:
@@ -63,12 +64,14 @@ class Writer:
             folder.mkdir(exist_ok=True)
         self.folder = folder
         with reaching(folder):
-            self._arrays = zarr.open_group(zarr_store(folder / _ARRAYS), mode="a")
+            self._arrays = _opened(folder / _ARRAYS)
 
     def _array(
         self, name: str, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...], fill: float = np.nan
     ) -> zarr.Array[Any]:
         with reaching(self.folder):
+            if not _is_readable(self._arrays, name):
+                remove_tree(self.folder / _ARRAYS / name)
             array = self._arrays.require_array(
                 name, shape=shape, dtype=dtype, chunks=chunks, compressors=None, fill_value=fill, exact=True
             )
@@ -127,6 +130,24 @@ class Writer:
 
     def _summary(self, fields: dict[str, Any]) -> None:
         write_whole(self.folder / "summary.json", json.dumps(fields, indent=1, allow_nan=False).encode())
+
+
+def _opened(place: Location) -> zarr.Group:
+    """The group at a place, made where it is not there or its description cannot be read."""
+    try:
+        return zarr.open_group(zarr_store(place), mode="a")
+    except _DAMAGE:
+        remove_file(place / "zarr.json")
+        return zarr.open_group(zarr_store(place), mode="a")
+
+
+def _is_readable(group: zarr.Group, name: str) -> bool:
+    """Whether an array is not there, or can be opened: a power cut may have left its description half written."""
+    try:
+        group.get(name)
+    except _DAMAGE:
+        return False
+    return True
 
 
 class ScoreArray:

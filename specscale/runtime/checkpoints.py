@@ -29,6 +29,7 @@ def save_arrays(path: Location, arrays: Accumulator) -> int:
     """Write named arrays to one file, whole or not at all; the bytes written.
 
     The file is a line with a CRC-32C and JSON (names, dtypes, shapes, CRC-32C of the bytes) and then the arrays' bytes.
+    It is not written through to the disk: what a power cut leaves half written has a wrong checksum, and is made again.
     """
     parts = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     checksum = 0
@@ -169,13 +170,19 @@ class Parts:
             NodeFolder(self._folder).save(node, arrays)
 
     def take_over(self, files: NodeFolder) -> None:
-        """Write the nodes that are not written yet and that another folder has."""
-        if not self.nodes:
+        """Write the nodes that are not written yet, or damaged, and that another folder has."""
+        there = files.nodes()
+        if not self.nodes or not there:
             return
-        for node in self.nodes & files.nodes() - NodeFolder(self._folder).nodes():
-            arrays = files.load(node)
-            if arrays is not None:
+        here = NodeFolder(self._folder)
+        for node in self.nodes:
+            if here.load(node) is None and node in there and (arrays := files.load(node)) is not None:
                 self.keep(node, arrays)
+
+    def lost(self) -> int:
+        """How many spans the nodes stand for that are gone, where others are there: not all executors keep them."""
+        there = NodeFolder(self._folder).nodes()
+        return sum(1 << level for level, _ in self.nodes - there) if there else 0
 
 
 class Tree:

@@ -16,7 +16,7 @@ import psutil
 
 from specscale.cost import Cost
 from specscale.errors import OptionError, PlanError
-from specscale.files import Location, free_space
+from specscale.files import Location, exists, free_space, size_of_tree
 from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads
 from specscale.stores.rows import PairedRows
@@ -241,11 +241,15 @@ class Plan:
             )
 
     def check_disk(self, folder: Location) -> None:
-        """Raise PlanError when the disk that `folder` is on has no room for the work and the result."""
+        """Raise PlanError when the disk has no room for the work and the result beside what `folder` holds of them."""
         free = free_space(folder)
-        if free is not None and self.disk > free:
+        if free is None:
+            return
+        held = size_of_tree(folder) if exists(folder) else 0
+        if self.disk > free + held:
+            there = f" and {format_bytes(held)} hold work already" if held else ""
             raise PlanError(
-                f"the plan needs {format_bytes(self.disk)} of disk at {folder}, {format_bytes(free)} are free: "
+                f"the plan needs {format_bytes(self.disk)} of disk at {folder}, {format_bytes(free)} are free{there}: "
                 "choose another place with -o, or a smaller --size or --modes"
             )
 

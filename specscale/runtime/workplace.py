@@ -167,7 +167,7 @@ class Workplace:
         return run if isinstance(run, dict) and _TOKEN.fullmatch(str(run.get("token"))) else None
 
     def _clear(self) -> None:
-        """Remove everything but the lock and the mark of what is at OUT; what says that it can be resumed goes first."""
+        """Remove everything but the lock and the mark of what is at OUT; what says that it can be resumed is first."""
         self._lock.check()
         self._put_back()
         remove_file(self.work / _RUN)
