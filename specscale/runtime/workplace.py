@@ -302,14 +302,16 @@ class Workplace:
 
     def leave(self) -> None:
         """Remove a work directory that holds nothing to resume."""
-        if self.temporary:
-            remove_tree(self.out.parent)
-        elif self._held:
-            with suppress(SpecscaleError):  # of what made the run fail; and what another process took over stays
-                self._lock.check()
-                if not exists(self.work / _RUN):
-                    self._remove_work()
-        self._release()
+        try:
+            if self.temporary:
+                remove_tree(self.out.parent)
+            elif self._held:
+                with suppress(SpecscaleError):  # of what made the run fail; and what another process took over stays
+                    self._lock.check()
+                    if not exists(self.work / _RUN):
+                        self._remove_work()
+        finally:
+            self._release()
 
 
 def finish_publishing(out: str | Location) -> None:
