@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test torture lint bench clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -14,6 +14,9 @@ demo: .venv/.installed          ## compare two embeddings of real images and dra
 
 test: .venv/.installed          ## run the tests
 	$(BIN)/python -m pytest
+
+torture: .venv/.installed       ## kill every command at every file operation, and give it again (an hour or two)
+	$(BIN)/python -m pytest tests/test_torture.py --every-crash --timeout 0
 
 lint: .venv/.installed          ## check style and types
 	$(BIN)/ruff check .

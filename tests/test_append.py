@@ -330,10 +330,10 @@ def test_resume(here: Path, job: dict[str, Any], rows: int) -> None:
 @pytest.mark.parametrize("last", ["replaced", "s.zarr", "journal.json"])
 def test_stopped_at_the_very_end(here: Path, job: dict[str, Any], monkeypatch: pytest.MonkeyPatch, last: str) -> None:
     def stopping(original: Callable[..., None], place: int) -> Callable[..., None]:
-        def call(*places: Path) -> None:
+        def call(*places: Path, **how: Any) -> None:
             if places[place].name == last:
                 raise Stop
-            original(*places)
+            original(*places, **how)
 
         return call
 

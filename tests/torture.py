@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -80,7 +80,7 @@ SCENARIOS = {
 
 
 # What a command says of work that was done, and its traces gone, before it could say so.
-_DONE = re.compile("exists: choose another|ids must be distinct|they were appended before")
+_DONE = re.compile("exists[:;] choose another|ids must be distinct|they were appended before")
 # How a command fails at an operation.
 FAILURES: dict[str, dict[str, Any]] = {
     "killed": {},
@@ -213,6 +213,8 @@ class Torture:
         The folder of the files that are ingested.
     environment
         Of the commands.
+    made
+        What commands left at this place before, by these commands.
     """
 
     zygote: Zygote
@@ -220,19 +222,27 @@ class Torture:
     scenario: Scenario
     sources: Path
     environment: dict[str, str]
+    made: dict[str, Files] = field(default_factory=dict)
 
     def prepare(self) -> list[tuple[int, str]]:
         """Do what comes before the command, and the command once; at what operations it can fail, and how."""
-        self.place.restore({})
-        for command in self.scenario.before:
-            self._run_well(command)
-        self._begin = self.place.files()
+        self._begin = self._made(self.scenario.before)
+        self.place.restore(self._begin)
         done = self._run_well(self.scenario.command)
         self._expected = comparable(self.place.files())
         points = {"killed": range(done["operations"]), "killed after opening": done["openings"]}
         if isinstance(self.place, LocalPlace):
             points["full disk"] = points["killed"]
         return [(at, failure) for failure in points for at in points[failure]]
+
+    def _made(self, commands: tuple[list[str], ...]) -> Files:
+        if not commands:
+            return {}
+        if (key := json.dumps(commands)) not in self.made:
+            self.place.restore(self._made(commands[:-1]))
+            self._run_well(commands[-1])
+            self.made[key] = self.place.files()
+        return self.made[key]
 
     def fail(self, at: int, failure: str) -> str | None:
         """What is wrong after a failure at an operation and the same command again; None where nothing is."""
