@@ -225,7 +225,7 @@ def opened(given: Input, name: str, work: Location, on_bad: str = "error") -> Em
 def looked_through(rows: PairedRows, run: Run) -> tuple[PairedRows, tuple[Duplicates, ...]]:
     """Verify the rows, and find those of each embedding that repeat others; beyond a number of rows neither.
 
-    All rows are read once. What is not verified here the scores pass verifies.
+    All rows are read once. What is not verified here the passes verify that read all rows for the first time.
     """
     if rows.n_kept > MOST_ROWS:
         run.notify(Noted(f"repeated rows are not looked for among more than {MOST_ROWS:,}"))

@@ -79,7 +79,7 @@ def covariance(
         matrix.mirror()
         return matrix
 
-    return Pass("covariance", buffers.take, prepare, create, append, combine, finalize)
+    return Pass("covariance", buffers.take, prepare, create, append, combine, finalize, verifies=True)
 
 
 def covariance_cost(maps: tuple[FeatureMap, ...], n_kept: int, read: int, spans: int, threads: int) -> Cost:

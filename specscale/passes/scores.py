@@ -294,6 +294,5 @@ def score_cost(
         elementary=n_kept * sum(one.elementary for one in scoring),
         read=read,
         disk=n * k * 4,
-        # Known scores are in the memory of one process.
-        partial=(4 * k + 4 * k * top) * 8 + 4 * -(-n // chunk_rows) if maps else 0,
+        partial=(4 * k + 4 * k * top) * 8 if maps else 0,  # known scores are in the memory of one process
     )
