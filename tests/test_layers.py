@@ -20,13 +20,15 @@ HEAVY = ["numpy", "scipy", "pandas", "zarr", "numba", "pyarrow", "torch", "sklea
 LAYERS = {
     "errors": [],
     "cost": [],
-    "files": ["errors"],
+    "patience": ["errors"],
+    "patient_s3": ["errors"],
+    "files": ["errors", "patient_s3"],
     "kernels": ["errors", "kernels"],
     "stores": ["errors", "cost", "files", "stores"],
     "features": ["errors", "cost", "kernels", "features"],
     "spectral": ["errors", "cost", "spectral"],
     "passes": ["errors", "cost", "kernels", "stores", "features", "spectral.tiles", "passes"],
-    "runtime": ["errors", "cost", "files", "stores", "passes.record", "runtime"],
+    "runtime": ["errors", "cost", "patience", "files", "stores", "passes.record", "runtime"],
 }
 TOP = ["cli", "demo", "comparison", "again", "insight"]
 
