@@ -50,8 +50,11 @@ class PatientSession(AIOHTTPSession):  # type: ignore[misc]
             while not (await asyncio.wait([sending], timeout=self.look))[0]:
                 await self._knock(request.url, began)
             answer = await sending
-        except (ConnectTimeoutError, ReadTimeoutError, EndpointConnectionError):
+        except (ConnectTimeoutError, ReadTimeoutError):
             self._silent(began)
+            raise
+        except EndpointConnectionError as error:
+            self._silent(began, f": {error}")
             raise
         finally:
             sending.cancel()
@@ -75,9 +78,9 @@ class PatientSession(AIOHTTPSession):  # type: ignore[misc]
         else:
             self._silent_since = None
 
-    def _silent(self, since: float) -> None:
+    def _silent(self, since: float, reason: str = "") -> None:
         """Take note that something was not answered, and give up where nothing has been for too long."""
         if self._silent_since is None:
             self._silent_since = since
         if time.monotonic() - self._silent_since >= self.patience:
-            raise SilenceError(f"no answer for {self.patience:.0f} s")
+            raise SilenceError(f"no answer for {self.patience:.0f} s{reason}")
