@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,27 +26,47 @@ N = 120_000
 SETTINGS: dict[str, Any] = {"size": 20, "sigma": (1.5, 1.5), "certify": 32}
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def wait_at_most(seconds: float) -> None:
+    """State the patience with stores."""
+    from specscale.patient_s3 import PatientSession
+
+    PatientSession.patience, PatientSession.look = seconds, seconds / 4
+
+
+@pytest.fixture(autouse=True)
+def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from s3fs import S3FileSystem
 
     from specscale.patient_s3 import PatientSession
 
-    S3FileSystem.clear_instance_cache()
     monkeypatch.setattr("specscale.runtime.spans._MOST_CHUNKS", 1)
-    monkeypatch.setattr(PatientSession, "patience", 2.0)
-    monkeypatch.setattr(PatientSession, "look", 0.5)
+    for name in ("patience", "look"):
+        monkeypatch.setattr(PatientSession, name, getattr(PatientSession, name))
+    S3FileSystem.clear_instance_cache()
     yield
     S3FileSystem.clear_instance_cache()
 
 
-@pytest.fixture
-def line(s3: str, impatient: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
-    import os
+class Store:
+    """The line to a store, with patience as long as it is answered, and little of it then."""
 
+    def __init__(self, line: Line) -> None:
+        self.line = line
+
+    def fall_silent(self) -> None:
+        wait_at_most(2)
+        self.line.silent.set()
+
+    def answer(self) -> None:
+        wait_at_most(60)
+        self.line.silent.clear()
+
+
+@pytest.fixture
+def store(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     line = Line(int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2]))
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{line.port}")
-    yield line
+    yield Store(line)
     line.stop()
 
 
@@ -88,8 +109,9 @@ WAYS: dict[str, Callable[[tuple[str, str], str, Path], Any]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_store_that_never_answers(
-    stores: tuple[str, str], s3: str, impatient: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+    stores: tuple[str, str], s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
+    wait_at_most(2)
     with silent_port() as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         error = ended(lambda: WAYS[way](stores, s3, tmp_path))
@@ -100,50 +122,51 @@ def test_a_store_that_never_answers(
 
 @pytest.mark.parametrize("name", ["covariance", "scores", "certificate"])
 def test_a_store_that_falls_silent_while_a_result_is_written(
-    stores: tuple[str, str], quiet: Any, s3: str, line: Line, name: str
+    stores: tuple[str, str], quiet: Any, s3: str, store: Store, name: str
 ) -> None:
     def silence(event: Event) -> None:
         if isinstance(event, PassStarted) and event.name == name:
-            line.silent.set()
+            store.fall_silent()
 
     error = ended(lambda: ss.compare(*stores, out=f"{s3}/out.spec", progress=silence, **SETTINGS))
     assert "cannot be reached (no answer for 2 s)" in str(error)
-    line.silent.clear()
+    store.answer()
     assert_same(ss.compare(*stores, out=f"{s3}/out.spec", resume=True, overwrite=True, **SETTINGS), quiet)
 
 
 def test_a_store_that_falls_silent_while_it_is_compared(
-    stores: tuple[str, str], quiet: Any, s3: str, line: Line, tmp_path: Path
+    stores: tuple[str, str], quiet: Any, s3: str, store: Store, tmp_path: Path
 ) -> None:
     there = [f"{s3}/{name}.zarr" for name in "ab"]
-    for store, url in zip(stores, there, strict=True):
-        ingest(store, url)
+    for path, url in zip(stores, there, strict=True):
+        ingest(path, url)
 
     def silence(event: Event) -> None:
         if isinstance(event, PassStarted) and event.name == "covariance":
-            line.silent.set()
+            store.fall_silent()
 
     error = ended(lambda: ss.compare(*there, out=tmp_path / "out.spec", progress=silence, **SETTINGS))
     assert "no answer for 2 s" in str(error)
-    line.silent.clear()
+    store.answer()
     found = ss.compare(*there, out=tmp_path / "out.spec", resume=True, **SETTINGS)
     np.testing.assert_array_equal(found.scores[:], quiet.scores[:])
 
 
-def test_a_store_that_falls_silent_while_it_is_written(s3: str, line: Line, tmp_path: Path) -> None:
+def test_a_store_that_falls_silent_while_it_is_written(s3: str, store: Store, tmp_path: Path) -> None:
     x, _ = structured(70_000)
     np.save(tmp_path / "x.npy", x)
-    error = ended(lambda: ingest(tmp_path / "x.npy", f"{s3}/x.zarr", progress=lambda *_: line.silent.set()))
+    error = ended(lambda: ingest(tmp_path / "x.npy", f"{s3}/x.zarr", progress=lambda *_: store.fall_silent()))
     assert "cannot be reached (no answer for 2 s)" in str(error)
-    line.silent.clear()
+    store.answer()
     ingest(tmp_path / "x.npy", f"{s3}/x.zarr")
     np.testing.assert_array_equal(ss.open_embedding(f"{s3}/x.zarr").read(0, len(x)), x)
 
 
-def test_a_slow_line_is_waited_for(s3: str, line: Line, tmp_path: Path) -> None:
+def test_a_slow_line_is_waited_for(s3: str, store: Store, tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(20_000, 12)).astype("float32")
     np.save(tmp_path / "x.npy", x)
-    line.rate = 160_000  # bytes a second: the one chunk takes thrice what an answer may take
+    wait_at_most(2)
+    store.line.rate = 160_000  # bytes a second: the one chunk takes thrice the patience
     ingest(tmp_path / "x.npy", f"{s3}/x.zarr")
     np.testing.assert_array_equal(ss.open_embedding(f"{s3}/x.zarr").read(0, len(x)), x)
 
