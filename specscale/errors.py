@@ -48,5 +48,9 @@ class PrecisionError(SpecscaleError):
     """What was computed is no eigenvalue that kernels can have: rounding has spoilt them."""
 
 
+class SilenceError(SpecscaleError):
+    """Something that was asked has not been answered in time."""
+
+
 class ClusterError(SpecscaleError):
     """A cluster cannot be reached, has no worker that can do the work, or lost it."""

@@ -20,7 +20,7 @@ from upath import UPath
 
 from specscale import objects
 from specscale.durable import sync_folder, sync_open
-from specscale.errors import InputError
+from specscale.errors import InputError, SilenceError
 
 __all__ = [
     "Location",
@@ -47,10 +47,10 @@ __all__ = [
 Location = Path | UPath
 
 PIECE = 4 << 20  # bytes of one request; an object store is asked for many at once
-_PATIENCE = 60  # seconds until a store that has never answered is given up; requests of a run are repeated for minutes
+_PATIENCE = 60  # seconds until a server that sends nothing is given up
 _CONNECTIONS = 64  # of one process to an object store; fewer would queue behind one another
 _OPTIONS: dict[str, Any] = {"use_listings_cache": False}  # what other processes wrote must be seen
-_S3_OPTIONS = {"config_kwargs": {"max_pool_connections": _CONNECTIONS}}
+_S3_OPTIONS: dict[str, Any] = {"max_pool_connections": _CONNECTIONS}
 _BUCKETS = ("s3", "s3a", "gs", "gcs")  # kinds of object stores whose URLs begin with a bucket
 _NOT_THERE = (errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 _LIBRARIES = ("botocore", "aiobotocore", "aiohttp", "s3fs", "gcsfs", "adlfs", "httpx2", "huggingface_hub")
@@ -89,7 +89,17 @@ def located(place: str | os.PathLike[str] | UPath) -> Location:
 
 
 def _options(url: str) -> dict[str, Any]:
-    return {**_OPTIONS, **(_S3_OPTIONS if url.startswith(("s3://", "s3a://")) else {})}
+    if url.startswith(("s3://", "s3a://")):
+        from specscale.patient_s3 import PatientSession
+
+        return {**_OPTIONS, "config_kwargs": {**_S3_OPTIONS, "http_session_cls": PatientSession}}
+    if url.startswith(("http://", "https://")):
+        from aiohttp import ClientTimeout
+
+        # Its two kinds of requests for what there is are made in turn. However long a file takes that keeps coming.
+        waiting = ClientTimeout(total=None, sock_connect=_PATIENCE / 2, sock_read=_PATIENCE / 2)
+        return {**_OPTIONS, "client_kwargs": {"timeout": waiting}}
+    return _OPTIONS
 
 
 @contextmanager
@@ -105,7 +115,8 @@ def reaching(place: object) -> Iterator[None]:
             raise InputError(
                 f"{place}: AWS_ENDPOINT_URL is no URL ({_line(error)}): give it as https://HOST or http://HOST:PORT"
             ) from None
-        if type(error).__module__.partition(".")[0] in _LIBRARIES or ("://" in str(place) and _refusal(error)):
+        library = type(error).__module__.partition(".")[0] in _LIBRARIES
+        if library or isinstance(error, SilenceError) or ("://" in str(place) and _refusal(error)):
             raise InputError(
                 f"{place}: cannot be reached ({_line(error)}): check the address, the network and {_credentials(place)}"
             ) from None

@@ -105,7 +105,8 @@ class NodeFolder:
     """
 
     def __init__(self, folder: Location) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        with reaching(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.written = self.read = 0
 

@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.metadata import version
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -24,12 +25,13 @@ from distributed.comm.registry import get_backend
 from distributed.security import Security
 from distributed.utils import silence_logging_cmgr
 
-from specscale.errors import ClusterError, OptionError
+from specscale.errors import ClusterError, OptionError, SilenceError
 from specscale.files import Location, remove_file, write_whole
+from specscale.patience import within
 from specscale.runtime import pageless
+from specscale.runtime.asking import address_of, asked, asked_of_workers, told, workers_of
 from specscale.runtime.memory import available_memory
 from specscale.runtime.plan import Crew
-from specscale.runtime.tasks import address_of
 from specscale.runtime.threads import available_cores
 from specscale.stores.rows import PairedRows
 
@@ -38,6 +40,7 @@ __all__ = ["connected", "crew_of", "local_cluster", "seen_by_workers", "threads_
 _VERSIONS = ("specscale", "numpy", "numba", "zarr")
 _PAUSED = 0.8  # of its memory, at which a worker takes no more tasks
 _WAIT_SECONDS = 60  # for the first worker
+_PATIENCE = 30  # seconds for a scheduler to answer at all
 
 
 def threads_of_workers(workers: int, threads: int | None) -> int:
@@ -114,7 +117,7 @@ def _environment(**more: str) -> Iterator[None]:
 
 
 @contextmanager
-def connected(address: str, timeout: float = 10) -> Iterator[Client]:
+def connected(address: str, timeout: float = _PATIENCE) -> Iterator[Client]:
     """Connect to a running cluster.
 
     Parameters
@@ -130,11 +133,15 @@ def connected(address: str, timeout: float = 10) -> Iterator[Client]:
     _check_address(address, timeout)
     with silence_logging_cmgr(logging.CRITICAL):  # what matters of it is raised
         try:
-            client = cast(Any, Client)(address, timeout=timeout, set_as_default=False)
-        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            # What Dask calls a timeout ends once a connection is accepted, by whomever.
+            reach = partial(cast(Any, Client), address, timeout=timeout, set_as_default=False)
+            client: Client = within(timeout, reach)
+        except (OSError, RuntimeError, TypeError, ValueError, SilenceError) as error:
             raise _unanswered(address, error) from None
-        with client:
+        try:
             yield client
+        finally:
+            told(client.close)
 
 
 def _check_address(address: str, timeout: float) -> None:
@@ -167,7 +174,7 @@ def crew_of(client: Client, threads: int | None) -> Crew:
     client : a client of the cluster
     threads : threads that compute in each worker; None for those it has for tasks
     """
-    workers = dict(client.scheduler_info(n_workers=-1)["workers"])
+    workers = workers_of(client)
     limits = [_PAUSED * one["memory_limit"] for one in workers.values() if one["memory_limit"]]
     if not limits and all("://127.0.0.1:" in address for address in workers):
         limits = [available_memory() / (len(workers) + 1)]  # shared by all of them and this process
@@ -184,13 +191,15 @@ def seen_by_workers(client: Client, rows: PairedRows, folder: Location) -> bool:
         When there is no worker, or one lacks the package, has other versions, or does not see an embedding.
     """
     try:
-        client.wait_for_workers(1, timeout=_WAIT_SECONDS)
+        asked(client, "its workers", client.wait_for_workers, 1, timeout=_WAIT_SECONDS)
     except TimeoutError:
         raise ClusterError(f"the cluster {address_of(client)} has no worker: start one with `dask worker`") from None
     probe = folder / "probe"
     token = os.urandom(8).hex()
     write_whole(probe, token.encode())
-    found: dict[str, Any] = client.run(_probe(), str(_absolute(probe)), token, on_error="return")
+    found: dict[str, Any] = asked_of_workers(
+        client, client.run, _probe(), str(_absolute(probe)), token, on_error="return"
+    )
     ours = {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}}
     for worker, answer in found.items():
         if isinstance(answer, BaseException):
@@ -205,7 +214,7 @@ def seen_by_workers(client: Client, rows: PairedRows, folder: Location) -> bool:
                 raise ClusterError(
                     f"worker {worker} has {name} {theirs.get(name)}, this process has {needed}: install it there"
                 )
-    opened = client.run(_open, cloudpickle.dumps(rows.embeddings), on_error="return")
+    opened = asked_of_workers(client, client.run, _open, cloudpickle.dumps(rows.embeddings), on_error="return")
     for worker, answer in opened.items():
         if isinstance(answer, BaseException):
             raise ClusterError(f"worker {worker} does not see what is compared: {answer}")

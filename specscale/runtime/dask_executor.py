@@ -15,6 +15,7 @@ from distributed import Client
 from specscale.errors import ClusterError
 from specscale.files import Location
 from specscale.passes.record import Accumulator, Pass
+from specscale.runtime.asking import asked_of_workers, result_of
 from specscale.runtime.checkpoints import Node, NodeFolder, Parts, children, is_covered, root_of
 from specscale.runtime.cluster import crew_of, seen_by_workers
 from specscale.runtime.events import Moved, Notify, PassFinished, PassStarted, RowsDone, Warned
@@ -91,7 +92,7 @@ class DaskExecutor:
                 f"{folder}: not seen by every worker: put the result with --out where all of them can read and write, "
                 "as on a shared disk or s3://"
             )
-        self._client.register_plugin(self._engine)
+        asked_of_workers(self._client, self._client.register_plugin, self._engine)
         return rows
 
     def run(
@@ -138,7 +139,7 @@ class DaskExecutor:
             with suppress(StuckError), self._tasks(work.name) as tasks:
                 _submit(tasks, self._engine.name, file, root, len(spans), files.nodes())
                 for future in tasks.ended(_QUIET_SECONDS, lambda line: notify(Warned(line))):
-                    one = cast(Done, future.result())
+                    one = cast(Done, result_of(self._client, future))
                     if one.error:
                         raise one.error
                     notify(Moved(work.name, one.written, one.read))
@@ -164,7 +165,7 @@ class DaskExecutor:
                         told.add(span)
                         notify(RowsDone(work.name, spans[span].stop - spans[span].start))
                 # What was returned is shared with the cluster's own copy.
-                return {name: array.copy() for name, array in cast(Accumulator, root.result()).items()}
+                return {name: array.copy() for name, array in cast(Accumulator, result_of(self._client, root)).items()}
 
     @contextmanager
     def _tasks(self, name: str) -> Iterator[Tasks]:

@@ -7,15 +7,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import Any, cast
 
 from distributed import Client, KilledWorker
 from distributed import Future as _Future
 
 from specscale.errors import ClusterError
+from specscale.runtime.asking import address_of, asked, told, workers_of
 from specscale.stopping import check_signals
 
-__all__ = ["Future", "StuckError", "Tasks", "address_of", "workers_by_status"]
+__all__ = ["Future", "StuckError", "Tasks", "workers_by_status"]
 
 _RETRIES = 3  # of a task that raised
 _LOOK_SECONDS = 5.0  # without a finished task until the workers are looked at
@@ -90,15 +92,14 @@ class Tasks:
     def close(self) -> None:
         """Give up what is still under way."""
         if self._open and self._client.status == "running":
-            cast(Any, self._client).cancel(list(self._open.values()), force=True)
+            told(partial(cast(Any, self._client).cancel, list(self._open.values()), force=True))
         self._open.clear()
 
     def _stuck(self) -> bool:
         """Whether workers that are paused hold every task that could run, and another worker could run it."""
-        running = {name for name, one in _workers(self._client).items() if one["status"] == "running"}
-        held = {
-            name: set(map(str, keys)) & self._open.keys() for name, keys in cast(Any, self._client).processing().items()
-        }
+        running = {name for name, one in workers_of(self._client).items() if one["status"] == "running"}
+        under_way = asked(self._client, "what they are doing", cast(Any, self._client).processing)
+        held = {name: set(map(str, keys)) & self._open.keys() for name, keys in under_way.items()}
         return bool(running) and any(held.values()) and not any(keys for name, keys in held.items() if name in running)
 
     def _what_is_going_on(self) -> str:
@@ -127,13 +128,4 @@ class Tasks:
 
 def workers_by_status(client: Client) -> Counter[str]:
     """How many workers are running, paused for memory, and so on."""
-    return Counter(one["status"] for one in _workers(client).values())
-
-
-def _workers(client: Client) -> dict[str, dict[str, Any]]:
-    return dict(client.scheduler_info(n_workers=-1)["workers"])
-
-
-def address_of(client: Client) -> str:
-    """Where the scheduler of a client is."""
-    return str(getattr(client.scheduler, "address", "of the client"))
+    return Counter(one["status"] for one in workers_of(client).values())
