@@ -14,6 +14,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import google_crc32c
 import numcodecs
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,7 @@ import specscale as ss
 from specscale.documents import parse_json, read_json
 from specscale.errors import InputError, SpecscaleError
 from specscale.result import Result
+from specscale.runtime.checkpoints import load_arrays
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.ingest import ingest
 from specscale.stores.pages import check_pages
@@ -406,3 +408,10 @@ def test_a_result_of_this_process_reads_what_it_was_given(
     assert "text" in ss.open_result(here / "r.spec", fetch=True).modes[0].top()
     ss.compare(*stores, out=f"{s3}/r.spec", **HOW)
     assert "text" in ss.open_result(f"{s3}/r.spec").modes[0].top()
+
+
+@pytest.mark.parametrize("arrays", [[["C", "O", [1]]], [["C", "<f8", [10**12]]], "[" * 60_000])
+def test_partial_sums(here: Path, arrays: Any) -> None:
+    header = arrays if isinstance(arrays, str) else json.dumps({"arrays": arrays, "crc32c": 0})
+    Path("0-0.node").write_bytes(b"%08x %s\n" % (google_crc32c.value(header.encode()), header.encode()) + bytes(8))
+    assert load_arrays(Path("0-0.node")) is None
