@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test torture lint bench clean
+.PHONY: demo test test-lowest torture lint bench clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -18,6 +18,15 @@ test: .venv/.installed          ## run the tests
 torture: .venv/.installed       ## kill every command at every file operation, and give it again (an hour or two)
 	$(BIN)/python -m pytest tests/test_torture.py --every-crash --timeout 0
 
+.venv-lowest/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[test]'
+	touch $@
+
+test-lowest: .venv-lowest/.installed  ## run the quick tests with the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/python -m pytest -m "not slow"
+
 lint: .venv/.installed          ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -28,4 +37,4 @@ bench: .venv/.installed         ## measure what the README claims (needs torch f
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-lowest

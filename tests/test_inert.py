@@ -137,6 +137,56 @@ def test_bars_move_and_texts_do_not() -> None:
     assert not [one for one in ("\x1b]", "\x1b[31m", "\x07", "\x9b", "\x7f", "\u202e", "\u2066") if one in text]
 
 
+def test_names_that_look_like_markup(here: Path, make_pair: Callable[..., Pair]) -> None:
+    """On a terminal, where bars are drawn: what stands in square brackets is text, whatever it would mean."""
+    red, bold = "[/red] :smile:", "[bold]x[/] :smile:"
+    for name, array in zip((red, bold), make_pair(100), strict=True):
+        np.save(name.replace("/", "|") + ".npy", array)
+    table = {"key": [f"[/red]{row}" for row in range(100)], "label": [f"[/b]{row % 3} :smile:" for row in range(100)]}
+    pq.write_table(pa.table(table), "[m].parquet")
+    small = ("--size", "20", "--modes", "1", "--sigma-a", "2", "--sigma-b", "2")
+    a, b, ids = "[|a].zarr", "[bold]b.zarr", ("--metadata", "[m].parquet", "--id", "key")
+    commands = [
+        ("ingest", "[|red] :smile:.npy", a, "--name", red, *ids),
+        ("ingest", "[bold]x[|] :smile:.npy", b, "--name", bold, *ids),
+        ("compare", a, b, "-o", "[o].spec", *small),
+        ("matrix", a, b, "-o", "[m].spec", "--size", "20", "--modes", "1"),
+        ("bandwidth", a, b, "--sigma", "2"),
+        ("modes", "[o].spec"),
+        ("explain", "[o].spec", "--labels", "label", "--alpha", "1"),
+        ("info", a),
+        ("info", "[/none]"),
+        ("modes", "[/none]"),
+        ("compare", a, b, "-o", "x", "--kernel", "[/none]"),
+    ]
+    code = (
+        "import json, sys\nfrom specscale.cli import main\n"
+        "for arguments in json.loads(sys.argv[1]):\n"
+        "    sys.argv = ['specscale', *arguments]\n"
+        "    try:\n        main()\n    except SystemExit as end:\n        print('ended', end.code)\n"
+    )
+    terminal, screen = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps(commands)],
+        stdout=screen, stderr=screen, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+    os.close(screen)
+    seen = b""
+    try:
+        while piece := os.read(terminal, 4096):
+            seen += piece
+    except OSError:
+        pass  # the terminal closed
+    os.close(terminal)
+    assert child.wait() == 0
+    text = seen.decode()
+    ends = [line.split()[-1] for line in text.splitlines() if line.startswith("ended")]
+    assert ends == ["0"] * 8 + ["1", "1", "2"], text
+    assert "Traceback" not in text
+    assert all(name in text for name in (red, bold, "[/red]7", "[/b]1 :smile:", "[/none]"))
+    assert "\U0001f604" not in text
+
+
 def test_warnings_of_libraries_pass_through_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,7 +48,7 @@ class InertStream:
     Parameters
     ----------
     stream : where it goes
-    told : what is done to texts first
+    told : what else is done to texts
     """
 
     def __init__(self, stream: TextIO, told: Callable[[str], str] = str) -> None:
@@ -57,7 +57,7 @@ class InertStream:
 
     def write(self, text: str) -> int:
         """Write a text."""
-        self.stream.write(_BUT_LINES.sub(_spelled, self._told(text)))
+        self.stream.write(self._told(_BUT_LINES.sub(_spelled, text)))
         return len(text)
 
     def writelines(self, lines: list[str]) -> None:

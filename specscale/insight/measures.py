@@ -161,7 +161,7 @@ def _vectors(result: Result, numbers: NDArray[np.int64], options: Options) -> tu
     """Some rows of A and of B, by ascending numbers of A, of unit norm where directions were compared."""
     inputs = result.inputs()
     for which, one in zip("ab", inputs, strict=True):
-        if isinstance(one, str) and not is_store(one):
+        if isinstance(one, str) and not (result.may_read(one) and is_store(one)):
             source_of(result, which)
     place = Workplace(None)
     try:

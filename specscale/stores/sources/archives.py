@@ -10,7 +10,7 @@ from typing import IO
 
 __all__ = ["check_directory", "check_members"]
 
-_MOST_DIRECTORY = 4 << 20  # bytes, some ten thousands of arrays
+_MOST_DIRECTORY = 2 << 20  # bytes, some ten thousands of arrays
 _TAIL = 22 + (1 << 16)  # the end of the directory and the longest comment
 _MOST_RATIO = 1100  # deflate packs no more than 1,032 bytes into one
 _HEADER = 30  # bytes before the name of a member

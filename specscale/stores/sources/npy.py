@@ -87,7 +87,9 @@ def read_header(path: str, file: IO[bytes]) -> ArrayHeader:
             raise ValueError("the header is too long")
         header = BytesIO(length + file.read(int.from_bytes(length, "little")))
         shape, fortran, dtype = read(header, max_header_size=_MOST_HEADER)
-    except (ValueError, EOFError, RecursionError, MemoryError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # the header is parsed as Python, whose parser raises what it likes
         raise InputError(
             f"{path}: not a NumPy array file, or damaged; write it again with numpy.save; of raw numbers, as of a "
             "numpy.memmap, with numpy.save(NEW, numpy.fromfile(FILE, TYPE).reshape(-1, P)), P dimensions"
