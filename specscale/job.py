@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from specscale.certifying import certified
 from specscale.passes.covariance import covariance
@@ -152,11 +153,12 @@ class Job:
         writer = ResultWriter(run.place.result, rows.n, modes)
         if C is not None:
             writer.covariance(C)
-        tails = self._scored(modes, writer, "scores")
+        source: ScoreSource = KnownScores(modes.vectors) if isinstance(modes, VectorModes) else self._mapped(modes)
+        tails = self._scored(modes, source, writer, "scores")
         if isinstance(modes, Modes) and not tails.normed:
-            modes = modes.scaled(1 / np.sqrt(tails.squares))
-            writer.coefficients(modes)
-            tails = self._scored(modes, writer, "normalised")
+            lengths = np.sqrt(tails.squares)
+            writer.coefficients(modes.scaled(1 / lengths))
+            tails = self._scored(modes, self._mapped(modes, lengths), writer, "normalised")
         se = standard_errors(modes, tails, rows.n_kept)
         checks = certified(run, problem, self.plan.spans, modes, se, writer.read_scores)
         writer.members(tails, rows)
@@ -164,22 +166,21 @@ class Job:
         run.place.publish(writer.folder)
         return Result.of(run.place.out, inputs, temporary=run.place.temporary)
 
-    def _scored(self, modes: Modes | VectorModes, writer: ResultWriter, name: str) -> ScoreSummary:
+    def _scored(self, modes: Modes | VectorModes, source: ScoreSource, writer: ResultWriter, name: str) -> ScoreSummary:
         """Make the scores pass, under a name of its own."""
-        run, problem, rows = self.run, self.problem, self.problem.rows
-        source: ScoreSource = KnownScores(modes.vectors) if isinstance(modes, VectorModes) else self._mapped(modes)
+        rows = self.problem.rows
         work = score(
             source,
-            run.kernels,
+            self.run.kernels,
             modes.action,
             n=rows.n,
-            top=min(problem.options.top, rows.n_kept),
+            top=min(self.problem.options.top, rows.n_kept),
             chunk_rows=CHUNK_ROWS,
             write=writer.scores,
             local=isinstance(modes, VectorModes),
         )
-        return run.sweep(replace(work, name=name), rows, self.plan.spans)
+        return self.run.sweep(replace(work, name=name), rows, self.plan.spans)
 
-    def _mapped(self, modes: Modes) -> MappedScores:
-        problem = self.problem
-        return MappedScores(problem.maps, self.run.kernels, modes.coefficients, problem.rows.n_kept, self._buffers)
+    def _mapped(self, modes: Modes, lengths: NDArray[np.float64] | None = None) -> MappedScores:
+        problem, z = self.problem, modes.coefficients
+        return MappedScores(problem.maps, self.run.kernels, z, problem.rows.n_kept, self._buffers, lengths)
