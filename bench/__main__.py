@@ -6,8 +6,8 @@ import sys
 from importlib import import_module
 
 NAMES = (
-    "covariance", "solver", "job", "memory", "reading", "fidelity", "certificates", "wordnet", "many", "scaling",
-    "distributed", "durability",
+    "covariance", "solver", "job", "memory", "reading", "fidelity", "certificates", "coverage", "wordnet", "many",
+    "scaling", "distributed", "durability",
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from specscale.certifying import certified
 from specscale.errors import InputError
@@ -165,13 +166,13 @@ class Job:
         writer = ResultWriter(run.place.result, rows.n, modes)
         if C is not None:
             writer.covariance(C)
-        asked, (modes, tails) = modes, self._scored(modes, writer)
+        tails = self._scored(modes, writer)
         if not writer.holds(tails):
             run.notify(Noted("scores that an interrupted run had written are gone or damaged: they are made anew"))
             for name in (*_SCORES, "certificate"):
                 remove_tree(run.place.folder / name)
             writer.clear_scores()
-            modes, tails = self._scored(asked, writer)
+            tails = self._scored(modes, writer)
             if not writer.holds(tails):
                 raise InputError(
                     f"{writer.folder}: the scores cannot be read back as they were written: check the disk, or put "
@@ -184,32 +185,35 @@ class Job:
         run.place.publish(writer.folder)
         return Result.of(run.place.out, inputs, temporary=run.place.temporary)
 
-    def _scored(self, modes: Modes | VectorModes, writer: ResultWriter) -> tuple[Modes | VectorModes, ScoreSummary]:
-        """Write the scores, of unit length; the modes, scaled to that."""
+    def _scored(self, modes: Modes | VectorModes, writer: ResultWriter) -> ScoreSummary:
+        """Write the scores, of unit length."""
         first, again = _SCORES
-        tails = self._sweep_scores(modes, writer, first)
-        if isinstance(modes, Modes) and not tails.normed:
-            modes = modes.scaled(1 / np.sqrt(tails.squares))
-            writer.coefficients(modes)
-            tails = self._sweep_scores(modes, writer, again)
-        return modes, tails
+        if isinstance(modes, VectorModes):
+            return self._sweep_scores(modes, KnownScores(modes.vectors), writer, first)
+        tails = self._sweep_scores(modes, self._mapped(modes), writer, first)
+        if not tails.normed:
+            lengths = np.sqrt(tails.squares)
+            writer.coefficients(modes.scaled(1 / lengths))
+            tails = self._sweep_scores(modes, self._mapped(modes, lengths), writer, again)
+        return tails
 
-    def _sweep_scores(self, modes: Modes | VectorModes, writer: ResultWriter, name: str) -> ScoreSummary:
+    def _sweep_scores(
+        self, modes: Modes | VectorModes, source: ScoreSource, writer: ResultWriter, name: str
+    ) -> ScoreSummary:
         """Make the scores pass, under a name of its own."""
-        run, problem, rows = self.run, self.problem, self.problem.rows
-        source: ScoreSource = KnownScores(modes.vectors) if isinstance(modes, VectorModes) else self._mapped(modes)
+        rows = self.problem.rows
         work = score(
             source,
-            run.kernels,
+            self.run.kernels,
             modes.action,
             n=rows.n,
-            top=min(problem.options.top, rows.n_kept),
+            top=min(self.problem.options.top, rows.n_kept),
             chunk_rows=CHUNK_ROWS,
             write=writer.scores,
             local=isinstance(modes, VectorModes),
         )
-        return run.sweep(replace(work, name=name), rows, self.plan.spans)
+        return self.run.sweep(replace(work, name=name), rows, self.plan.spans)
 
-    def _mapped(self, modes: Modes) -> MappedScores:
-        problem = self.problem
-        return MappedScores(problem.maps, self.run.kernels, modes.coefficients, problem.rows.n_kept, self._buffers)
+    def _mapped(self, modes: Modes, lengths: NDArray[np.float64] | None = None) -> MappedScores:
+        problem, z = self.problem, modes.coefficients
+        return MappedScores(problem.maps, self.run.kernels, z, problem.rows.n_kept, self._buffers, lengths)

@@ -2,7 +2,8 @@
 
 A map misses k(x, x) − ‖φ(x)‖² of a row's kernel with itself, and |((K − K̂) u)_i| is at most the root of that times the
 root of uᵀ(K − K̂)u. No row misses more than its nearest landmark alone leaves, 1 − max_j k(z_j, x)², and that costs next
-to nothing. Errors that sit in few rows, far from all landmarks, are found by it.
+to nothing. It is squared, as it overstates most what is missed of rows among landmarks. Errors that sit in few rows, far
+from all landmarks, are found by it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ NUMBERS = 2**15  # of the landmarks that are looked at: all of them in few dimen
 
 
 class Remainders:
-    """What the nearest landmark leaves of rows, 1 − max_j k(z_j, x)².
+    """The square of what the nearest landmark leaves of rows, (1 − max_j k(z_j, x)²)².
 
     Parameters
     ----------
@@ -49,18 +50,19 @@ class Remainders:
         if bad < 0:
             values = self._values.array((len(raw), len(anchors)), self._kernels.real)
             anchors.evaluate(self._kernels, x, slice(None), values)
-            out[...] = np.maximum(1 - np.square(np.abs(values).max(axis=1).astype(np.float64)), 0)
+            nearest = np.abs(values).max(axis=1).astype(np.float64)
+            out[...] = np.square(np.maximum(1 - nearest**2, 0))
         return bad
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Rows drawn with replacement for each of m embeddings, in proportion to its remainders.
+    """Rows drawn with replacement for each of m embeddings, in proportion to the squares of its remainders.
 
     Attributes
     ----------
     positions : (m, t) int64, among the rows that take part; −1 where nothing remains of any row
-    totals : (m,) the sums of the remainders
+    totals : (m,) the sums of these squares
     """
 
     positions: NDArray[np.int64]
@@ -76,7 +78,7 @@ def remainders(source: Remainders, m: int, draws: int, seed: int) -> Pass[NDArra
 
     Parameters
     ----------
-    source : what remains of rows
+    source : the squares of what remains of rows
     m : embeddings
     draws : rows to draw for each of them
     seed : seed of the draws

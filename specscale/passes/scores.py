@@ -94,6 +94,7 @@ class MappedScores:
     coefficients : (d, k), the modes z with zᵀ C z = 1
     n_kept : rows that take part
     buffers : where features are put, by default made for this pass
+    lengths : (k,) lengths of the scores, by which they are divided: not the coefficients, of which large ones cancel
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class MappedScores:
         coefficients: NDArray[np.float64],
         n_kept: int,
         buffers: FeatureBuffers | None = None,
+        lengths: NDArray[np.float64] | None = None,
     ) -> None:
         self.k = coefficients.shape[1]
         edges = np.cumsum([0, *(one.dim for one in maps)])
@@ -110,6 +112,7 @@ class MappedScores:
         self._maps = tuple(one for one, _ in scoring)
         weights = np.concatenate([weights for _, weights in scoring]) / np.sqrt(n_kept)
         self._kernels = kernels
+        self._factors = None if lengths is None else (1 / lengths).astype(kernels.real)
         self._weights = np.ascontiguousarray(weights, dtype=kernels.real)
         self._buffers = buffers or FeatureBuffers(kernels, maps)
         for one in self._maps:
@@ -124,6 +127,8 @@ class MappedScores:
         for which in range(len(self._maps)):
             map_slice(self._kernels, self._maps, which, block, part, room)
         self._kernels.project(room[part, : len(self._weights)], self._weights, out)
+        if self._factors is not None:
+            out *= self._factors
 
 
 class KnownScores:
