@@ -63,7 +63,8 @@ def main() -> None:
                 raise
         if stop.number:
             stop.last_word()
-            status = stop.status
+            streams.settle(stop.status)
+            stop.end()
     sys.exit(status)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from specscale.stopping import ENDING, Stop, stoppable
 
-_PATIENCE = 4.0  # seconds in which what is done is to be written; what is not is lost as when the process is killed
+_PATIENCE = 3.5  # seconds in which what is done is to be written; what is not is lost as when the process is killed
 _LAST_WORD = 0.5  # seconds for the line that says so, which may wait for a reader
 
 
@@ -37,7 +37,11 @@ class Ending(Stop):
             self._say()
 
     def again(self) -> None:
-        """End at once."""
+        """End at once, as a second Ctrl-C asks."""
+        self.end()
+
+    def end(self) -> None:
+        """End the process; what libraries do at the end of one may take long, or wait for what stands still."""
         if sys.stderr.isatty():
             os.write(2, b"\x1b[?25h")  # a bar has hidden the cursor
         os._exit(self.status)
@@ -57,7 +61,7 @@ class Ending(Stop):
             word = threading.Thread(target=self.last_word, daemon=True)
             word.start()
             word.join(_LAST_WORD)
-            self.again()
+            self.end()
 
 
 @contextmanager
@@ -87,10 +91,6 @@ def ending(say: Callable[[], None]) -> Iterator[Ending]:
             yield stop
     finally:
         signal.set_wakeup_fd(before)
-        if stop.number:  # the process is ending, which may take time too: the watch goes on
-            for number in ENDING:
-                signal.signal(number, stop)
-        else:
-            pythons.close()
-            watch.join()
-            ours.close()
+        pythons.close()
+        watch.join()
+        ours.close()
