@@ -233,9 +233,8 @@ class _Local:
 
     def create(self, content: bytes) -> Seen | None:
         draft = self._aside()
-        file = open_lock(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
-            _write(file, content)
+            file = _made(draft, content)
             try:
                 os.link(draft, self._place)
             except FileExistsError:
@@ -250,11 +249,9 @@ class _Local:
 
     def _create_in_place(self, content: bytes) -> Seen | None:
         try:
-            file = open_lock(self._place, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            seen = self._hold(_made(self._place, content), content)
         except FileExistsError:
             return None
-        _write(file, content)
-        seen = self._hold(file, content)
         return seen if self._is_own_there() else None  # it was empty for a moment, which is no lease
 
     def replace(self, seen: Seen, content: bytes) -> Seen | None:
@@ -307,6 +304,17 @@ class _Local:
 def _read(file: int) -> Seen:
     with os.fdopen(file, "rb") as opened:
         return Seen(opened.read(), _identity(file))
+
+
+def _made(place: Path, content: bytes) -> int:
+    """A new file, open."""
+    file = open_lock(place, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    try:
+        _write(file, content)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
 
 
 def _write(file: int, content: bytes) -> None:
