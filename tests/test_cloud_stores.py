@@ -206,7 +206,7 @@ SPOILT: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "norms/c/1": ("norms/c/1: the chunk is truncated", lambda fs, path: fs.pipe_file(path, b"1234")),
     "norms/c/0": ("norms/c/0: the chunk is missing", lambda fs, path: fs.rm(path)),
     "features/zarr.json": ("features", lambda fs, path: fs.pipe_file(path, b"{")),
-    "zarr.json": ("cannot be opened|no such", lambda fs, path: fs.pipe_file(path, b"[]")),
+    "zarr.json": ("cannot be opened|no such|no metadata of Zarr", lambda fs, path: fs.pipe_file(path, b"[]")),
     "rows.parquet": ("rows.parquet", lambda fs, path: fs.pipe_file(path, b"PAR1PAR1")),
 }
 

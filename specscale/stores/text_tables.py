@@ -10,8 +10,8 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
-from typing import Any
+from io import BufferedReader, BytesIO, RawIOBase
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -226,7 +226,9 @@ class JsonLines:
 
     def _blocks(self) -> Iterator[tuple[int, bytes]]:
         line = 0
-        with open_binary(self.path) as file:
+        with open_binary(self.path) as opened:
+            # A remote file reads lines of any length alone.
+            file = BufferedReader(cast(RawIOBase, opened), _BLOCK_BYTES)
             while block := file.read(_BLOCK_BYTES):
                 check_signals()
                 block += file.readline(_LONGEST)
