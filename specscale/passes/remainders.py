@@ -2,8 +2,8 @@
 
 A map misses k(x, x) − ‖φ(x)‖² of a row's kernel with itself, and |((K − K̂) u)_i| is at most the root of that times the
 root of uᵀ(K − K̂)u. No row misses more than its nearest landmark alone leaves, 1 − max_j k(z_j, x)², and that costs next
-to nothing. It is squared, as it overstates most what is missed of rows among landmarks. Errors that sit in few rows, far
-from all landmarks, are found by it.
+to nothing. It is squared, as it overstates most what is missed of rows among landmarks. Errors that sit in few rows,
+far from all landmarks, are found by it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from specscale.stores.rows import Block
 
 __all__ = ["Drawn", "Remainders", "remainders", "remainders_cost"]
 
-NUMBERS = 2**15  # of the landmarks that are looked at: all of them in few dimensions, some in many, where all are far
+NUMBERS = 2**13  # of the landmarks that are looked at: all of them in few dimensions, some in many, where all are far
 
 
 class Remainders:
