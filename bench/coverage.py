@@ -93,7 +93,7 @@ def _line(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "residual ≥ half the true %": 100 * float((share >= 0.5).mean()),
         "least share": float(share.min()),
         "certified": sum(row["certified"] for row in rows),
-        "of these wrong": sum(row["wrong"] for row in rows),
+        "of these wrong": sum(bool(row["wrong"]) for row in rows),
     }
 
 

@@ -24,7 +24,7 @@ from specscale.stores.rows import Block
 
 __all__ = ["Drawn", "Remainders", "remainders", "remainders_cost"]
 
-NUMBERS = 2**15  # of the landmarks that are looked at: all of them in few dimensions, some in many, where all are far
+NUMBERS = 2**13  # of the landmarks that are looked at: all of them in few dimensions, some in many, where all are far
 
 
 class Remainders:
