@@ -7,7 +7,7 @@ from importlib import import_module
 
 NAMES = (
     "covariance", "solver", "job", "memory", "reading", "fidelity", "certificates", "wordnet", "many", "scaling",
-    "distributed",
+    "distributed", "durability",
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.described import KEPT_ROW, kept_columns, partners_name
-from specscale.files import Location, reaching, remove_file, remove_tree, size_of_tree, write_whole, zarr_store
+from specscale.files import Location, reaching, remove_file, size_of_tree, write_whole, zarr_store
 from specscale.passes.scores import ScoreSummary, WriteScores
 from specscale.problem import Problem
 from specscale.result import SCHEMA, TAILS
@@ -71,7 +71,7 @@ class Writer:
     ) -> zarr.Array[Any]:
         with reaching(self.folder):
             if not _is_readable(self._arrays, name):
-                remove_tree(self.folder / _ARRAYS / name)
+                remove_file(self.folder / _ARRAYS / name / "zarr.json")  # the chunks stay
             array = self._arrays.require_array(
                 name, shape=shape, dtype=dtype, chunks=chunks, compressors=None, fill_value=fill, exact=True
             )

@@ -181,6 +181,7 @@ class Workplace:
         replaced = self.work / _REPLACED
         if isinstance(self.out, Path) and isinstance(replaced, Path) and exists(replaced):
             if exists(self.out):
+                sync_above(self.out)
                 OURS.carry_over(replaced, self.out)
             else:
                 move(replaced, self.out)  # the run was killed between its two renames
@@ -220,7 +221,9 @@ class Workplace:
         text = _text(configuration)
         if self._finished is not None:
             self.done = self._finished.endswith(_hash(text.encode()))
-            if not self.done and not self._overwrite:
+            if not self.done:
+                self._finished = None
+                remove_file(self.work / _PUBLISHING)
                 self._check_target()
         before = self._recorded()
         if before is not None:

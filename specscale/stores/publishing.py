@@ -67,6 +67,7 @@ class Partial:
         """Give what the owner of the store kept in the one that was replaced to the one that has its name now."""
         if isinstance(self.target, Path) and isinstance(self.replaced, Path) and exists(self.replaced):
             if exists(self.target):
+                sync_above(self.target)
                 OURS.carry_over(self.replaced, self.target)
             else:
                 move(self.replaced, self.target)
