@@ -6,12 +6,16 @@ By default a few operations are drawn, always the same; ``--every-crash`` takes 
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from s3server import BUCKET
-from torture import SCENARIOS, Files, LocalPlace, S3Place, Torture, Zygote, warm, write_sources
+from torture import SCENARIOS, Files, LocalPlace, S3Place, Torture, Zygote, differences, warm, write_sources
+from zygote import KILLED
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks into /proc")
 
 DRAWN = {"local": 2, "s3": 1}
 
@@ -62,3 +66,15 @@ def test_the_same_command_again_ends_well(
         points = random.Random(f"{scenario} {where}").sample(points, DRAWN[where])
     found = {f"{failure} at operation {at}": torture.fail(at, failure) for at, failure in points}
     assert {point: wrong for point, wrong in found.items() if wrong} == {}
+
+
+def test_what_a_crash_leaves_is_seen(zygote: Zygote, sources: Path) -> None:
+    place = LocalPlace(zygote.folder)
+    torture = Torture(zygote, place, SCENARIOS["ingest"], sources, {})
+    points = torture.prepare()
+    place.restore({})
+    done = zygote.run([*map(torture.called, SCENARIOS["ingest"].command)], at=len(points) // 4)
+    assert done["status"] == KILLED
+    found = differences(torture.expected, place.files())
+    assert "missing" in found
+    assert "a.zarr.partial" in found

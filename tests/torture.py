@@ -229,7 +229,7 @@ class Torture:
         self._begin = self._made(self.scenario.before)
         self.place.restore(self._begin)
         done = self._run_well(self.scenario.command)
-        self._expected = comparable(self.place.files())
+        self.expected = comparable(self.place.files())
         points = {"killed": range(done["operations"]), "killed after opening": done["openings"]}
         if isinstance(self.place, LocalPlace):
             points["full disk"] = points["killed"]
@@ -251,20 +251,21 @@ class Torture:
         if first["status"] not in (0, 1, KILLED):
             return f"ended with {first['status']}: {first['said'][-500:]}"
         again = self._run(self.scenario.command)
-        wrong = differences(self._expected, comparable(self.place.files()))
+        wrong = differences(self.expected, comparable(self.place.files()))
         if wrong or (again["status"] and not (again["status"] == 1 and _DONE.search(again["said"]))):
             return f"{wrong}, status {again['status']}: {again['said'][-500:]}"
         return None
 
     def _run(self, command: list[str], **how: Any) -> dict[str, Any]:
-        return self.zygote.run([self._called(word) for word in command], environment=self.environment, **how)
+        return self.zygote.run([self.called(word) for word in command], environment=self.environment, **how)
 
     def _run_well(self, command: list[str]) -> dict[str, Any]:
         done = self._run(command)
         assert done["status"] == 0, done["said"]
         return done
 
-    def _called(self, word: str) -> str:
+    def called(self, word: str) -> str:
+        """A word of a command, as it is at this place."""
         if word == "out" or word.endswith(".zarr"):
             return self.place.at(word)
         return str(self.sources / word) if word.endswith((".npy", ".parquet")) else word

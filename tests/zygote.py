@@ -134,10 +134,8 @@ def run(arguments: list[str]) -> int:
 def _load() -> None:
     import specscale
 
-    for module in pkgutil.walk_packages(specscale.__path__, "specscale."):
-        if "__main__" not in module.name:
-            importlib.import_module(module.name)
-    for name in ("aiobotocore.session", "s3fs", "zarr.storage", "matplotlib.pyplot"):
+    ours = [module.name for module in pkgutil.walk_packages(specscale.__path__, "specscale.")]
+    for name in (*ours, "aiobotocore.session", "s3fs", "zarr.storage", "matplotlib.pyplot"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
