@@ -163,6 +163,10 @@ def read_table(place: Location, remedy: str) -> pa.Table:
             return file.read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{place}: missing or damaged ({one_line(error)}): {remedy}") from None
+    except InputError as error:
+        if error.__cause__ is None:
+            raise
+        raise InputError(f"{error}: {remedy}") from None
 
 
 def parquet_rows(path: str | Location, columns: Sequence[str], start: int, step: int) -> Iterator[pa.RecordBatch]:
