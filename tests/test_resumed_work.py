@@ -70,7 +70,7 @@ def half(path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     ["result/spec.zarr/zarr.json", "result/spec.zarr/scores/zarr.json", "result/spec.zarr/covariance/zarr.json",
-     "result/spec.zarr/covariance/c/0/0", "result/maps.json", "covariance/0-0.node", "scores/0-0.node"],
+     "result/spec.zarr/covariance/c/0/0", "covariance/0-0.node", "scores/0-0.node"],
 )  # fmt: skip
 def test_what_is_missing_in_the_work_is_made_anew(
     pair: Pair, tmp_path: Path, damage: Callable[[Path], None], name: str
