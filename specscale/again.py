@@ -23,7 +23,7 @@ from specscale.running import Cluster, Run, running
 from specscale.runtime.events import Noted, Notify
 from specscale.runtime.local import Executor
 from specscale.runtime.workplace import Workplace
-from specscale.spectral.constrained import solve_constrained
+from specscale.spectral.constrained import check_bound, solve_constrained
 from specscale.spectral.difference import check_possible, modes_of
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.updating import check_grown, is_as_before, take_up_parts
@@ -79,6 +79,7 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
         epsilon, n_groups = float(epsilon), index(n_groups)
     except (TypeError, ValueError):
         raise OptionError(f"epsilon and n_groups are numbers, not {epsilon!r} and {n_groups!r}") from None
+    check_bound(epsilon, n_groups)
     options = replace(Options.from_json(result.summary["options"]), refine=0, rotate="none")
     if options.features == "exact":
         raise OptionError(

@@ -13,7 +13,7 @@ from specscale.spectral.difference import LEAST_EIGENVALUE
 from specscale.spectral.krylov import DROP
 from specscale.spectral.tiles import TiledSymmetric
 
-__all__ = ["ConstrainedModes", "solve_constrained"]
+__all__ = ["ConstrainedModes", "check_bound", "solve_constrained"]
 
 DENSE_ORDER = 300
 LEAST_EPSILON = 1e-10  # of the largest eigenvalue of C: a smaller ε counts as this, below it b is mostly rounding
@@ -48,6 +48,20 @@ class ConstrainedModes:
     unproved: tuple[int, ...] = ()
 
 
+def check_bound(epsilon: float, n_groups: int) -> None:
+    """Make sure that groups can be asked for.
+
+    Raises
+    ------
+    OptionError
+        When ε or n_groups is out of range.
+    """
+    if not 0 <= epsilon < 1:
+        raise OptionError(f"epsilon is the largest uᵀ K_B u / n of a group and must lie in [0, 1), not be {epsilon:g}")
+    if n_groups < 1:
+        raise OptionError(f"n_groups must be at least 1, not {n_groups}")
+
+
 def solve_constrained(C: TiledSymmetric, d_a: int, epsilon: float, n_groups: int) -> ConstrainedModes:
     """Find up to `n_groups` groups that A holds together subject to b ≤ ε, greedily.
 
@@ -76,10 +90,7 @@ def solve_constrained(C: TiledSymmetric, d_a: int, epsilon: float, n_groups: int
     OptionError
         When ε or n_groups is out of range.
     """
-    if not 0 <= epsilon < 1:
-        raise OptionError(f"epsilon is the largest uᵀ K_B u / n of a group and must lie in [0, 1), not be {epsilon:g}")
-    if n_groups < 1:
-        raise OptionError(f"n_groups must be at least 1, not {n_groups}")
+    check_bound(epsilon, n_groups)
     e, q = scipy.linalg.eigh(C.dense(), driver="evd", overwrite_a=True)
     scale = max(float(e[-1]), 0.0)
     keep = e > DROP * scale
