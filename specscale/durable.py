@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -70,7 +71,7 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _sync_file(path: str) -> None:
-    if os.path.islink(path):
+    if not stat.S_ISREG(os.lstat(path).st_mode):  # a link's, or a pipe's that its owner keeps there, which would wait
         return
     # Windows syncs only what is open for writing.
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
