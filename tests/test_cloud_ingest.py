@@ -388,7 +388,7 @@ def test_the_network_goes_away(s3: str, small_chunks: None, monkeypatch: pytest.
     url = f"{s3}/a.zarr"
     how = write("a", matrix(60))
 
-    def away(place: Any, *parts: Any) -> None:
+    def away(place: Any, *parts: Any, **how: Any) -> None:
         raise InputError(f"{place}: cannot be reached")
 
     def progress(done: int, total: int) -> None:
