@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from specscale.features.landmarks import LandmarkMap
 from specscale.passes.products import products
-from specscale.passes.remainders import Remainders, remainders
+from specscale.passes.record import Pass
+from specscale.passes.remainders import Drawn, Remainders, remainders
 from specscale.problem import Problem
 from specscale.running import Run
 from specscale.runtime.spans import Span
@@ -20,12 +21,20 @@ from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.stores.layout import CHUNK_ROWS
 
-__all__ = ["certified"]
+__all__ = ["certified", "far_rows"]
 
 _FAR = 3  # of so many rows one is drawn by what landmarks leave of it, where there are landmarks
 
 ReadScores = Callable[[int, int], NDArray[Any]]
 """The scores of some rows, (rows, k), with NaN where a row does not take part."""
+
+
+def far_rows(run: Run, problem: Problem) -> Pass[Any, Drawn] | None:
+    """The pass that draws rows for a certificate by what landmarks leave of them; None where none are drawn so."""
+    landmarks, draws = _landmarks(problem), _far(problem)
+    if not draws:
+        return None
+    return remainders(Remainders(landmarks, run.kernels), len(landmarks), draws, problem.options.seed)
 
 
 def certified(
@@ -35,6 +44,7 @@ def certified(
     modes: Modes | VectorModes,
     se: NDArray[np.float64],
     read: ReadScores,
+    far: Drawn | None = None,
 ) -> Certificate | None:
     """Certify modes whose scores are known; None where there are none or no certificate is asked for.
 
@@ -46,10 +56,11 @@ def certified(
     modes : the modes
     se : (k,) standard errors of λ
     read : gives the scores
+    far : rows that `far_rows` has drawn
     """
     if not problem.options.certify or not len(modes.eigenvalues):
         return None
-    drawn = _drawn(run, problem, spans, modes, read)
+    drawn = _drawn(run, problem, read, far)
     raw = problem.rows.take(drawn.positions)
     anchors = tuple(one.anchors(run.kernels, x) for one, x in zip(problem.exact, raw, strict=True))
     work = products(
@@ -90,29 +101,36 @@ def _compared(scores: NDArray[Any], kept: NDArray[np.int64] | None) -> NDArray[A
     return scores if kept is None else scores[kept]
 
 
-def _drawn(run: Run, problem: Problem, spans: list[Span], modes: Modes | VectorModes, read: ReadScores) -> _Drawn:
+def _landmarks(problem: Problem) -> list[LandmarkMap]:
+    return [one for one in problem.maps if isinstance(one, LandmarkMap)]
+
+
+def _far(problem: Problem) -> int:
+    """How many rows are drawn for each embedding by what its landmarks leave of them."""
+    size = problem.options.certify
+    return size // (_FAR * len(problem.maps)) if _landmarks(problem) and problem.rows.n_kept > size else 0
+
+
+def _drawn(run: Run, problem: Problem, read: ReadScores, far: Drawn | None) -> _Drawn:
     """Draw rows, with probabilities in proportion to 1/n + the mean of u² over the modes.
 
-    Where the modes are those of Nyström maps, a third is drawn by the remainders of the maps instead: every estimate is
+    Where the modes are those of Nyström maps, a third was drawn by the remainders of the maps instead: every estimate is
     the mean of what all draws say, with the mean of the probabilities that a row had in them.
     """
-    size, m, none = problem.options.certify, len(problem.maps), np.empty(0, dtype=np.int64)
-    landmarks = [one for one in problem.maps if isinstance(one, LandmarkMap)]
-    far = size // (_FAR * m) if landmarks else 0
-    if not far or problem.rows.n_kept <= size or isinstance(modes, VectorModes):
-        return _draw(problem, read, size, none)
-    source = Remainders(landmarks, run.kernels)
-    found = run.sweep(remainders(source, m, far, problem.options.seed), problem.rows, spans)
-    lasting = np.flatnonzero(found.totals)
-    near = size - far * len(lasting)
-    drawn = _draw(problem, read, near, found.positions[lasting].ravel())
+    size = problem.options.certify
+    if far is None:
+        return _draw(problem, read, size, np.empty(0, dtype=np.int64))
+    lasting, draws = np.flatnonzero(far.totals), far.positions.shape[1]
+    near = size - draws * len(lasting)
+    drawn = _draw(problem, read, near, far.positions[lasting].ravel())
     assert drawn.p is not None
     expected = near * drawn.p
     raw = problem.rows.take(drawn.positions)
+    source = Remainders(_landmarks(problem), run.kernels)
     for which in map(int, lasting):
         left = np.empty(len(expected))
         source.of(which, raw[which], left)
-        expected += far * left / found.totals[which]
+        expected += draws * left / far.totals[which]
     return replace(drawn, p=expected / size)
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from specscale.certifying import certified
+from specscale.certifying import certified, far_rows
 from specscale.errors import InputError
 from specscale.files import remove_tree
 from specscale.passes.covariance import covariance
-from specscale.passes.record import FeatureBuffers
+from specscale.passes.record import FeatureBuffers, Pass, at_once
+from specscale.passes.remainders import Drawn
 from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, ScoreSummary, score
 from specscale.problem import Input, Problem
 from specscale.refining import found_exactly, refined, start_vectors
@@ -33,7 +34,7 @@ __all__ = ["Job", "certain_modes", "claim", "warn_unsettled"]
 _NAMED = 5  # modes in a warning
 _LATE = ("n_modes", "eta", "top", "certify", "refine", "rotate")  # options that the covariance does not know
 _SCORES = ("scores", "normalised")  # the pass that makes them, and the one that makes them of unit length
-_LATER = (*_SCORES, "remainders", "certificate", "start", "refine")  # passes after it
+_LATER = (*_SCORES, "certificate", "start", "refine")  # passes after it
 
 
 def claim(run: Run, problem: Problem, beside: dict[str, Any] | None = None, *, afresh: bool = False) -> None:
@@ -166,41 +167,46 @@ class Job:
         writer = ResultWriter(run.place.result, rows.n, modes)
         if C is not None:
             writer.covariance(C)
-        tails = self._scored(modes, writer)
+        tails, far = self._scored(modes, writer)
         if not writer.holds(tails):
             run.notify(Noted("scores that an interrupted run had written are gone or damaged: they are made anew"))
             for name in (*_SCORES, "certificate"):
                 remove_tree(run.place.folder / name)
             writer.clear_scores()
-            tails = self._scored(modes, writer)
+            tails, far = self._scored(modes, writer)
             if not writer.holds(tails):
                 raise InputError(
                     f"{writer.folder}: the scores cannot be read back as they were written: check the disk, or put "
                     "the result elsewhere"
                 )
         se = standard_errors(modes, tails, rows.n_kept)
-        checks = certified(run, problem, self.plan.spans, modes, se, writer.read_scores)
+        checks = certified(run, problem, self.plan.spans, modes, se, writer.read_scores, far)
         writer.members(tails, rows)
         writer.summary(run, problem, tails, se, checks, self.plan, self.machine, constraint)
         run.place.publish(writer.folder)
         return Result.of(run.place.out, inputs, temporary=run.place.temporary)
 
-    def _scored(self, modes: Modes | VectorModes, writer: ResultWriter) -> ScoreSummary:
-        """Write the scores, of unit length."""
+    def _scored(self, modes: Modes | VectorModes, writer: ResultWriter) -> tuple[ScoreSummary, Drawn | None]:
+        """Write the scores, of unit length; meanwhile rows are drawn that landmarks are far from."""
+        run, rows, spans = self.run, self.problem.rows, self.plan.spans
         first, again = _SCORES
         if isinstance(modes, VectorModes):
-            return self._sweep_scores(modes, KnownScores(modes.vectors), writer, first)
-        tails = self._sweep_scores(modes, self._mapped(modes), writer, first)
+            return run.sweep(self._scores(modes, KnownScores(modes.vectors), writer, first), rows, spans), None
+        work, far, drawn = self._scores(modes, self._mapped(modes), writer, first), far_rows(run, self.problem), None
+        if far is None:
+            tails = run.sweep(work, rows, spans)
+        else:
+            tails, drawn = run.sweep(at_once(work, far), rows, spans)
         if not tails.normed:
             lengths = np.sqrt(tails.squares)
             writer.coefficients(modes.scaled(1 / lengths))
-            tails = self._sweep_scores(modes, self._mapped(modes, lengths), writer, again)
-        return tails
+            tails = run.sweep(self._scores(modes, self._mapped(modes, lengths), writer, again), rows, spans)
+        return tails, drawn
 
-    def _sweep_scores(
+    def _scores(
         self, modes: Modes | VectorModes, source: ScoreSource, writer: ResultWriter, name: str
-    ) -> ScoreSummary:
-        """Make the scores pass, under a name of its own."""
+    ) -> Pass[Any, ScoreSummary]:
+        """The scores pass, under a name of its own."""
         rows = self.problem.rows
         work = score(
             source,
@@ -212,7 +218,7 @@ class Job:
             write=writer.scores,
             local=isinstance(modes, VectorModes),
         )
-        return self.run.sweep(replace(work, name=name), rows, self.plan.spans)
+        return replace(work, name=name)
 
     def _mapped(self, modes: Modes, lengths: NDArray[np.float64] | None = None) -> MappedScores:
         problem, z = self.problem, modes.coefficients

@@ -229,13 +229,12 @@ class Planner:
             steps.append(replace(sweeps, memory=sweeps.memory + 8 * n_kept * block * (MAX_BLOCKS - BLOCKS)))
             vectors = 8 * n_kept * k
         scores = score_cost(() if vectors else maps, n, n_kept, read, k, CHUNK_ROWS, threads, min(options.top, n_kept))
+        asked = min(options.certify, n_kept)
+        if asked and options.features == "landmarks" and not vectors and n_kept > asked:
+            scores = _at_once(scores, remainders_cost(dimensions, size, n_kept, threads))
         beside = vectors + features if vectors else 0
         steps.append(_passes(replace(scores, memory=scores.memory + tails), tiles + beside))
         if options.certify:
-            asked = min(options.certify, n_kept)
-            if options.features == "landmarks" and not vectors and n_kept > asked:
-                look = remainders_cost(dimensions, size, n_kept, read, threads)
-                steps.append(_passes(look, features + tiles))
             check = products_cost("certificate", dimensions, asked, k, n_kept, read + n * k * 4, threads)
             steps.append(_passes(replace(check, speed=check.speed / slower), vectors + features + tiles))
         held_blocks = rows.held_blocks(BLOCK_ROWS, RING) + (0 if rows.kept is None else RING)
@@ -252,6 +251,17 @@ class Planner:
         return Plan(
             n, n_kept, d, BLOCK_ROWS, spans, steps, self.base, self.allowed, workers=self.workers, rows_given=given
         )
+
+
+def _at_once(first: Cost, second: Cost) -> Cost:
+    """The cost of two passes as one, under the name of the first; the rows are read once."""
+    return replace(
+        first,
+        memory=first.memory + second.memory,
+        operations=first.operations + second.operations,
+        elementary=first.elementary + second.elementary,
+        partial=first.partial + second.partial,
+    )
 
 
 def _passes(cost: Cost, beside: int = 0) -> Cost:

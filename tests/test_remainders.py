@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from oracle import difference, features_of, gaussian_kernel
+from oracle import difference, gaussian_kernel
 
 import specscale as ss
 from specscale.features.exact import ExactKernel
 from specscale.features.landmarks import LandmarkMap
 from specscale.kernels import load_kernels
+from specscale.passes.record import Pass, at_once
 from specscale.passes.remainders import Drawn, Remainders, remainders
 from specscale.stores.rows import Block
 
@@ -127,14 +128,28 @@ def test_estimates_cover_the_truth_where_few_rows_hold_the_error() -> None:
     "options",
     [{"features": "fourier"}, {"features": "landmarks", "certify": 700}, {"features": "landmarks", "refine": 1}],
 )
-def test_only_drawn_modes_of_landmarks_take_the_pass(options: dict[str, Any]) -> None:
-    pair = line(600, 0)
+def test_only_drawn_modes_of_landmarks_take_the_pass(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, joined = line(600, 0), []
+    monkeypatch.setattr("specscale.job.at_once", lambda *passes: joined.append(1) or at_once(*passes))
     taken = {"size": 40, "n_modes": 2, "certify": 64, **options}
-    assert "remainders" not in ss.compare(*pair, **taken).summary["measured"]["seconds"]
-    whole = ss.compare(*pair, **{**taken, "features": "landmarks", "certify": 64, "refine": 0})
-    assert "remainders" in whole.summary["measured"]["seconds"]
-    assert "remainders" in [step["name"] for step in whole.summary["plan"]["steps"]]
-    assert len(features_of(whole, *pair)) == 2
+    ss.compare(*pair, **taken)
+    assert not joined
+    ss.compare(*pair, **{**taken, "features": "landmarks", "certify": 64, "refine": 0})
+    assert joined
+
+
+def test_what_a_pass_alone_has_left_is_taken_up() -> None:
+    first = Pass(
+        "first", lambda: None, lambda block, room: [], lambda: {"count": np.zeros(1)}, lambda total, block, room: [],
+        lambda one, other: np.add(one["count"], other["count"], out=one["count"]), lambda total: total["count"][0],
+    )  # fmt: skip
+    both = at_once(first, remainders(Remainders(maps_of(*line(300, 0)), KERNELS), 2, 5, 0))
+    total, left = both.create(), {"count": np.ones(1)}
+    both.combine(total, left)
+    both.combine(left, total)
+    found, drawn = both.finalize(left)
+    assert found == 2
+    assert (drawn.positions == -1).all()
 
 
 def test_the_draws_are_the_same_on_any_number_of_threads() -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "FeatureBuffers",
     "Pass",
     "Task",
+    "at_once",
     "bad_row",
     "feature_cost",
     "map_slice",
@@ -37,6 +38,7 @@ Accumulator = dict[str, NDArray[Any]]
 
 S = TypeVar("S")
 R = TypeVar("R")
+Q = TypeVar("Q")
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,38 @@ class Pass(Generic[S, R]):
     local: bool = False
     shares: bool = False
     verifies: bool = False
+
+
+def at_once(first: Pass[Any, R], second: Pass[Any, Q]) -> Pass[Any, tuple[R, Q]]:
+    """Two passes as one that reads the rows once.
+
+    Parameters
+    ----------
+    first : gives its name
+    second : has other names in its accumulator
+    """
+    names = second.create().keys()
+
+    def has_second(total: Accumulator) -> bool:
+        return names <= total.keys()  # or it is a checkpoint of a version that made the first pass alone
+
+    def combine(earlier: Accumulator, later: Accumulator) -> None:
+        first.combine(earlier, later)
+        if has_second(earlier) and has_second(later):
+            second.combine(earlier, later)
+
+    return Pass(
+        first.name,
+        lambda: (first.room(), second.room()),
+        lambda block, room: [*first.prepare(block, room[0]), *second.prepare(block, room[1])],
+        lambda: {**first.create(), **second.create()},
+        lambda total, block, room: [*first.append(total, block, room[0]), *second.append(total, block, room[1])],
+        combine,
+        lambda total: (first.finalize(total), second.finalize(total if has_second(total) else second.create())),
+        local=first.local or second.local,
+        shares=first.shares or second.shares,
+        verifies=first.verifies or second.verifies,
+    )
 
 
 def slices(block: Block) -> list[slice]:

@@ -127,15 +127,14 @@ def remainders(source: Remainders, m: int, draws: int, seed: int) -> Pass[NDArra
     return Pass("remainders", lambda: np.empty((m, BLOCK_ROWS)), prepare, create, append, combine, finalize)
 
 
-def remainders_cost(dimensions: list[int], size: int, n_kept: int, read: int, threads: int) -> Cost:
-    """State what the pass takes.
+def remainders_cost(dimensions: list[int], size: int, n_kept: int, threads: int) -> Cost:
+    """State what the pass takes beside one that reads the rows.
 
     Parameters
     ----------
     dimensions : p of each embedding
     size : landmarks
     n_kept : rows that take part
-    read : bytes of the embeddings
     threads : threads that compute
     """
     counts = [min(size, _count(p)) for p in dimensions]
@@ -146,7 +145,6 @@ def remainders_cost(dimensions: list[int], size: int, n_kept: int, read: int, th
         operations=2.0 * n_kept * sum(p * count for p, count in zip(dimensions, counts, strict=True)),
         speed=0.4,
         elementary=0.7 * n_kept * sum(counts),
-        read=read,
         partial=1 << 14,
     )
 
