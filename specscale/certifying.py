@@ -114,8 +114,8 @@ def _far(problem: Problem) -> int:
 def _drawn(run: Run, problem: Problem, read: ReadScores, far: Drawn | None) -> _Drawn:
     """Draw rows, with probabilities in proportion to 1/n + the mean of u² over the modes.
 
-    Where the modes are those of Nyström maps, a third was drawn by the remainders of the maps instead: every estimate is
-    the mean of what all draws say, with the mean of the probabilities that a row had in them.
+    Where the modes are those of Nyström maps, a third was drawn by the remainders of the maps instead: every estimate
+    is the mean of what all draws say, with the mean of the probabilities that a row had in them.
     """
     size = problem.options.certify
     if far is None:
