@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from specscale.features.landmarks import LandmarkMap
 from specscale.passes.products import products
 from specscale.passes.record import Pass
-from specscale.passes.remainders import Drawn, Remainders, remainders
+from specscale.passes.remainders import Drawn, Remainders, far_draws, remainders
 from specscale.problem import Problem
 from specscale.running import Run
 from specscale.runtime.spans import Span
@@ -22,8 +22,6 @@ from specscale.spectral.lanczos import VectorModes
 from specscale.stores.layout import CHUNK_ROWS
 
 __all__ = ["certified", "far_rows"]
-
-_FAR = 3  # of so many rows one is drawn by what landmarks leave of it, where there are landmarks
 
 ReadScores = Callable[[int, int], NDArray[Any]]
 """The scores of some rows, (rows, k), with NaN where a row does not take part."""
@@ -108,7 +106,7 @@ def _landmarks(problem: Problem) -> list[LandmarkMap]:
 def _far(problem: Problem) -> int:
     """How many rows are drawn for each embedding by what its landmarks leave of them."""
     size = problem.options.certify
-    return size // (_FAR * len(problem.maps)) if _landmarks(problem) and problem.rows.n_kept > size else 0
+    return far_draws(size, len(problem.maps)) if _landmarks(problem) and problem.rows.n_kept > size else 0
 
 
 def _drawn(run: Run, problem: Problem, read: ReadScores, far: Drawn | None) -> _Drawn:

@@ -16,7 +16,7 @@ from specscale.options import Options
 from specscale.passes.covariance import covariance_cost
 from specscale.passes.products import products_cost
 from specscale.passes.record import BLOCK_ROWS, feature_cost
-from specscale.passes.remainders import remainders_cost
+from specscale.passes.remainders import far_draws, remainders_cost
 from specscale.passes.scores import score_cost
 from specscale.refining import sweeps_cost
 from specscale.runtime.memory import available_memory, resident_memory
@@ -231,7 +231,8 @@ class Planner:
         scores = score_cost(() if vectors else maps, n, n_kept, read, k, CHUNK_ROWS, threads, min(options.top, n_kept))
         asked = min(options.certify, n_kept)
         if asked and options.features == "landmarks" and not vectors and n_kept > asked:
-            scores = _at_once(scores, remainders_cost(dimensions, size, n_kept, threads))
+            draws = far_draws(asked, len(dimensions))
+            scores = _at_once(scores, remainders_cost(dimensions, size, n_kept, draws, threads))
         beside = vectors + features if vectors else 0
         steps.append(_passes(replace(scores, memory=scores.memory + tails), tiles + beside))
         if options.certify:

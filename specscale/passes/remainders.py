@@ -22,8 +22,9 @@ from specscale.kernels.scratch import Scratch
 from specscale.passes.record import BLOCK_ROWS, SLICE_ROWS, Accumulator, Pass, Task, bad_row, slices
 from specscale.stores.rows import Block
 
-__all__ = ["Drawn", "Remainders", "remainders", "remainders_cost"]
+__all__ = ["Drawn", "Remainders", "far_draws", "remainders", "remainders_cost"]
 
+_FAR = 3  # of so many rows of a certificate one is drawn so
 NUMBERS = 2**13  # of the landmarks that are looked at: all of them in few dimensions, some in many, where all are far
 
 
@@ -127,7 +128,12 @@ def remainders(source: Remainders, m: int, draws: int, seed: int) -> Pass[NDArra
     return Pass("remainders", lambda: np.empty((m, BLOCK_ROWS)), prepare, create, append, combine, finalize)
 
 
-def remainders_cost(dimensions: list[int], size: int, n_kept: int, threads: int) -> Cost:
+def far_draws(certify: int, m: int) -> int:
+    """How many rows are drawn for each of m embeddings, of the rows of a certificate."""
+    return certify // (_FAR * m)
+
+
+def remainders_cost(dimensions: list[int], size: int, n_kept: int, draws: int, threads: int) -> Cost:
     """State what the pass takes beside one that reads the rows.
 
     Parameters
@@ -135,6 +141,7 @@ def remainders_cost(dimensions: list[int], size: int, n_kept: int, threads: int)
     dimensions : p of each embedding
     size : landmarks
     n_kept : rows that take part
+    draws : rows that are drawn for each embedding
     threads : threads that compute
     """
     counts = [min(size, _count(p)) for p in dimensions]
@@ -145,7 +152,7 @@ def remainders_cost(dimensions: list[int], size: int, n_kept: int, threads: int)
         operations=2.0 * n_kept * sum(p * count for p, count in zip(dimensions, counts, strict=True)),
         speed=0.4,
         elementary=0.7 * n_kept * sum(counts),
-        partial=1 << 14,
+        partial=len(dimensions) * (16 * draws + 8),
     )
 
 
