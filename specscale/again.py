@@ -153,13 +153,13 @@ def compare_grown(
         with run.step("pairing"):
             rows = pair_inputs((a, b), options, run.place.folder, _names(result, names))
             check_grown(rows, result)
+        rows, duplicates = looked_through(rows, run)
         if names is None and is_as_before(rows, result) and str(run.place.out) == str(followed(result.path)):
             run.place.leave()
             return result
         planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)
         rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         choice = f"bandwidths and maps of {result.path}, {result.summary['rows']['total']:,} of these rows"
-        rows, duplicates = looked_through(rows, run)
         problem = pose_alike(rows, options, result, choice, duplicates)
         plan = planner.plan(problem.maps, problem.wide)
         plan.check_memory("allow more with --memory")
