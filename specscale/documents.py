@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def read_at_most(place: Location, most: int) -> bytes:
         if place.is_fifo():
             raise ValueError("a pipe, no file")
         with place.open("rb") as file:
-            return file.read(most)
+            return file.read(min(most, os.fstat(file.fileno()).st_size + 1))  # room for as much is made beforehand
     with reaching(place):
         try:
             return bytes(place.fs.cat_file(place.path, start=0, end=most)[:most])

@@ -26,6 +26,7 @@ __all__ = ["SCHEMA", "Mode", "Result", "open_result"]
 
 SCHEMA = 2
 TAILS = ("+", "-")
+_MAP_ARRAYS = ("landmarks", "whitening")  # what feature maps keep; all else in spec.zarr may be its owner's
 
 
 @dataclass(frozen=True)
@@ -173,10 +174,8 @@ class Result(ResultDirectory):
 
     def map_arrays(self, which: int) -> dict[str, NDArray[Any]]:
         """The arrays of A's (0) or B's (1) feature map, by name."""
-        end = f"_{'ab'[which]}"
-        with reaching(self.path):
-            names = [name for name in self._arrays if name.endswith(end)]
-        return {name.removesuffix(end): self._values(name) for name in names}
+        names = {name: f"{name}_{'ab'[which]}" for name in _MAP_ARRAYS}
+        return {name: self._values(kept) for name, kept in names.items() if self.array_if_any(kept) is not None}
 
     @property
     def eigenvalues(self) -> NDArray[np.float64]:

@@ -468,10 +468,10 @@ def test_stopped_at_the_very_end(
     ingest("a.npy", "s.zarr", on_bad="drop")
 
     def stopping(original: Any, place: int) -> Any:
-        def call(*places: Path) -> None:
+        def call(*places: Path, **options: Any) -> None:
             if places[place].name == last:
                 raise Stop
-            original(*places)
+            original(*places, **options)
 
         return call
 

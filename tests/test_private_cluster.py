@@ -25,7 +25,13 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(temporary: Path) -> Iterator[Client]:
+def earlier() -> set[tuple[str, int]]:
+    """What other tests have left running."""
+    return listening()
+
+
+@pytest.fixture(scope="module")
+def client(temporary: Path, earlier: set[tuple[str, int]]) -> Iterator[Client]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(temporary))
         patch.setattr(tempfile, "tempdir", None)
@@ -35,15 +41,21 @@ def client(temporary: Path) -> Iterator[Client]:
     assert not list(temporary.iterdir())
 
 
-def sockets() -> list[tuple[str, int]]:
+@pytest.fixture
+def sockets(client: Client, earlier: set[tuple[str, int]]) -> set[tuple[str, int]]:
+    """What the cluster listens on."""
+    return listening() - earlier
+
+
+def listening() -> set[tuple[str, int]]:
     """What this process and those it started listen on."""
     me = psutil.Process()
     family = {one.pid for one in [me, *me.children(recursive=True)]}
-    return [
+    return {
         (one.laddr.ip, one.laddr.port)
         for one in psutil.net_connections("inet")
         if one.pid in family and one.status == psutil.CONN_LISTEN
-    ]
+    }
 
 
 def knock(port: int, scheme: str, security: Security | None) -> None:
@@ -59,15 +71,14 @@ def knock(port: int, scheme: str, security: Security | None) -> None:
     asyncio.run(talk())
 
 
-def test_every_socket_is_on_the_loopback_interface(client: Client) -> None:
-    found = sockets()
-    assert len(found) == 5  # of the scheduler, two nannies and two workers
-    assert {address for address, _ in found} <= {"127.0.0.1", "::1"}
+def test_every_socket_is_on_the_loopback_interface(sockets: set[tuple[str, int]]) -> None:
+    assert len(sockets) == 5  # of the scheduler, two nannies and two workers
+    assert {address for address, _ in sockets} <= {"127.0.0.1", "::1"}
 
 
-def test_who_has_not_the_certificate_is_not_heard(client: Client) -> None:
+def test_who_has_not_the_certificate_is_not_heard(client: Client, sockets: set[tuple[str, int]]) -> None:
     stranger: Security = Security.temporary()  # type: ignore[no-untyped-call]
-    for _, port in sockets():
+    for _, port in sockets:
         knock(port, "tls", client.security)
         for scheme, security in (("tcp", None), ("tls", stranger)):
             with pytest.raises(OSError):  # noqa: PT011
@@ -76,8 +87,8 @@ def test_who_has_not_the_certificate_is_not_heard(client: Client) -> None:
         Client(client.scheduler.address, security=stranger, timeout=5)  # type: ignore[no-untyped-call]
 
 
-def test_no_web_server_answers(client: Client) -> None:
-    for _, port in sockets():
+def test_no_web_server_answers(sockets: set[tuple[str, int]]) -> None:
+    for _, port in sockets:
         there = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         there.request("GET", "/status")
         with pytest.raises((http.client.HTTPException, OSError)):

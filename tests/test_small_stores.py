@@ -238,10 +238,10 @@ def test_what_a_killed_replacement_left_is_cleared(here: Path, monkeypatch: pyte
     ingest("1.npy", "s.zarr")
     rename, count = publishing.move, itertools.count()
 
-    def killed(*places: Any) -> None:
+    def killed(*places: Any, **options: Any) -> None:
         if next(count) == 1:
             raise KeyboardInterrupt
-        rename(*places)
+        rename(*places, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(publishing, "move", killed)

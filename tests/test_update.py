@@ -209,9 +209,9 @@ def test_an_update_that_is_killed_while_it_replaces_its_result_is_finished_by_th
         def stop(*arguments: Any, **options: Any) -> None:
             raise KeyboardInterrupt
 
-        def stop_at_the_second(source: Location, target: Location) -> None:
+        def stop_at_the_second(source: Location, target: Location, **options: Any) -> None:
             patch.setattr(workplace_module, "move", stop)
-            move(source, target)
+            move(source, target, **options)
 
         patch.setattr(workplace_module, "move", stop_at_the_second)
         patch.setattr(workplace_module, "copy_tree", stop)

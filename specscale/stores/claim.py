@@ -97,6 +97,9 @@ class _Locked:
             os.close(self._file)
             self._file = None
 
+    def __del__(self) -> None:
+        self.close()
+
 
 def _locked(folder: Path) -> _Locked | None:
     """Lock a folder; None where the file system has no locks."""
