@@ -142,7 +142,7 @@ class Result(ResultDirectory):
         Raises
         ------
         InputError
-            When it was an array.
+            When it was an array, or is on another server and was not asked for.
         """
         source = str(self.summary["inputs"][which]["source"])
         if is_masked(source):
@@ -155,6 +155,11 @@ class Result(ResultDirectory):
             raise InputError(
                 f"{self.path}: {which.upper()} was an array, which is not to be found again: "
                 'write it with specscale.ingest(array, "NAME.zarr") and compare the store'
+            )
+        if not self.may_read(source):
+            raise InputError(
+                f"{self.path}: {which.upper()} is said to be at {source}: to have it read from there, where you trust "
+                "whoever made the result, add --fetch, or open_result(…, fetch=True)"
             )
         return source
 
@@ -308,7 +313,7 @@ def open_result(path: str | Location, *, fetch: bool = False) -> Result:
     ----------
     path : its path, or a URL as s3://bucket/a-b.spec
     fetch : whether its embeddings may be read from another server, where summary.json says that they are, for the
-        samples' columns; whoever made the result chose the address
+        samples' columns and for what is computed from them; whoever made the result chose the address
 
     Raises
     ------
