@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from specscale.documents import read_json
 from specscale.errors import InputError
-from specscale.files import Location, reaching
+from specscale.files import Location, reaching, unchained
 from specscale.masking import is_masked, masked
 from specscale.result_directory import ResultDirectory, top_members
 from specscale.stores.values import frame
@@ -26,6 +26,7 @@ __all__ = ["SCHEMA", "Mode", "Result", "open_result"]
 
 SCHEMA = 2
 TAILS = ("+", "-")
+LEFT_OUT = "left out, as rounding"  # of the warning about modes that are not certain
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,11 @@ class Result(ResultDirectory):
             raise InputError(f"{self.path}/summary.json: damaged, modes cannot be: {self.again}") from None
 
     @property
+    def uncertain(self) -> bool:
+        """Whether modes were left out of the result, as rounding may have made them."""
+        return LEFT_OUT in str(self.summary.get("warnings"))
+
+    @property
     def scores(self) -> zarr.Array[Any]:
         """The scores u, (n, modes) float32, as a Zarr array; NaN in rows that were not compared."""
         return self._array("scores")
@@ -320,4 +326,4 @@ def open_result(path: str | Location, *, fetch: bool = False) -> Result:
     InputError
         When there is none at `path`, or it cannot be reached.
     """
-    return Result(path, fetch)
+    return Result(unchained(path), fetch)
