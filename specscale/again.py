@@ -40,7 +40,7 @@ def compare_again(result: Result, eta: float, out: str | Path | None = None) -> 
     Parameters
     ----------
     result : a result whose embeddings can still be read
-    eta : weight of B's kernel, ≥ 0
+    eta : weight of B's kernel, from 0 to 1e30
     out : the new result directory, by default a temporary one
 
     Raises

@@ -244,7 +244,7 @@ class Result(ResultDirectory):
 
         Parameters
         ----------
-        eta : weight of B's kernel, ≥ 0
+        eta : weight of B's kernel, from 0 to 1e30
         out : where to keep the new result; a temporary place by default
 
         Returns
@@ -257,7 +257,8 @@ class Result(ResultDirectory):
         ChangedError
             When the embeddings are no longer those that were compared.
         InputError
-            When they cannot be read any more, as arrays after the process that held them ended.
+            When they cannot be read any more, as arrays after the process that held them ended; or are on another
+            server, and the result was opened without `fetch`.
         """
         from specscale.again import compare_again
 
@@ -283,6 +284,8 @@ class Result(ResultDirectory):
             When ε or n_groups is out of range, or the result has no covariance.
         ChangedError
             When the embeddings are no longer those that were compared.
+        InputError
+            When they cannot be read any more, or are on another server and were not asked for, as in `with_eta`.
         """
         from specscale.again import compare_constrained
 
