@@ -40,13 +40,15 @@ def compare_again(result: Result, eta: float, out: str | Path | None = None) -> 
     Parameters
     ----------
     result : a result whose embeddings can still be read
-    eta : weight of B's kernel, ≥ 0
+    eta : weight of B's kernel, from 0 to 1e30
     out : the new result directory, by default a temporary one
 
     Raises
     ------
     ChangedError
         When the embeddings are no longer those that were compared.
+    InputError
+        When they are on another server, and the result was opened without `fetch`.
     """
     options = replace(Options.from_json(result.summary["options"]), eta=eta)
     with running(Workplace(out, resume=True)) as run:
@@ -74,6 +76,8 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
         When ε or n_groups is out of range, or the result has no covariance.
     ChangedError
         When the embeddings are no longer those that were compared.
+    InputError
+        When they are on another server, and the result was opened without `fetch`.
     """
     try:
         epsilon, n_groups = float(epsilon), index(n_groups)

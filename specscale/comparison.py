@@ -62,7 +62,7 @@ def compare(
     kernel : "gaussian" or "cosine"
     sigma : bandwidths of A and of B, each "auto" (top eigenvalue of K/n 0.15 on a sample), "median", "0.5*median",
         "top=0.14" or a number, in the units of the embedding after `normalize`
-    eta : weight of B's kernel, ≥ 0
+    eta : weight of B's kernel, from 0 to 1e30
     normalize : "none"; "unit" to compare directions alone; "centre" (with the cosine kernel) to take the mean of a
         seeded sample off first; "standardise" to divide each dimension by its standard deviation there too
     on_bad : "error" to refuse rows with a NaN, an infinity or (where directions matter) zero norm, "drop" to leave them

@@ -7,12 +7,11 @@ Credentials come from the environment alone.
 
 from __future__ import annotations
 
-import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,12 @@ from upath import UPath
 
 from specscale import objects
 from specscale.durable import sync_folder, sync_open
-from specscale.errors import InputError, SilenceError
+from specscale.errors import InputError
+from specscale.masking import has_user
+from specscale.reach import WEB, credentials_for, reaching
 
 __all__ = [
+    "WEB",
     "Location",
     "await_answer",
     "copy_tree",
@@ -40,6 +42,7 @@ __all__ = [
     "remove_named",
     "remove_tree",
     "size_of_tree",
+    "unchained",
     "write_whole",
     "zarr_store",
 ]
@@ -51,13 +54,8 @@ _PATIENCE = 60  # seconds until a server that sends nothing is given up
 _CONNECTIONS = 64  # of one process to an object store; fewer would queue behind one another
 _OPTIONS: dict[str, Any] = {"use_listings_cache": False}  # what other processes wrote must be seen
 _S3_OPTIONS: dict[str, Any] = {"max_pool_connections": _CONNECTIONS}
+_CHAIN = re.compile(r"[a-z0-9]+::|[a-z0-9]+://[^:]*::([a-z0-9]+:/)?/")
 _BUCKETS = ("s3", "s3a", "gs", "gcs")  # kinds of object stores whose URLs begin with a bucket
-_NOT_THERE = (errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
-_LIBRARIES = ("botocore", "aiobotocore", "aiohttp", "s3fs", "gcsfs", "adlfs", "httpx2", "huggingface_hub")
-WEB = ("http", "https")
-# What brings the file system of a kind of URL; all others are in the extra "cloud".
-_PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs", "adl": "adlfs"}
-_PACKAGES |= {"hf": "huggingface_hub", "http": "aiohttp", "https": "aiohttp"}
 
 
 def located(place: str | os.PathLike[str] | UPath) -> Location:
@@ -82,10 +80,28 @@ def located(place: str | os.PathLike[str] | UPath) -> Location:
     scheme, _, rest = text.partition("://")
     if not rest.strip("/") or (rest.startswith("/") and scheme in _BUCKETS):
         raise InputError(f"{text}: names no place: give a URL as s3://bucket/name")
+    if scheme.rpartition("::")[2] in _BUCKETS and not rest.startswith("arn:") and has_user(text):
+        raise InputError(
+            f"{text}: addresses of buckets hold no keys: give s3://BUCKET/NAME, and {credentials_for(text)}"
+        )
     with reaching(text):
         found: UPath = UPath(text.rstrip("/"), protocol=None, **_options(text))
         _ = found.fs
     return found
+
+
+def unchained(place: Any) -> Any:
+    """Return what names a place, or anything else, as it is.
+
+    Raises
+    ------
+    InputError
+        When it is a chained address, as ``simplecache::s3://…``: libraries read files there, and not all else.
+    """
+    text = str(place) if isinstance(place, (str, os.PathLike, UPath)) else ""
+    if "://" in text and _CHAIN.match(text):
+        raise InputError(f"{text}: chained addresses are read by specscale ingest alone: ingest it first")
+    return place
 
 
 def _options(url: str) -> dict[str, Any]:
@@ -100,51 +116,6 @@ def _options(url: str) -> dict[str, Any]:
         waiting = ClientTimeout(total=None, sock_connect=_PATIENCE / 2, sock_read=_PATIENCE / 2)
         return {**_OPTIONS, "client_kwargs": {"timeout": waiting}}
     return _OPTIONS
-
-
-@contextmanager
-def reaching(place: object) -> Iterator[None]:
-    """Turn what the libraries of object stores raise into one line that names the place and the remedy."""
-    try:
-        yield
-    except ImportError as error:
-        package = _PACKAGES.get(str(place).partition("://")[0], "'specscale[cloud]'")
-        raise InputError(f"{place}: {_line(error)}: install it with pip install {package}") from None
-    except Exception as error:
-        if str(error).startswith("Invalid endpoint"):
-            raise InputError(
-                f"{place}: AWS_ENDPOINT_URL is no URL ({_line(error)}): give it as https://HOST or http://HOST:PORT"
-            ) from None
-        library = type(error).__module__.partition(".")[0] in _LIBRARIES
-        if library or isinstance(error, SilenceError) or ("://" in str(place) and _refusal(error)):
-            raise InputError(
-                f"{place}: cannot be reached ({_line(error)}): check the address, the network and {_credentials(place)}"
-            ) from None
-        if str(error).startswith(("Protocol not known", "Unsupported filesystem")):
-            raise InputError(f"{place}: there is no file system of this kind: give a path or a URL as s3://…") from None
-        raise
-
-
-def _credentials(place: object) -> str:
-    scheme = str(place).partition("://")[0]
-    if scheme in WEB:
-        return "whether it is open to everybody"
-    keys = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL; FSSPEC_S3_ANON=true for public data"
-    keys = {"hf": "HF_TOKEN", "gs": "GOOGLE_APPLICATION_CREDENTIALS"}.get(scheme, keys)
-    return f"the credentials in the environment ({keys})"
-
-
-def _refusal(error: Exception) -> bool:
-    """Whether a file system says no, or nothing in time, rather than that a file is missing or damaged."""
-    if isinstance(error, (PermissionError, TimeoutError, ConnectionError)):
-        return True
-    return isinstance(error, OSError) and error.errno is not None and error.errno not in _NOT_THERE
-
-
-def _line(error: Exception) -> str:
-    if isinstance(error, TimeoutError) and not str(error):
-        return "no answer"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def followed(place: Location) -> Location:

@@ -17,7 +17,7 @@ from specscale.passes.remainders import Drawn
 from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, ScoreSummary, score
 from specscale.problem import Input, Problem
 from specscale.refining import found_exactly, refined, start_vectors
-from specscale.result import Result
+from specscale.result import LEFT_OUT, Result
 from specscale.running import Run
 from specscale.runtime.checkpoints import Parts
 from specscale.runtime.events import Noted
@@ -70,9 +70,9 @@ def certain_modes(run: Run, modes: Modes, pair: str = "") -> Modes:
     kept = modes.certain()
     lost = len(modes.eigenvalues) - len(kept.eigenvalues)
     if lost:
-        strongest = np.abs(modes.eigenvalues[modes.doubt > DOUBTFUL]).max()
+        strongest = np.abs(modes.eigenvalues[~(modes.doubt <= DOUBTFUL)]).max()
         run.warn(
-            f"{pair}{lost} mode{'s' * (lost > 1)} with |λ| of up to {strongest:.2g} left out, as rounding of the "
+            f"{pair}{lost} mode{'s' * (lost > 1)} with |λ| of up to {strongest:.2g} {LEFT_OUT} of the "
             "covariance may have made as much: what is there shows with --refine 1 or --features exact, or where the "
             "kernels are less alike all over (a smaller --sigma, --normalize centre) and --eta is nearer to 1"
         )

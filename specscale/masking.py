@@ -6,8 +6,9 @@ What is shown or kept names a place without them; only what opens the place has 
 from __future__ import annotations
 
 import re
+from urllib.parse import parse_qsl, quote, unquote
 
-__all__ = ["MASK", "is_masked", "masked", "server_of"]
+__all__ = ["MASK", "has_user", "is_masked", "masked", "masked_for", "server_of"]
 
 MASK = "***"
 
@@ -32,6 +33,30 @@ def masked(text: object) -> str:
     """
     text = str(text)
     return _URL.sub(_masked_url, text) if ":" in text or "%" in text else text
+
+
+def masked_for(text: object, address: object) -> str:
+    """Return a text that a library made of an address, which need not name it whole, without its secrets.
+
+    Parameters
+    ----------
+    text : what the library says
+    address : the address, with its scheme or without
+
+    Returns
+    -------
+    str
+        ``***`` stands for a user and password, together or alone, and for a query and its values, however written.
+    """
+    text = masked(text)
+    for secret in _secrets(str(address)):
+        text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
+    return text
+
+
+def has_user(address: str) -> bool:
+    """Whether an address, with its scheme or without, names a user or a password."""
+    return _secret_user(address.rpartition("://")[2]) > 0
 
 
 def is_masked(place: str) -> bool:
@@ -66,10 +91,21 @@ def _masked_url(found: re.Match[str]) -> str:
     return f"{scheme}{between}{shown}{tail}"
 
 
+def _secrets(address: str) -> list[str]:
+    """The secrets of an address, longest first, as they are and percent-encoded."""
+    scheme, _, rest = address.rpartition("://")
+    user, begin = rest[: _secret_user(rest)], _parameters(scheme.rpartition("::")[2].lower(), rest)
+    query = "" if begin is None else rest[begin + 1 :]
+    found = {user, *re.split(":|%3a", user, maxsplit=1, flags=re.IGNORECASE), query}
+    found |= {value for _, value in parse_qsl(query.replace("#", "&"))}
+    forms = {form for one in found for form in (one, unquote(one), quote(unquote(one), safe=""))} - {"", MASK}
+    return sorted(forms, key=len, reverse=True)
+
+
 def _secret_user(rest: str) -> int:
     """How far a user and password go, the "@" behind them not included; 0 where there are none."""
     authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
-    at = authority.rfind("@")
+    at = max(authority.rfind("@"), authority.lower().rfind("%40"))
     if at < 0 and re.search(r":(?!\d*\Z)", re.sub(r"\A\[[^\]]*(\]|\Z)", "", authority)):
         at = rest.rfind("@")  # a password with a slash, not written as %2F
     return at if at > 0 and rest[:at] != MASK else 0

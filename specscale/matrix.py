@@ -76,7 +76,7 @@ def compare_many(
     ----------
     embeddings : two or more embeddings, each as in :func:`specscale.compare`
     sigma : the bandwidth, one rule for all or one for each
-    eta : weight of the kernel of the later embedding of a pair, ≥ 0
+    eta : weight of the kernel of the later embedding of a pair, from 0 to 1e30
     features : a feature map as in :func:`specscale.compare`, but not "exact"
     n_modes : modes of each pair in each direction
     top : members kept of each tail of each mode

@@ -9,7 +9,7 @@ import zarr
 
 from specscale.described import describe
 from specscale.errors import OptionError
-from specscale.files import Location
+from specscale.files import Location, unchained
 from specscale.masking import masked
 from specscale.result_directory import ResultDirectory, top_members
 from specscale.stores.values import frame
@@ -139,4 +139,4 @@ def open_matrix(path: str | Location, *, fetch: bool = False) -> MatrixResult:
     InputError
         When there is none at `path`, or it cannot be reached.
     """
-    return MatrixResult(path, fetch)
+    return MatrixResult(unchained(path), fetch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from operator import index
 from typing import Any
@@ -14,6 +13,7 @@ from specscale.features.maps import legal_maps
 __all__ = ["NORMALIZATIONS", "Options"]
 
 NORMALIZATIONS = ("none", "unit", "centre", "standardise")
+LARGEST_ETA = 1e30  # float64 holds its square times all it meets
 _SPELLINGS = {"center": "centre", "standardize": "standardise"}
 
 
@@ -74,8 +74,8 @@ class Options:
             raise OptionError(f"--on-bad is error or drop, not {self.on_bad!r}")
         if self.match not in (None, "id", "position"):
             raise OptionError(f"--match is id or position, not {self.match!r}")
-        if not (math.isfinite(self.eta) and self.eta >= 0):
-            raise OptionError(f"--eta must be zero or positive, not {self.eta:g}")
+        if not 0 <= self.eta <= LARGEST_ETA:
+            raise OptionError(f"--eta must be zero or positive, and at most {LARGEST_ETA:g}, not {self.eta:g}")
         if not 0 <= self.min_matched <= 1:
             raise OptionError(f"--min-matched is a share between 0 and 1, not {self.min_matched:g}")
         for name, value in (("modes", self.n_modes), ("size", self.size), ("sample", self.sample)):

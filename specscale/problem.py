@@ -17,7 +17,7 @@ from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
 from specscale.features.choose import affine_of, chosen_maps, survey
 from specscale.features.exact import ExactKernel
 from specscale.features.maps import FeatureMap, restored_map
-from specscale.files import Location, located
+from specscale.files import Location, located, unchained
 from specscale.kernels import Kernels
 from specscale.options import Options
 from specscale.pairs import check_pairs
@@ -203,7 +203,7 @@ def _called(embeddings: Sequence[Embedding], names: Sequence[str | None]) -> lis
 
 def opened(given: Input, name: str, work: Location, on_bad: str = "error") -> Embedding:
     """Open what is given as an embedding; files that ingest reads, and Dask arrays, become a store in `work` first."""
-    given = taken(given, name.upper())
+    given = unchained(taken(given, name.upper()))
     store = work / f"{name}.zarr"
     if is_lazy(given):
         ingest(cast(Any, given), store, name=name.upper(), on_bad="keep", overwrite=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from specscale.documents import read_json
 from specscale.errors import InputError
-from specscale.files import Location, reaching
+from specscale.files import Location, reaching, unchained
 from specscale.masking import is_masked, masked
 from specscale.result_directory import ResultDirectory, top_members
 from specscale.stores.values import frame
@@ -27,6 +27,7 @@ __all__ = ["SCHEMA", "Mode", "Result", "open_result"]
 SCHEMA = 2
 TAILS = ("+", "-")
 _MAP_ARRAYS = ("landmarks", "whitening")  # what feature maps keep; all else in spec.zarr may be its owner's
+LEFT_OUT = "left out, as rounding"  # of the warning about modes that are not certain
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class Result(ResultDirectory):
         Raises
         ------
         InputError
-            When it was an array.
+            When it was an array, or is on another server and was not asked for.
         """
         source = str(self.summary["inputs"][which]["source"])
         if is_masked(source):
@@ -156,6 +157,11 @@ class Result(ResultDirectory):
             raise InputError(
                 f"{self.path}: {which.upper()} was an array, which is not to be found again: "
                 'write it with specscale.ingest(array, "NAME.zarr") and compare the store'
+            )
+        if not self.may_read(source):
+            raise InputError(
+                f"{self.path}: {which.upper()} is said to be at {source}: to have it read from there, where you trust "
+                "whoever made the result, add --fetch, or open_result(…, fetch=True)"
             )
         return source
 
@@ -189,6 +195,11 @@ class Result(ResultDirectory):
             return [Mode(**fields, _result=self) for fields in self.summary["modes"]]
         except TypeError:
             raise InputError(f"{self.path}/summary.json: damaged, modes cannot be: {self.again}") from None
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether modes were left out of the result, as rounding may have made them."""
+        return LEFT_OUT in str(self.summary.get("warnings"))
 
     @property
     def scores(self) -> zarr.Array[Any]:
@@ -232,7 +243,7 @@ class Result(ResultDirectory):
 
         Parameters
         ----------
-        eta : weight of B's kernel, ≥ 0
+        eta : weight of B's kernel, from 0 to 1e30
         out : where to keep the new result; a temporary place by default
 
         Returns
@@ -245,7 +256,8 @@ class Result(ResultDirectory):
         ChangedError
             When the embeddings are no longer those that were compared.
         InputError
-            When they cannot be read any more, as arrays after the process that held them ended.
+            When they cannot be read any more, as arrays after the process that held them ended; or are on another
+            server, and the result was opened without `fetch`.
         """
         from specscale.again import compare_again
 
@@ -271,6 +283,8 @@ class Result(ResultDirectory):
             When ε or n_groups is out of range, or the result has no covariance.
         ChangedError
             When the embeddings are no longer those that were compared.
+        InputError
+            When they cannot be read any more, or are on another server and were not asked for, as in `with_eta`.
         """
         from specscale.again import compare_constrained
 
@@ -307,11 +321,11 @@ def open_result(path: str | Location, *, fetch: bool = False) -> Result:
     ----------
     path : its path, or a URL as s3://bucket/a-b.spec
     fetch : whether its embeddings may be read from another server, where summary.json says that they are, for the
-        samples' columns; whoever made the result chose the address
+        samples' columns and for what is computed from them; whoever made the result chose the address
 
     Raises
     ------
     InputError
         When there is none at `path`, or it cannot be reached.
     """
-    return Result(path, fetch)
+    return Result(unchained(path), fetch)

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from conftest import structured
+from conftest import command, structured
 from numpy.typing import NDArray
 from oracle import Truth, difference, features_of
 
 import specscale as ss
+from specscale.cli.tables import print_overview
+from specscale.errors import OptionError
 from specscale.job import Job
-from specscale.result import Result
+from specscale.options import LARGEST_ETA
+from specscale.result import LEFT_OUT, Result
 from specscale.runtime.events import Event, Warned
 from specscale.spectral.difference import DOUBTFUL, ROUNDING, Modes, solve_difference
 from specscale.spectral.tiles import TiledSymmetric
@@ -215,3 +218,44 @@ def test_weights_far_from_one(features: str, size: int, eta: float) -> None:
     np.testing.assert_allclose(positive, truth[::-1][: len(positive)], rtol=1e-5 if eta <= 1 else 0.1)
     assert len(positive) == 3 or any("left out" in one and "--eta" in one for one in said)
     assert not any("converged" in one for one in said)
+
+
+@pytest.mark.parametrize("features", ["landmarks", "exact"])
+@pytest.mark.parametrize("eta", [1e10, LARGEST_ETA, 1e-300])
+def test_the_largest_weights(features: str, eta: float) -> None:
+    result, _ = compared(*structured(300), sigma=(2.0, 2.0), features=features, eta=eta, certify=50)
+    values = result.eigenvalues
+    assert np.isfinite(values).all()
+    assert (values.min() < -0.01 * eta) if eta > 1 else (values.max() > 0.01)
+    assert np.isfinite([[one.se, one.rayleigh, one.residual] for one in result.modes]).all()
+
+
+@pytest.mark.parametrize("eta", [1e31, 1e300, float("inf"), float("nan"), -1.0])
+def test_weights_out_of_range(eta: float, tmp_path: Path) -> None:
+    pair = structured(100)
+    result, _ = compared(*pair, sigma=(2.0, 2.0), features="landmarks", size=20)
+    with pytest.raises(OptionError, match=r"^--eta must be zero or positive, and at most 1e\+30, not"):
+        compared(*pair, eta=eta, out=tmp_path / "r.spec")
+    with pytest.raises(OptionError, match=r"^--eta must be zero or positive"):
+        result.with_eta(eta, tmp_path / "r.spec")
+    assert not [*tmp_path.iterdir()]
+
+
+# --- what is said of a result without a mode
+
+
+def test_modes_that_were_left_out_are_not_denied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = copied(1500, 0.05)
+    alike, _ = compared(pair[0], pair[0], sigma=(2.0, 2.0), features="landmarks", size=60, out=tmp_path / "alike")
+    doubted, said = compared(*pair, sigma=(80.0, 80.0), features="landmarks", size=60, out=tmp_path / "doubted")
+    assert not alike.modes
+    assert not doubted.modes
+    assert any(LEFT_OUT in one for one in said)
+    assert (alike.uncertain, doubted.uncertain) == (False, True)
+    for name, line in (("alike", "no mode: no |λ| exceeds 0.00001, the two"), ("doubted", "no mode is certain: ")):
+        assert command(monkeypatch, "modes", tmp_path / name) == 0
+        assert line in capsys.readouterr().out
+        print_overview(ss.open_result(tmp_path / name))
+        assert line in capsys.readouterr().out

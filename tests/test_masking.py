@@ -16,8 +16,9 @@ import pytest
 from conftest import Pair, command
 
 import specscale as ss
-from specscale.errors import InputError
-from specscale.masking import is_masked, masked
+from specscale.errors import ClusterError, InputError
+from specscale.files import located
+from specscale.masking import is_masked, masked, masked_for
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.sources.naming import model_name
 
@@ -54,6 +55,52 @@ def test_secrets_are_masked(text: str, shown: str) -> None:
 def test_what_is_no_secret_stays(text: str) -> None:
     assert masked(text) == text
     assert not is_masked(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "text", "shown"),
+    [
+        ("s3://KEY:SEC@bkt/x", 'bad "KEY:SEC@bkt": SEC, secrets of KEY', 'bad "***@bkt": ***, secrets of ***'),
+        ("tcp://u:p@127.0.0.1:9", "invalid address 'u:p@127.0.0.1:9'; up", "invalid address '***@127.0.0.1:9'; up"),
+        ("u:p@h:9", "'u:p@h:9'", "'***@h:9'"),
+        ("http://u:a%2Fb@h/x", "a/b and a%2Fb, not a/bc", "*** and ***, not a/bc"),
+        ("s3://KEY%3ASEC%40bkt/x", "KEY:SEC and KEY%3ASEC%40bkt", "*** and ***%40bkt"),
+        ("https://h/a?sig=a%2Bb&t=xyz", "a?sig=a%2Bb&t=xyz, a+b, xyz, xyzt", "a?***, ***, ***, xyzt"),
+        ("simplecache::https://h/a?t=xyz", "no xyz", "no ***"),
+        ("tcp://h:9?token=xyz", "int(): '9?token=xyz'", "int(): '9?***'"),
+        ("s3://bucket/a.zarr", "bucket/a.zarr: 403", "bucket/a.zarr: 403"),
+    ],
+)  # fmt: skip
+def test_what_libraries_make_of_an_address_is_masked(address: str, text: str, shown: str) -> None:
+    assert masked_for(text, address) == shown
+
+
+@pytest.mark.parametrize(
+    "address",
+    [f"s3://{USER}:{WORD}@bucket/x.zarr", f"s3://{USER}:{WORD}/{TOKEN}@bucket/x.zarr", f"gs://{USER}:{WORD}@b/x.zarr",
+     f"s3://{USER}%3A{WORD}%40bucket/x.zarr", f"simplecache::s3://{USER}:{WORD}@bucket/x.npy"],
+)  # fmt: skip
+def test_buckets_take_no_keys(address: str, run: Callable[..., str], capfd: pytest.CaptureFixture[str]) -> None:
+    run("ingest", address, "x.zarr", status=1)
+    run("ingest", "x.npy", address, status=1)
+    with pytest.raises(InputError, match=r"addresses of buckets hold no keys: .* in the environment") as caught:
+        located(address)
+    assert not [one for one in SECRETS if one in str(caught.value)]
+
+
+@pytest.mark.parametrize(
+    "address", [f"tcp://{USER}:{WORD}@127.0.0.1:9", f"{USER}:{WORD}@127.0.0.1:9", f"h:9?t={TOKEN}"]
+)
+def test_schedulers_take_no_passwords(address: str) -> None:
+    pytest.importorskip("distributed")
+    from specscale.runtime.cluster import connected
+
+    with (
+        pytest.raises(ClusterError, match=r"give it as tcp://|give an address as tcp://") as caught,
+        connected(address),
+    ):
+        pass
+    assert not [one for one in SECRETS if one in str(caught.value)]
 
 
 def test_models_are_not_called_after_users() -> None:

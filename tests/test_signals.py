@@ -138,6 +138,22 @@ def _what(function: Callable[[], None]) -> BaseException | None:
 
 # --- commands
 
+
+@pytest.mark.parametrize(
+    ("arguments", "goes_on"),
+    [("ingest x.npy y", True), ("compare a b -o c", True), ("matrix a b -o c", True), ("plan a b", False),
+     ("bandwidth a", False), ("info a", False), ("modes r", False), ("explain r", False), ("", False)],
+)  # fmt: skip
+def test_what_is_said_of_an_interrupted_command(
+    arguments: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from specscale.cli.app import _interrupted
+
+    monkeypatch.setattr(sys, "argv", ["specscale", *arguments.split()])
+    _interrupted()
+    assert capsys.readouterr().err == (LINE if goes_on else "specscale: interrupted\n")
+
+
 CHILD = """
 import signal, sys, threading
 sys.path.insert(0, sys.argv[1])

@@ -357,19 +357,25 @@ def test_a_summary_contacts_nobody(
     change(result / "summary.json", lambda summary: [one.update(source=place) for one in summary["inputs"].values()])
     monkeypatch.setattr("specscale.stores.embedding.located", contact)
     monkeypatch.setattr("specscale.insight.labels.located", contact)
-    monkeypatch.setattr("specscale.insight.measures.is_store", contact)
     assert command(monkeypatch, "modes", result) == 0
     assert f"said to be at {place}; to have them read from there add --fetch" in capsys.readouterr().out
     assert command(monkeypatch, "explain", result, "--labels", "text") == 1
     assert re.search(rf"said to be at {place}: .* add --fetch", capsys.readouterr().err)
     assert command(monkeypatch, "modes", result, "--measures") == 1
     assert command(monkeypatch, "modes", result, "--json") == 0
-    assert ss.open_result(result).modes[0].top().columns.tolist()[-1] == "source_row"
+    opened = ss.open_result(result)
+    assert opened.modes[0].top().columns.tolist()[-1] == "source_row"
+    for go_on in (lambda: opened.with_eta(2.0), lambda: opened.constrained(0.01), lambda: opened.with_eta(2.0, "r2")):
+        with pytest.raises(InputError, match=rf"A is said to be at {place}: .*open_result\(…, fetch=True\)"):
+            go_on()
+    assert not [*Path().glob("r2*")]
     assert asked == []
     assert command(monkeypatch, "modes", result, "--fetch") == 0
     assert command(monkeypatch, "explain", result, "--labels", "text", "--fetch") == 1
     _ = ss.open_result(result, fetch=True).modes[0].top()
     assert place in asked
+    with pytest.raises(InputError, match=rf"{place}.* cannot be reached"):
+        ss.open_result(result, fetch=True).with_eta(2.0)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ from specscale.cli.streams import standard_streams
 from specscale.errors import SpecscaleError
 from specscale.stopping import Stop
 
+_KEEPING = ("ingest", "compare", "matrix")  # commands that take up what they had done
+
 app = typer.Typer(
     name="specscale",
     help="Which groups of samples one embedding model holds together and another does not.",
@@ -91,7 +93,9 @@ def _run(stop: Stop) -> int:
 
 
 def _interrupted() -> None:
-    complain("interrupted: the same command goes on from here (compare and matrix with --resume added)")
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    on = ": the same command goes on from here (compare and matrix with --resume added)" if command in _KEEPING else ""
+    complain(f"interrupted{on}")
 
 
 def _complaint(error: OSError) -> str:

@@ -89,6 +89,8 @@ def matrix(
 
 
 def _print(result: MatrixResult) -> None:
+    from specscale.result import LEFT_OUT
+
     summary = result.summary
     rows, maps = summary["rows"], summary["maps"]
     left_out = rows["total"] - rows["compared"]
@@ -114,7 +116,11 @@ def _print(result: MatrixResult) -> None:
     for pair in result.pairs:
         print(f"\n{flowing(pair['a'])} (A) against {flowing(pair['b'])} (B): SPEC-diff {pair['spec_diff']:.4f}")
         if not pair["modes"]:
-            print("  no mode: no |λ| exceeds 0.00001")
+            pair_of = f"{pair['a']} and {pair['b']}: "
+            uncertain = any(
+                one.startswith(pair_of) and LEFT_OUT in one for one in map(str, summary.get("warnings", ()))
+            )
+            print("  no mode is certain" if uncertain else "  no mode: no |λ| exceeds 0.00001")
         for which in "AB":
             _print_direction(which, [one for one in pair["modes"] if one["grouped_by"] == which])
     print("\n± is the sampling of rows alone; a pair of interest, with a certificate: specscale compare A B")

@@ -141,7 +141,7 @@ def print_overview(result: Result) -> None:
     for choice in result.summary["choice"].split("; "):
         print(inert(choice))
     if not result.modes:
-        print("no mode: no |λ| exceeds 0.00001, the two embeddings hold the same groups together")
+        print(_none(result))
         return
     checked = result.modes[0].certified is not None
     print(f"\n{_mode_heading(checked)}")
@@ -149,6 +149,13 @@ def print_overview(result: Result) -> None:
         print(_mode_line(mode))
     print("\n" + _legend(result, checked))
     print(f"\nthe groups: specscale modes {place_of(result.path)}")
+
+
+def _none(result: Result) -> str:
+    """What it means that a result has no mode."""
+    if result.uncertain:
+        return "no mode is certain: those with |λ| above 0.00001 were left out, as rounding may have made them"
+    return "no mode: no |λ| exceeds 0.00001, the two embeddings hold the same groups together"
 
 
 def _mode_heading(checked: bool) -> str:
@@ -197,7 +204,7 @@ def print_modes(result: Result, top: int, show: str | None = None) -> None:
     members = members_of(result, top, show)
     print(_heading(result))
     if not result.modes:
-        print("no mode: no |λ| exceeds 0.00001, the two embeddings hold the same groups together")
+        print(_none(result))
     else:
         average = result.summary["rows"]["compared"] ** -0.5
         print(f"a member's score is u; an average row has ±{average:.5f}, and a tail of little more is no group")

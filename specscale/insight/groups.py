@@ -13,7 +13,7 @@ from specscale.files import Location
 from specscale.result import TAILS, Result, open_result
 from specscale.result_directory import top_members
 
-__all__ = ["Group", "groups_of", "opened", "source_of"]
+__all__ = ["Group", "groups_of", "opened"]
 
 
 @dataclass(frozen=True)
@@ -85,25 +85,3 @@ def groups_of(result: Result, top: int | None = None) -> list[Group]:
                 rows, scores = columns["row"][here], columns["score"][here].astype(np.float64)
                 groups.append(Group(mode.mode, tail, mode.grouped_by, mode.certified, rows, scores))
     return groups
-
-
-def source_of(result: Result, which: str) -> str:
-    """Return where an embedding of a result was read from, and may be read again.
-
-    Parameters
-    ----------
-    result : the result
-    which : "a" or "b"
-
-    Raises
-    ------
-    InputError
-        When it was an array, or is on another server and was not asked for.
-    """
-    source = result.source(which)
-    if not result.may_read(source):
-        raise InputError(
-            f"{result.path}: {which.upper()} is said to be at {source}: to have it read from there, where you trust "
-            "whoever made the result, add --fetch, or open_result(…, fetch=True)"
-        )
-    return source

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from specscale.described import rows_of_input
 from specscale.errors import ChangedError, InputError, SpecscaleError
 from specscale.files import Location, exists, located
-from specscale.insight.groups import source_of
 from specscale.pairs import changed, compared_rows
 from specscale.result import Result
 from specscale.stores.embedding import EmbeddingStore, is_store
@@ -90,7 +89,7 @@ def label_column(result: Result, name: str) -> Column:
 
 def _column_of(result: Result, place: int, name: str) -> Column:
     which = "ab"[place]
-    source, described = source_of(result, which), result.summary["inputs"][which]
+    source, described = result.source(which), result.summary["inputs"][which]
     if not is_store(source) and exists(located(source)):
         raise InputError(f"{source}: labels are read from a store: `specscale ingest` it with them and compare that")
     if not is_store(source):

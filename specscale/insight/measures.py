@@ -11,12 +11,11 @@ from threadpoolctl import threadpool_limits
 
 from specscale.features.exact import ExactKernel
 from specscale.files import Location
-from specscale.insight.groups import Group, groups_of, opened, source_of
+from specscale.insight.groups import Group, groups_of, opened
 from specscale.options import Options
 from specscale.problem import check_inputs, pair_inputs
 from specscale.result import Result
 from specscale.runtime.workplace import Workplace
-from specscale.stores.embedding import is_store
 
 __all__ = ["Agreement", "measures"]
 
@@ -160,9 +159,6 @@ def _parted(groups: list[Group]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _vectors(result: Result, numbers: NDArray[np.int64], options: Options) -> tuple[NDArray[np.float64], ...]:
     """Some rows of A and of B, by ascending numbers of A, of unit norm where directions were compared."""
     inputs = result.inputs()
-    for which, one in zip("ab", inputs, strict=True):
-        if isinstance(one, str) and not (result.may_read(one) and is_store(one)):
-            source_of(result, which)
     place = Workplace(None)
     try:
         rows = pair_inputs(inputs, options, place.folder)

@@ -27,6 +27,7 @@ from distributed.utils import silence_logging_cmgr
 
 from specscale.errors import ClusterError, OptionError, SilenceError
 from specscale.files import Location, remove_file, write_whole
+from specscale.masking import MASK, has_user, masked_for
 from specscale.patience import within
 from specscale.runtime import pageless
 from specscale.runtime.asking import address_of, asked, asked_of_workers, told, workers_of
@@ -146,6 +147,11 @@ def connected(address: str, timeout: float = _PATIENCE) -> Iterator[Client]:
 
 def _check_address(address: str, timeout: float) -> None:
     """Raise ClusterError where nothing listens; a client that has failed to connect is slow to give up, and loud."""
+    if has_user(address):
+        raise ClusterError(
+            f"--scheduler {MASK}: an address with a user or password, which schedulers do not ask for: give it as "
+            "tcp://HOST:8786 (or tls://, with the certificates that Dask's configuration names, distributed.comm.tls)"
+        )
     try:
         scheme, _ = parse_address(address)
         get_backend(scheme)
@@ -161,9 +167,8 @@ def _check_address(address: str, timeout: float) -> None:
 
 def _unanswered(address: str, error: Exception) -> ClusterError:
     reason = " ".join(str(error).split())
-    return ClusterError(
-        f"--scheduler {address}: no Dask scheduler answers there ({reason}): give an address as tcp://HOST:8786"
-    )
+    told = f"--scheduler {address}: no Dask scheduler answers there ({reason}): give an address as tcp://HOST:8786"
+    return ClusterError(masked_for(told, address))
 
 
 def crew_of(client: Client, threads: int | None) -> Crew:

@@ -35,6 +35,7 @@ from specscale.files import (
     read_whole,
     remove_file,
     remove_tree,
+    unchained,
     write_whole,
 )
 from specscale.stores.belongings import Belongings
@@ -93,9 +94,8 @@ class Workplace:
     def __init__(self, out: str | Location | None, *, resume: bool = False, overwrite: bool = False) -> None:
         self.temporary = out is None
         self.done = False
-        self.out = (
-            Path(tempfile.mkdtemp(prefix="specscale-")) / "result.spec" if out is None else followed(located(out))
-        )
+        place = Path(tempfile.mkdtemp(prefix="specscale-")) / "result.spec" if out is None else unchained(out)
+        self.out = followed(located(place))
         if not self.out.name:
             raise OptionError(f"{str(out)!r} is no name for a result: give OUT a name of its own")
         self.work = self.out.with_name(self.out.name + ".work")
@@ -326,7 +326,7 @@ def finish_publishing(out: str | Location) -> None:
     ExistsError
         When another process is at work there.
     """
-    place = followed(located(out))
+    place = followed(located(unchained(out)))
     if exists(place / _SUMMARY) or not exists(place.with_name(f"{place.name}.work") / _PUBLISHING):
         return
     workplace = Workplace(place, resume=True)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from upath import UPath
 
 from specscale.errors import ChangedError, InputError
-from specscale.files import Location, await_answer, exists, is_local, located, reaching
+from specscale.files import Location, await_answer, exists, is_local, located, reaching, unchained
 from specscale.masking import masked
 from specscale.stores.arrays import in_memory
 from specscale.stores.chunks import READERS, RowChunks, read_ahead
@@ -117,7 +117,7 @@ class EmbeddingStore(NumberedRows):
 
     def __init__(self, path: str | Location) -> None:
         self.path = str(path).rstrip("/")
-        self._place = located(path)
+        self._place = located(unchained(path))
         self.remote = not is_local(self._place)
         await_answer(self._place / "zarr.json")
         group, attributes = _open_group(self._place)

@@ -12,7 +12,7 @@ import numpy as np
 from upath import UPath
 
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
-from specscale.files import Location, followed, located
+from specscale.files import Location, followed, located, unchained
 from specscale.masking import masked
 from specscale.stopping import check_signals, stoppable
 from specscale.stores.arrays import are_paths, is_lazy, taken
@@ -171,7 +171,7 @@ def ingest(
     ChangedError
         A file changed while it was read.
     """
-    target = followed(located(store))
+    target = followed(located(unchained(store)))
     if on_bad not in ("error", "drop", "zero", "keep"):
         raise OptionError(f"--on-bad {on_bad}: no such choice; choose error, drop or zero")
     source = taken(source, name or "array")

@@ -10,7 +10,7 @@ from upath import UPath
 
 from specscale.documents import read_json
 from specscale.durable import sync_folder
-from specscale.files import exists, followed, located, move, remove_tree, write_whole
+from specscale.files import exists, followed, located, move, remove_tree, unchained, write_whole
 from specscale.stores.claim import claim_folder
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.layout import ATTRIBUTE
@@ -48,7 +48,7 @@ def rename(store: str | PathLike[str] | UPath, name: str) -> str:
         Another process is adding rows to the store.
     """
     check_name(name)
-    place = followed(located(store))
+    place = followed(located(unchained(store)))
     finish_earlier(place)
     before = EmbeddingStore(place).name
     partial = Partial(place)
