@@ -45,7 +45,7 @@ _ANY_OBJECT = _plain(lambda value: isinstance(value, dict))
 
 
 def _each(check: _Check, kind: type[list[Any]] | type[dict[str, Any]] = list) -> _Check:
-    """_Check every member of a list or of an object."""
+    """Check every member of a list or of an object."""
 
     def found(value: Any) -> str | None:
         if not isinstance(value, kind):
@@ -59,8 +59,8 @@ def _each(check: _Check, kind: type[list[Any]] | type[dict[str, Any]] = list) ->
     return found
 
 
-def _fields(needed: str = "", **checks: _Check) -> _Check:
-    """_Check an object by its fields, of which those that are `needed` must be there."""
+def _fields(needed: str = "", /, **checks: _Check) -> _Check:
+    """Check an object by its fields, of which those that are `needed` must be there."""
 
     def found(value: Any) -> str | None:
         if not isinstance(value, dict):

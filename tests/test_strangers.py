@@ -229,6 +229,29 @@ def test_values_of_a_summary(
     assert re.search(rf"summary\.json: damaged, {name}[\w.]* cannot be: run the comparison again$", line)
 
 
+@pytest.mark.parametrize(
+    ("way", "value", "said"),
+    [
+        ("pairs.0.spec_diff", "x", "pairs[0].spec_diff"),
+        ("pairs.0.modes", [{}], "pairs[0].modes[0].mode"),
+        ("pairs.0.a", "c", "pairs"),
+        ("order", ["a"], "order"),
+        ("rows.total", 10**12, "rows.total"),
+        ("inputs.a.rows", "200", "inputs.a.rows"),
+        ("schema_version", "1", "schema_version"),
+    ],
+)
+def test_values_of_the_summary_of_a_matrix(result: Path, way: str, value: Any, said: str) -> None:
+    change(
+        result / "summary.json",
+        set_to(schema_version="matrix 1", order=["a", "b"], pairs=[{"a": "a", "b": "b", "spec_diff": 0, "modes": []}]),
+    )
+    ss.open_matrix(result)
+    change(result / "summary.json", put(way, value))
+    with pytest.raises(InputError, match=rf"damaged, {re.escape(said)} cannot be: run specscale matrix again$"):
+        ss.open_matrix(result)
+
+
 def test_rows_that_the_scores_have_not(result: Path) -> None:
     change(result / "summary.json", put("rows.total", 2 * 10**10))
     change(result / "summary.json", put("inputs.a.rows", 2 * 10**10))
