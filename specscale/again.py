@@ -50,7 +50,7 @@ def compare_again(result: Result, eta: float, out: str | Path | None = None) -> 
     InputError
         When they are on another server, and the result was opened without `fetch`.
     """
-    options = replace(Options.from_json(result.summary["options"]), eta=eta)
+    options = replace(result.options(), eta=eta)
     with running(Workplace(out, resume=True)) as run:
         job = _again(run, result, options)
         if run.place.done:
@@ -84,7 +84,7 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
     except (TypeError, ValueError):
         raise OptionError(f"epsilon and n_groups are numbers, not {epsilon!r} and {n_groups!r}") from None
     check_bound(epsilon, n_groups)
-    options = replace(Options.from_json(result.summary["options"]), refine=0, rotate="none")
+    options = replace(result.options(), refine=0, rotate="none")
     if options.features == "exact":
         raise OptionError(
             f"{result.path}: a result of --features exact keeps no covariance to search: compare with landmarks"
@@ -150,7 +150,7 @@ def compare_grown(
     OptionError
         When the result compared a sample, or has no covariance.
     """
-    options = Options.from_json(result.summary["options"])
+    options = result.options()
     if min_matched is not None:
         options = replace(options, min_matched=min_matched)
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:

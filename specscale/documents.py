@@ -9,7 +9,7 @@ from typing import Any
 
 from specscale.files import Location, reaching
 
-__all__ = ["parse_json", "read_at_most", "read_json"]
+__all__ = ["parse_json", "read_at_most", "read_document", "read_json"]
 
 _MOST_BYTES = 64 << 20
 _MOST_VALUES = 4_000_000  # each takes some hundred bytes at most
@@ -32,7 +32,12 @@ def read_json(place: Location) -> Any:
     InputError
         When the object store cannot be reached.
     """
-    return parse_json(read_at_most(place, _MOST_BYTES + 1))
+    return parse_json(read_document(place))
+
+
+def read_document(place: Location) -> bytes:
+    """Read a file of JSON as it is, and no more of it than :func:`parse_json` takes."""
+    return read_at_most(place, _MOST_BYTES + 1)
 
 
 def parse_json(content: bytes) -> Any:

@@ -42,6 +42,14 @@ class MatrixResult(ResultDirectory):
             result.own_place()
         return result
 
+    def _contradiction(self) -> str | None:
+        names = self.summary["inputs"].keys()
+        if set(self.summary["order"]) != names:
+            return "order"
+        if any(not {pair["a"], pair["b"]} <= names for pair in self.summary["pairs"]):
+            return "pairs"
+        return super()._contradiction()
+
     @property
     def input_keys(self) -> list[tuple[str, dict[str, Any]]]:
         """What files and arrays of each embedding are named by, its number, and how summary.json describes it."""

@@ -347,10 +347,10 @@ def pose_alike(
     InputError
         When the maps of the result are damaged.
     """
-    bandwidths = tuple(None if one is None else Bandwidth(**one) for one in before.summary["bandwidths"].values())
     positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
     maps: tuple[FeatureMap, ...] = ()
     try:
+        bandwidths = tuple(None if one is None else Bandwidth(**one) for one in before.summary["bandwidths"].values())
         exact = tuple(ExactKernel.restored(one) for one in before.maps)
         if options.features != "exact":
             arrays = [before.map_arrays(i) for i in range(len(before.maps))]

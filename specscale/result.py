@@ -12,21 +12,24 @@ import pyarrow as pa
 import zarr
 from numpy.typing import NDArray
 
-from specscale.documents import read_json
-from specscale.errors import InputError
+from specscale.documents import parse_json, read_document
+from specscale.errors import InputError, OptionError
 from specscale.files import Location, reaching, unchained
 from specscale.masking import is_masked, masked
+from specscale.options import Options
 from specscale.result_directory import ResultDirectory, top_members
+from specscale.sound import check_map
+from specscale.stores.checksum import crc32c
 from specscale.stores.values import frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SCHEMA", "Mode", "Result", "open_result"]
+__all__ = ["MAPS_FILE", "SCHEMA", "Mode", "Result", "open_result"]
 
 SCHEMA = 2
+MAPS_FILE = "maps.json"
 TAILS = ("+", "-")
-_MAP_ARRAYS = ("landmarks", "whitening")  # what feature maps keep; all else in spec.zarr may be its owner's
 LEFT_OUT = "left out, as rounding"  # of the warning about modes that are not certain
 
 
@@ -122,6 +125,17 @@ class Result(ResultDirectory):
     def __init__(self, path: str | Location, fetch: bool = False) -> None:
         super().__init__(path, fetch)
         self._inputs: tuple[Any, Any] | None = None
+        scores = self.array_if_any("scores")
+        if scores is not None and scores.shape != (self.summary["rows"]["total"], len(self.summary["modes"])):
+            raise self.damaged("the array scores is")
+
+    def _contradiction(self) -> str | None:
+        if self.summary["inputs"].keys() != {"a", "b"}:
+            return "inputs"
+        modes = self.summary["modes"]
+        if [one["mode"] for one in modes] != list(range(len(modes))):
+            return "modes"
+        return super()._contradiction()
 
     @classmethod
     def of(cls, path: Location, inputs: tuple[Any, Any], *, temporary: bool) -> Result:
@@ -131,6 +145,19 @@ class Result(ResultDirectory):
         if temporary:
             result.own_place()
         return result
+
+    def options(self) -> Options:
+        """Return the options of the comparison.
+
+        Raises
+        ------
+        InputError
+            When summary.json holds others than there are.
+        """
+        try:
+            return Options.from_json(self.summary["options"])
+        except (KeyError, TypeError, ValueError, OptionError):
+            raise self._impossible("options") from None
 
     def inputs(self) -> tuple[Any, Any]:
         """Return what was compared: the inputs of this process, or the paths of an earlier one."""
@@ -168,20 +195,36 @@ class Result(ResultDirectory):
     @property
     def maps(self) -> list[dict[str, Any]]:
         """The parameters of A's and of B's feature map."""
-        path = self.path / "maps.json"
+        path = self.path / MAPS_FILE
         try:
             with reaching(path):
-                parameters: list[dict[str, Any]] = read_json(path)
+                content = read_document(path)
+            self.verify(MAPS_FILE, crc32c(np.frombuffer(content, np.uint8)))
+            parameters: list[dict[str, Any]] = parse_json(content)
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: missing or damaged ({error}): {self.again}") from None
         if not isinstance(parameters, list) or len(parameters) != len(self.summary["inputs"]):
             raise InputError(f"{path}: damaged: {self.again}")
+        for number, (one, which) in enumerate(zip(parameters, "ab", strict=True)):
+            if (way := check_map(one, self.summary, which)) is not None:
+                raise InputError(f"{path}: damaged, [{number}]{way} cannot be: {self.again}")
+        d, covariance = self.summary["maps"]["dimension"], self.array_if_any("covariance")
+        if sum(one.get("dimension", 0) for one in parameters) != d or (
+            covariance is not None and covariance.shape != (d, d)
+        ):
+            raise InputError(f"{path}: damaged, dimension cannot be: {self.again}")
         return parameters
 
     def map_arrays(self, which: int) -> dict[str, NDArray[Any]]:
         """The arrays of A's (0) or B's (1) feature map, by name."""
-        names = {name: f"{name}_{'ab'[which]}" for name in _MAP_ARRAYS}
-        return {name: self._values(kept) for name, kept in names.items() if self.array_if_any(kept) is not None}
+        one, end = self.maps[which], f"_{'ab'[which]}"
+        if one["map"] != "landmarks":
+            return {}
+        columns = {"landmarks": one["p"], "whitening": one["dimension"]}
+        for name, wide in columns.items():
+            if self._array(name + end).shape != (one["size"], wide):
+                raise self.damaged(f"the array {name}{end} is")
+        return {name: self._values(name + end) for name in columns}
 
     @property
     def eigenvalues(self) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from specscale.documents import read_json
 from specscale.errors import InputError
 from specscale.files import Location, located, reaching, remove_tree
 from specscale.masking import is_masked, server_of
+from specscale.sound import faulty
 from specscale.stores.checksum import crc32c
 from specscale.stores.layout import store_attributes
 from specscale.stores.tables import read_table
@@ -66,23 +67,39 @@ class ResultDirectory:
             raise InputError(f"{path}/summary.json: damaged ({error}): {self.again}") from None
         if not isinstance(self.summary, dict):
             raise InputError(f"{path}/summary.json: damaged: {self.again}")
-        schema = self.summary.get("schema_version")
-        if isinstance(schema, str) != isinstance(self.schema, str):
-            other, reader = ("matrix", "open_matrix") if isinstance(schema, str) else ("compare", "open_result")
-            raise InputError(
-                f"{path}: a result of `specscale {other}`, not of {self.command}: open it with specscale.{reader}"
-            )
-        if schema != self.schema:
-            raise InputError(f"{path}: a result of schema {schema}, this version reads {self.schema}")
+        self._check_schema(self.summary.get("schema_version"))
         if lost := sorted(self.keys - self.summary.keys()):
             raise InputError(f"{path}/summary.json: damaged, {', '.join(lost)} is not there: {self.again}")
-        if wrong := sorted(name for name in self.keys if not _is_sound(name, self.summary[name])):
-            raise InputError(f"{path}/summary.json: damaged, {', '.join(wrong)} cannot be: {self.again}")
+        if (wrong := faulty(self.summary) or self._contradiction()) is not None:
+            raise self._impossible(wrong)
         try:
             with reaching(self.path):
                 self._arrays = opened_group(self.path / "spec.zarr", self.again, WholeStore)
         except (OSError, ValueError, zarr.errors.BaseZarrError) as error:
             raise InputError(f"{path}/spec.zarr: missing or damaged ({error}): {self.again}") from None
+
+    def _check_schema(self, schema: Any) -> None:
+        of_matrix = isinstance(schema, str) and schema.startswith("matrix ")
+        if not of_matrix and type(schema) is not int:
+            raise self._impossible("schema_version")
+        if of_matrix != isinstance(self.schema, str):
+            other, reader = ("matrix", "open_matrix") if of_matrix else ("compare", "open_result")
+            raise InputError(
+                f"{self.path}: a result of `specscale {other}`, not of {self.command}: open it with specscale.{reader}"
+            )
+        if schema != self.schema:
+            raise InputError(f"{self.path}: a result of schema {schema}, this version reads {self.schema}")
+
+    def _contradiction(self) -> str | None:
+        """The field of summary.json that others contradict; None where there is none."""
+        rows = self.summary["rows"]
+        first = next(iter(self.summary["inputs"].values()), None)
+        if first is None or rows["total"] != first["rows"]:
+            return "rows.total"
+        return "rows.compared" if rows["compared"] > rows["total"] else None
+
+    def _impossible(self, field: str) -> InputError:
+        return InputError(f"{self.path}/summary.json: damaged, {field} cannot be: {self.again}")
 
     def may_read(self, source: str) -> bool:
         """Whether an embedding may be looked for where the summary says that it was."""
@@ -141,27 +158,7 @@ class ResultDirectory:
     def verify(self, name: str, checksum: int) -> None:
         """Raise InputError when an array is not what was written; results of earlier versions do not tell."""
         if self.summary.get("checksums", {}).get(name, checksum) != checksum:
-            raise self.damaged(f"the array {name} is")
-
-
-def _is_sound(name: str, value: Any) -> bool:
-    """Whether a field of a summary is of its kind: whoever reads on relies on it."""
-    match name:
-        case "inputs":
-            return isinstance(value, dict) and all(map(_is_input, value.values()))
-        case "modes" | "pairs":
-            return isinstance(value, list) and all(isinstance(one, dict) for one in value)
-        case "options" | "rows" | "maps" | "bandwidths":
-            return isinstance(value, dict)
-    return True
-
-
-def _is_input(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and all(isinstance(value.get(name), str) for name in ("name", "source", "digest"))
-        and type(value.get("rows")) is int
-    )
+            raise self.damaged(f"{name} is" if "." in name else f"the array {name} is")
 
 
 def top_members(members: pa.Table, count: int, tail: str | None = None, **equal: int | str) -> pa.Table:

@@ -21,7 +21,7 @@ from specscale.files import Location, reaching, remove_file, remove_tree, size_o
 from specscale.masking import masked
 from specscale.passes.scores import ScoreSummary, WriteScores
 from specscale.problem import Problem
-from specscale.result import SCHEMA, TAILS
+from specscale.result import MAPS_FILE, SCHEMA, TAILS
 from specscale.running import Run
 from specscale.runtime.memory import peak_memory
 from specscale.runtime.plan import Machine, Plan
@@ -104,7 +104,9 @@ class Writer:
 
     def _maps(self, problem: Problem, keys: Sequence[str]) -> None:
         """Write the parameters of the maps, and their arrays with a key for each embedding."""
-        write_whole(self.folder / "maps.json", json.dumps(problem.parameters()).encode())
+        content = json.dumps(problem.parameters()).encode()
+        write_whole(self.folder / MAPS_FILE, content)
+        self._checksums[MAPS_FILE] = crc32c(np.frombuffer(content, np.uint8))
         for key, one in zip(keys, problem.maps, strict=False):
             for name, values in one.arrays().items():
                 chunks = (max(1, min(len(values), _BAND_BYTES // max(1, values[:1].nbytes))), *values.shape[1:])

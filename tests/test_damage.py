@@ -323,6 +323,34 @@ def test_the_arrays_of_a_result_have_checksums(here: Path, array: str) -> None:
     result.members()
 
 
+def test_eigenvalues_are_verified_when_they_are_read(here: Path) -> None:
+    flipped(here / "earlier/spec.zarr/eigenvalues/c/0")
+    with pytest.raises(InputError, match="earlier: the array eigenvalues is damaged or gone: run the comparison again"):
+        _ = ss.open_result("earlier").eigenvalues
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_flipped_bandwidth_is_noticed(here: Path, old: bool) -> None:
+    """One bit makes another digit; without a checksum the summary tells."""
+    path = here / "earlier/maps.json"
+    content = path.read_bytes()
+    digit = content.index(b'"sigma": ') + len(b'"sigma": ')
+    path.write_bytes(content[:digit] + bytes([content[digit] ^ 1]) + content[digit + 1 :])
+    if old:
+        summary = json.loads(Path("earlier/summary.json").read_text())
+        del summary["checksums"]
+        Path("earlier/summary.json").write_text(json.dumps(summary))
+    what = r"\[0\]\.sigma cannot be" if old else r"maps\.json is damaged or gone"
+    result = ss.open_result("earlier")
+    with pytest.raises(InputError, match=f"{what}: run the comparison again"):
+        result.with_eta(2.0)
+    with pytest.raises(InputError, match=f"{what}: run the comparison again"):
+        compare_grown(result, "a.zarr", "b.zarr", out="grown")
+    assert not Path("grown").exists()
+    path.write_bytes(content)
+    result.with_eta(2.0)
+
+
 # --- scores
 
 

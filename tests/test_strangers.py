@@ -177,8 +177,127 @@ def test_attributes_of_a_store(result: Path, field: str, value: Any) -> None:
 )
 def test_fields_of_a_summary(result: Path, fields: dict[str, Any]) -> None:
     change(result / "summary.json", set_to(**fields))
-    with pytest.raises(InputError, match=r"summary\.json: damaged, \w+ cannot be: run the comparison again"):
+    with pytest.raises(InputError, match=r"summary\.json: damaged, [\w.\[\]]+ cannot be: run the comparison again"):
         _ = Result(result).modes
+
+
+def put(way: str, value: Any) -> Alter:
+    """Set what is at the end of a way as ``modes.0.eigenvalue``."""
+    *ways, last = [int(one) if one.isdigit() else one for one in way.split(".")]
+
+    def alter(document: Any) -> None:
+        for one in ways:
+            document = document[one]
+        document[last] = value
+
+    return alter
+
+
+@pytest.mark.parametrize(
+    ("way", "value"),
+    [
+        *(("modes.0.eigenvalue", value) for value in (None, "1", float("nan"), True)),
+        ("modes.0.grouped_by", "C"),
+        ("modes.0.effective_size", -1),
+        ("modes.0.certified", 1),
+        ("spec_diff", "abc"),
+        ("spec_diff", float("inf")),
+        ("options.eta", "x"),
+        ("options.kernel", []),
+        ("constraint", {"epsilon": "x"}),
+        *(("inputs.a.rows", value) for value in (10**30, -5, 1e400, True)),
+        ("inputs.a.columns", 5),
+        *(("rows.total", value) for value in (-7, "x", 2 * 10**10, 199)),
+        ("rows.compared", 201),
+        ("rows.left_out", 5),
+        ("bandwidths.a.sigma", -1),
+        ("duplicates", 7),
+        ("choice", 7),
+        ("warnings", 5),
+        ("checksums", 5),
+    ],
+)
+def test_values_of_a_summary(
+    result: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], way: str, value: Any
+) -> None:
+    from conftest import command
+
+    change(result / "summary.json", put(way, value))
+    assert command(monkeypatch, "explain", result, "--labels", "text") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    name = re.escape(re.sub(r"\.(\d+)", r"[\1]", way))
+    assert re.search(rf"summary\.json: damaged, {name}[\w.]* cannot be: run the comparison again$", line)
+
+
+@pytest.mark.parametrize(
+    ("way", "value", "said"),
+    [
+        ("pairs.0.spec_diff", "x", "pairs[0].spec_diff"),
+        ("pairs.0.modes", [{}], "pairs[0].modes[0].mode"),
+        ("pairs.0.a", "c", "pairs"),
+        ("order", ["a"], "order"),
+        ("rows.total", 10**12, "rows.total"),
+        ("inputs.a.rows", "200", "inputs.a.rows"),
+        ("schema_version", "1", "schema_version"),
+    ],
+)
+def test_values_of_the_summary_of_a_matrix(result: Path, way: str, value: Any, said: str) -> None:
+    change(
+        result / "summary.json",
+        set_to(schema_version="matrix 1", order=["a", "b"], pairs=[{"a": "a", "b": "b", "spec_diff": 0, "modes": []}]),
+    )
+    ss.open_matrix(result)
+    change(result / "summary.json", put(way, value))
+    with pytest.raises(InputError, match=rf"damaged, {re.escape(said)} cannot be: run specscale matrix again$"):
+        ss.open_matrix(result)
+
+
+def test_rows_that_the_scores_have_not(result: Path) -> None:
+    change(result / "summary.json", put("rows.total", 2 * 10**10))
+    change(result / "summary.json", put("inputs.a.rows", 2 * 10**10))
+    with pytest.raises(InputError, match="the array scores is damaged or gone: run the comparison again"):
+        Result(result)
+
+
+@pytest.mark.parametrize("schema", ["2", True, None, 2.0, [2]])
+def test_schemas_that_cannot_be(result: Path, schema: Any) -> None:
+    change(result / "summary.json", put("schema_version", schema))
+    for opened in (ss.open_result, ss.open_matrix):
+        with pytest.raises(InputError, match=r"summary\.json: damaged, schema_version cannot be: "):
+            opened(result)
+
+
+@pytest.mark.parametrize("format", ["1", True, None])
+def test_formats_that_cannot_be(result: Path, format: Any) -> None:
+    assert result.exists()
+    change(Path("a.zarr/zarr.json"), put("attributes.specscale.format", format))
+    with pytest.raises(InputError, match=r"a\.zarr/zarr\.json: damaged, format cannot be: "):
+        EmbeddingStore("a.zarr")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("sigma", value) for value in ("x", -1, 0, None, 2.5)),
+        ("map", "evil"),
+        *(("centre", value) for value in (5, [1.0], [None] * 12)),
+        *((name, 10**12) for name in ("size", "p", "dimension")),
+        ("wide", "x"),
+        ("affine", {"shift": [1]}),
+        ("rows", [10**18]),
+        ("rows", [200] * 20),
+    ],
+)
+@pytest.mark.parametrize("vouched", [False, True])
+def test_parameters_of_maps(result: Path, name: str, value: Any, vouched: bool) -> None:
+    change(result / "maps.json", put(f"0.{name}", value))
+    if vouched:  # by an earlier version, which wrote no checksum, or by whoever made the result
+        change(result / "summary.json", lambda summary: summary["checksums"].pop("maps.json"))
+    expected = rf"\[0\]\.{name}[\w.\[\]]* cannot be" if vouched else r"maps\.json is damaged or gone"
+    if vouched and name == "dimension":
+        expected = "dimension cannot be"
+    with pytest.raises(InputError, match=rf"{expected}: run the comparison again$"):
+        Result(result).with_eta(2.0)
 
 
 MANY = b"[" + b"[]," * 5_000_000 + b"1]"

@@ -77,7 +77,7 @@ def measures(result: Result | str | Location, top: int | None = None) -> list[Ag
         When they cannot be read any more; when `top` is less than one or no members were kept.
     """
     result = opened(result)
-    options = Options.from_json(result.summary["options"])
+    options = result.options()
     parted = {which: _parted([one for one in groups_of(result, top) if one.grouped_by == which]) for which in "AB"}
     everyone = np.unique(np.concatenate([rows for rows, _ in parted.values()]))
     vectors = _vectors(result, everyone, options) if len(everyone) else (np.empty((0, 1)), np.empty((0, 1)))

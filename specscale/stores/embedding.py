@@ -374,6 +374,8 @@ def _open_group(path: Location) -> tuple[zarr.Group, dict[str, Any]]:
     attributes = group.attrs.asdict().get(ATTRIBUTE)
     if not isinstance(attributes, dict):
         raise InputError(f"{path}: a Zarr group, but not an embedding store: make one with `specscale ingest`")
+    if type(attributes.get("format")) is not int:
+        raise InputError(f"{path}/zarr.json: damaged, format cannot be: {_AGAIN}")
     if attributes.get("format") != FORMAT:
         raise InputError(f"{path}: a store of format {attributes.get('format')}, this version reads format {FORMAT}")
     if lost := sorted(_KEYS - attributes.keys()):
