@@ -172,7 +172,7 @@ def test_a_worker_that_stands_still_for_a_while_costs_time_alone(
     assert_same(found, quiet)
 
 
-LIMIT = 2 << 30  # of a worker that pauses at 0.8 of it and is ended at 0.95
+LIMIT = 3 << 30  # of a worker that pauses at 0.8 of it and is ended at 0.95
 
 
 def hold_memory(dask_worker: Any) -> None:
