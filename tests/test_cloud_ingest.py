@@ -30,6 +30,8 @@ from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.ingest import ingest
 from specscale.stores.layout import CHUNK_ROWS, store_attributes
 
+pytestmark = pytest.mark.slow
+
 Files = dict[str, bytes]
 
 

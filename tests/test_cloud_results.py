@@ -34,6 +34,8 @@ from specscale.stores.ingest import ingest
 from specscale.stores.layout import CHUNK_ROWS
 from specscale.writing import ResultWriter
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 OPTIONS: dict[str, Any] = {"size": 30, "n_modes": 2, "sigma": (1.5, 1.5), "certify": 50, "top": 20}
 FILES = {"spec.zarr/scores/c/0/0": "12", "modes.parquet": "3"}

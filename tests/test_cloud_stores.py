@@ -37,6 +37,8 @@ from specscale.stores.reordered import ReorderedEmbedding
 from specscale.stores.rows import Match, PairedRows
 from specscale.stores.screening import screen
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("s3fs")
 
 MakeStore = Callable[..., Path]

@@ -621,6 +621,7 @@ def interrupted(a: Any, b: Any, out: Path, **options: Any) -> Iterator[int]:
             return
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_anywhere_goes_on_to_the_same_bytes(make_pair: MakePair, tmp_path: Path) -> None:
     pair = make_pair(2 * CHUNK_ROWS + 500, 5, 4)
     # Features large enough for spans of two chunks, the second one short.

@@ -20,6 +20,8 @@ from specscale.errors import InputError
 from specscale.runtime.cluster import local_cluster
 from specscale.stores.ingest import ingest
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {"sigma": (1.5, 1.5), "size": 30, "certify": 40}
 
 

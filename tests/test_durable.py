@@ -19,6 +19,8 @@ from specscale.again import compare_grown
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.ingest import ingest
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {"size": 20, "n_modes": 2, "top": 5, "certify": 0, "sigma": (3.0, 3.0)}
 ROWS = structured(400)
 

@@ -17,6 +17,8 @@ from specscale.files import copy_tree, exists, located, remove_file, remove_tree
 from specscale.stores.embedding import EmbeddingStore
 from specscale.stores.ingest import ingest
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {"size": 20, "n_modes": 2, "top": 5, "certify": 0, "sigma": (3.0, 3.0)}
 NAMES = [("e[ab]", "ea"), ("[!x]?*", "eab")]
 

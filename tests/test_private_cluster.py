@@ -18,6 +18,8 @@ from distributed.security import Security
 
 from specscale.runtime.cluster import local_cluster
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -22,6 +22,8 @@ from specscale.runtime.local import LocalExecutor
 from specscale.runtime.threads import Threads
 from specscale.runtime.workplace import Workplace
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {"size": 20, "n_modes": 2, "top": 5, "certify": 50, "sigma": (3.0, 3.0)}
 
 

@@ -25,6 +25,8 @@ from specscale.runtime import asking, cluster, tasks
 from specscale.runtime.cluster import connected
 from specscale.runtime.events import Event, PassStarted
 
+pytestmark = pytest.mark.slow
+
 N = 120_000
 SETTINGS: dict[str, Any] = {"size": 40, "sigma": (1.5, 1.5), "certify": 64, "top": 20}
 

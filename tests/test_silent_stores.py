@@ -20,6 +20,8 @@ from specscale.errors import SpecscaleError
 from specscale.runtime.events import Event, PassStarted
 from specscale.stores.ingest import ingest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("s3fs")
 
 N = 120_000

@@ -27,6 +27,8 @@ import numpy as np, specscale as ss
 from specscale.runtime.events import Stage
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.threads import Threads
+
+pytestmark = pytest.mark.slow
 def progress(event):
     if isinstance(event, Stage) and event.name == sys.argv[4]:
         os.kill(os.getpid(), signal.SIGKILL)

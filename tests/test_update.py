@@ -27,6 +27,8 @@ from specscale.runtime.cluster import local_cluster
 from specscale.runtime.events import Event, PassStarted
 from specscale.stores.ingest import ingest
 
+pytestmark = pytest.mark.slow
+
 CHUNK = 32_768
 SETTINGS: dict[str, Any] = {"size": 30, "certify": 40, "top": 20}
 
