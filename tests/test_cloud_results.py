@@ -570,8 +570,8 @@ def test_another_weight_and_constrained_groups_are_found_from_a_result_in_an_obj
 
 def test_the_parts_of_a_result_are_in_a_folder_of_it(place: Location) -> None:
     run = Workplace(place / "out")
-    options = {name: {} for name in ss.Result.keys} | {"schema_version": ss.Result.schema, "modes": []}
-    result = written(run, json.dumps(options))
+    summary = ss.compare(*structured(300), sigma=(1.5, 1.5), size=20, n_modes=1, certify=0).summary
+    result = written(run, json.dumps(summary))
     zarr.open_group(zarr_store(result / "spec.zarr"), mode="w")
     if isinstance(result, Path):
         (result / "parts").mkdir()

@@ -332,6 +332,8 @@ def run_limited(run_python: Callable[..., CompletedProcess[str]]) -> Callable[..
     """Run a command where it gets little memory beyond what Python and its libraries take."""
     code = (
         "import resource, sys\n"
+        "import pyarrow\n"
+        "pyarrow.set_io_thread_count(1)\n"  # each would take its stack and its arena of the little there is
         "from specscale.cli import main\n"
         "import specscale.stores.ingest, specscale.stores.embedding, specscale.result, specscale.described\n"
         "def held(): return int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
