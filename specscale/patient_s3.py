@@ -7,6 +7,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiobotocore.session  # type: ignore[import-untyped]  # noqa: F401  (first: its modules import one another in a circle)
 import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession  # type: ignore[import-untyped]
 from botocore.exceptions import (  # type: ignore[import-untyped]

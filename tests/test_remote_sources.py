@@ -166,7 +166,7 @@ def test_remote_files_are_compared_directly(s3: str, tmp_path: Path) -> None:
         ("minilm", f"{s3}/minilm/emb.npy"),
         ("bge", f"{s3}/bge/*.npy"),
     ]
-    assert ss.open_result(tmp_path / "o").with_eta(0.5).summary["inputs"]["b"]["name"] == "bge"
+    assert ss.open_result(tmp_path / "o", fetch=True).with_eta(0.5).summary["inputs"]["b"]["name"] == "bge"
 
 
 @pytest.mark.parametrize("path", ["nothing.npy", "nothing/", "nothing*.npy", "a.npy/x.npy"])
