@@ -21,14 +21,14 @@ from specscale.runtime.local import LocalExecutor
 from specscale.runtime.threads import Threads
 from specscale.spectral import difference, krylov
 
+pytestmark = pytest.mark.slow
+
 KILLED = """
 import os, signal, sys
 import numpy as np, specscale as ss
 from specscale.runtime.events import Stage
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.threads import Threads
-
-pytestmark = pytest.mark.slow
 def progress(event):
     if isinstance(event, Stage) and event.name == sys.argv[4]:
         os.kill(os.getpid(), signal.SIGKILL)
