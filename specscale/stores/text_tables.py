@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BufferedReader, BytesIO, RawIOBase
+from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ import pyarrow.json as pc_json
 
 from specscale.documents import parse_json
 from specscale.errors import InputError
+from specscale.files import located
 from specscale.sequential import open_binary
 from specscale.stopping import check_signals
 from specscale.stores.sources.paths import suffix
@@ -102,7 +104,10 @@ class CsvTable:
             pc_csv.ParseOptions(delimiter="\t" if suffix(self.path) == ".tsv" else ",", newlines_in_values=True),
             convert,
         )
-        with open_binary(self.path) as file, pc_csv.open_csv(file, *options) as reader:
+        place = located(self.path)
+        # A local file is read without Python, which may be ending when what was read ahead of an error comes.
+        opened = nullcontext(pa.OSFile(str(place))) if isinstance(place, Path) else open_binary(self.path)
+        with opened as file, pc_csv.open_csv(file, *options) as reader:
             yield reader
 
     def _settle(self, names: list[str]) -> tuple[int, pa.Schema]:

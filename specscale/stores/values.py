@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["frame", "python_values", "records"]
 
-_UNCONVERTIBLE = (pa.ArrowException, OverflowError, ValueError, NotImplementedError)
+_UNCONVERTIBLE = (pa.ArrowException, OverflowError, ValueError, NotImplementedError, KeyError)
 
 
 def records(table: pa.Table) -> list[dict[str, Any]]:
