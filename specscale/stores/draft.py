@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 
+from specscale.documents import read_json
 from specscale.files import PIECE, Location, is_local, read_whole, remove_tree, write_whole, zarr_store
 from specscale.stores.dropped import append_dropped, dropped_digest, read_dropped
 from specscale.stores.layout import ATTRIBUTE, FEATURES, NORMS, ROWS, chunk_digest, ids_digest, row_norms
@@ -257,7 +257,7 @@ class Draft:
 def _attributes(store: Location) -> dict[str, Any]:
     """The attributes of a group that is there."""
     try:
-        found = json.loads(read_whole(store / "zarr.json"))["attributes"]
+        found = read_json(store / "zarr.json")["attributes"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return found if isinstance(found, dict) else {}
