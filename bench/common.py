@@ -19,19 +19,19 @@ import numpy as np
 import scipy.sparse.linalg
 from numpy.typing import NDArray
 
+from specscale.embeddings.layout import CHUNK_ROWS
+from specscale.embeddings.rows import PairedRows
 from specscale.kernels import Kernels, load_kernels
-from specscale.options import Options
-from specscale.passes.record import Pass
-from specscale.problem import Problem, pose
-from specscale.running import running
+from specscale.method.options import Options
+from specscale.method.problem import Problem, pose
+from specscale.method.run import running
+from specscale.passes.base import Pass
+from specscale.results.workplace import Workplace
 from specscale.runtime.events import silent
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.spans import cut_spans
 from specscale.runtime.threads import Threads, single_threaded_blas
-from specscale.runtime.workplace import Workplace
 from specscale.stores.ingest import ingest
-from specscale.stores.layout import CHUNK_ROWS
-from specscale.stores.rows import PairedRows
 from specscale.stores.writer import StoreWriter
 
 R = TypeVar("R")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 
 from bench.common import ORTHOGONAL, gemm_rate, report, rig, text_stores
+from specscale.method.problem import pair_inputs
+from specscale.passes.base import FeatureBuffers
 from specscale.passes.covariance import covariance
-from specscale.passes.record import FeatureBuffers
-from specscale.problem import pair_inputs
 
 ROUNDS = 7
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.common import report, text_stores, workspace
-from specscale import compare, durable
+from specscale import compare
+from specscale.places import durable
 
 ROUNDS = 5
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 import specscale as ss
 from bench.common import report, text_sample, workspace
-from specscale.matrix_result import MatrixResult
-from specscale.result import Result
+from specscale.results.comparison import Result
+from specscale.results.matrix import MatrixResult
 
 ROUNDS, MODES, TOP = 3, 5, 20
 PASSES = ("covariance", "solve", "scores")

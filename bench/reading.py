@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.common import mixture_store, report, rig
-from specscale.options import Options
+from specscale.embeddings.layout import CHUNK_ROWS
+from specscale.method.options import Options
+from specscale.method.problem import pair_inputs
 from specscale.passes.scores import MappedScores, score
-from specscale.problem import pair_inputs
-from specscale.stores.layout import CHUNK_ROWS
 
 DIMENSIONS, MODES, ROUNDS = (768, 512), 20, 3
 

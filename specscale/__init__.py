@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from specscale.bandwidths import bandwidth
-    from specscale.comparison import compare, plan
+    from specscale.embeddings.store import EmbeddingStore, open_embedding
     from specscale.errors import SpecscaleError
     from specscale.insight.enrichment import explain
-    from specscale.matrix import compare_many
-    from specscale.matrix_result import MatrixResult, open_matrix
-    from specscale.result import Mode, Result, open_result
-    from specscale.stores.embedding import EmbeddingStore, open_embedding
+    from specscale.method.bandwidths import bandwidth
+    from specscale.method.compare import compare, plan
+    from specscale.method.matrix import compare_many
+    from specscale.results.comparison import Mode, Result, open_result
+    from specscale.results.matrix import MatrixResult, open_matrix
     from specscale.stores.ingest import ingest
     from specscale.stores.renaming import rename
 
@@ -39,20 +39,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "EmbeddingStore": "specscale.stores.embedding",
-    "MatrixResult": "specscale.matrix_result",
-    "Mode": "specscale.result",
-    "Result": "specscale.result",
+    "EmbeddingStore": "specscale.embeddings.store",
+    "MatrixResult": "specscale.results.matrix",
+    "Mode": "specscale.results.comparison",
+    "Result": "specscale.results.comparison",
     "SpecscaleError": "specscale.errors",
-    "bandwidth": "specscale.bandwidths",
-    "compare": "specscale.comparison",
-    "compare_many": "specscale.matrix",
+    "bandwidth": "specscale.method.bandwidths",
+    "compare": "specscale.method.compare",
+    "compare_many": "specscale.method.matrix",
     "explain": "specscale.insight.enrichment",
     "ingest": "specscale.stores.ingest",
-    "open_embedding": "specscale.stores.embedding",
-    "open_matrix": "specscale.matrix_result",
-    "open_result": "specscale.result",
-    "plan": "specscale.comparison",
+    "open_embedding": "specscale.embeddings.store",
+    "open_matrix": "specscale.results.matrix",
+    "open_result": "specscale.results.comparison",
+    "plan": "specscale.method.compare",
     "rename": "specscale.stores.renaming",
 }
 

@@ -6,8 +6,8 @@ import pytest
 
 import specscale.stores.beginning as beginning_module
 import specscale.stores.writer as writer_module
-from specscale.stores import layout
-from specscale.stores.sources import base
+from specscale.embeddings import layout
+from specscale.sources import base
 
 CHUNK = 8  # rows
 

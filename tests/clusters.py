@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from specscale.result import Result
+from specscale.embeddings.store import EmbeddingStore
+from specscale.results.comparison import Result
 from specscale.runtime.events import Event, PassStarted
-from specscale.stores.embedding import EmbeddingStore
 
 
 class Slow:

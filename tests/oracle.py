@@ -10,9 +10,9 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from specscale.features.maps import FeatureMap, restored_map
+from specscale.features.fourier import FeatureMap, restored_map
 from specscale.kernels import load_kernels
-from specscale.result import Result
+from specscale.results.comparison import Result
 
 Array = NDArray[np.float64]
 

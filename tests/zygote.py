@@ -142,10 +142,10 @@ def _load() -> None:
 
 def _shrink() -> None:
     """Stores of many chunks, passes of many spans, and no patience with leases of the dead."""
+    from specscale.embeddings import layout
+    from specscale.places.claim import claim_folder
     from specscale.runtime import spans
-    from specscale.stores import layout
-    from specscale.stores.claim import claim_folder
-    from specscale.stores.sources import base
+    from specscale.sources import base
 
     rows = layout.CHUNK_ROWS
     for name, module in list(sys.modules.items()):

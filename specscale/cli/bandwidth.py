@@ -12,7 +12,8 @@ from specscale.cli.json_output import print_json
 from specscale.cli.progress import run_progress
 
 if TYPE_CHECKING:
-    from specscale.bandwidths import Bandwidths, StoreBandwidths
+    from specscale.features.ranges import StoreBandwidths
+    from specscale.method.bandwidths import Bandwidths
 
 _SHOWN = 5  # eigenvalues that fit in a line
 _STATES = {
@@ -50,10 +51,10 @@ def bandwidth(
     For each: the leading eigenvalues of the exact K/n on a sample, and the effective number of groups, as the
     exponential of the spectrum's entropy and of order 2 (RKE).
     """
-    from specscale.bandwidths import bandwidth as run
+    from specscale.method.bandwidths import bandwidth as run
 
     if plot is not None:
-        from specscale.plots import check_picture
+        from specscale.pictures.plots import check_picture
 
         check_picture(plot)  # before minutes of work
     with run_progress(quiet, bars=not json) as progress:

@@ -13,7 +13,7 @@ from specscale.cli.json_output import print_json
 from specscale.cli.progress import run_progress
 
 if TYPE_CHECKING:
-    from specscale.gate import Rule
+    from specscale.insight.gate import Rule
 
 GATE_STATUS = 3
 
@@ -71,8 +71,8 @@ def compare(
     rules = _rules(fail_on or [], certify)
     if out is None and update is None:
         raise typer.BadParameter("say where the result goes", param_hint="'--out' / '-o'")
-    from specscale.again import compare_grown
-    from specscale.comparison import compare as run
+    from specscale.method.again import compare_grown
+    from specscale.method.compare import compare as run
 
     with run_progress(quiet, bars=not json) as progress, executor_of(workers, scheduler, threads) as executor:
         how: dict[str, Any] = {
@@ -141,7 +141,7 @@ def plan(
 ) -> None:
     """Print what a comparison would take: spans, memory, disk, operations and time. No pass is made."""
     answer = _answer(locals())
-    from specscale.comparison import plan as make
+    from specscale.method.compare import plan as make
 
     planned, machine = make(
         a, b, memory=memory, threads=threads, rows=rows, workers=workers, rate=rate, names=(name_a, name_b), **answer
@@ -161,7 +161,7 @@ def plan(
 def _rules(texts: list[str], certify: int) -> list[Rule]:
     """The rules of --fail-on, before any work."""
     from specscale.errors import OptionError
-    from specscale.gate import Rule
+    from specscale.insight.gate import Rule
 
     try:
         rules = [Rule.parse(text) for text in texts]

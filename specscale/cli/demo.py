@@ -46,7 +46,7 @@ def demo(
     from specscale.cli.tables import print_modes, print_overview
     from specscale.demo import place
     from specscale.errors import OptionError
-    from specscale.options import Options
+    from specscale.method.options import Options
 
     Options(seed=seed)  # refuses what the comparison would refuse, before anything is written
     if kind is Kind.digits and rows is not None:

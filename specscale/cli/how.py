@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from specscale.result import Result
-    from specscale.running import Cluster
+    from specscale.method.run import Cluster
+    from specscale.results.comparison import Result
 
 
 @contextmanager
@@ -28,8 +28,8 @@ def executor_of(workers: int | None, scheduler: str | None, threads: int | None)
         return
     if workers is not None and scheduler is not None:
         raise typer.BadParameter("give --workers or --scheduler, not both", param_hint="'--workers'")
-    from specscale.running import Cluster
-    from specscale.runtime.cluster import connected, local_cluster, threads_of_workers
+    from specscale.method.run import Cluster
+    from specscale.runtime.cluster.connecting import connected, local_cluster, threads_of_workers
 
     if scheduler is not None:
         with connected(scheduler) as client:
@@ -49,9 +49,9 @@ def earlier_result(ctx: typer.Context, path: str, answer: dict[str, Any]) -> Res
         When an option on the command line is not what the result was made with.
     """
     from specscale.errors import OptionError
-    from specscale.options import Options
-    from specscale.result import open_result
-    from specscale.runtime.workplace import finish_publishing
+    from specscale.method.options import Options
+    from specscale.results.comparison import open_result
+    from specscale.results.workplace import finish_publishing
 
     finish_publishing(path)
     result = open_result(path)

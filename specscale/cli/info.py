@@ -15,7 +15,7 @@ from specscale.cli.options import Json
 from specscale.masking import masked
 
 if TYPE_CHECKING:
-    from specscale.stores.embedding import EmbeddingStore
+    from specscale.embeddings.store import EmbeddingStore
 
 _WIDEST = 40  # cells of a column of a table
 _LEAST = 16
@@ -31,7 +31,7 @@ def info(
     json: Json = False,
 ) -> None:
     """Describe an embedding store: its attributes, its norms, its first rows."""
-    from specscale.stores.embedding import EmbeddingStore
+    from specscale.embeddings.store import EmbeddingStore
 
     opened = EmbeddingStore(store)
     if check:
@@ -44,7 +44,7 @@ def info(
 
 
 def _check(store: EmbeddingStore) -> None:
-    from specscale.stores.intact import verify, verify_columns
+    from specscale.embeddings.intact import verify, verify_columns
 
     store.check()
     verify(store, store.n)
@@ -54,9 +54,9 @@ def _check(store: EmbeddingStore) -> None:
 def _describe(store: EmbeddingStore, rows: int) -> dict[str, Any]:
     import numpy as np
 
-    from specscale.files import located
-    from specscale.stores.layout import store_attributes
-    from specscale.stores.values import records
+    from specscale.embeddings.layout import store_attributes
+    from specscale.places.files import located
+    from specscale.tables.values import records
 
     norms = store.norms(0, store.n)
     shown = min(rows, store.n)

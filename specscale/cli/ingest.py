@@ -82,8 +82,8 @@ def ingest(
 
     from dataclasses import asdict
 
+    from specscale.sources.choosing import describe, listed
     from specscale.stores.ingest import ingest as run
-    from specscale.stores.sources.choosing import describe, listed
 
     with row_progress("ingest", quiet) as progress:
         report = run(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from specscale.insight.groups import Group
     from specscale.insight.measures import Agreement
     from specscale.insight.overlap import Overlap
-    from specscale.result import Result
+    from specscale.results.comparison import Result
 
 _MOST_LABELS = 10  # of one group
 _WIDEST_LABEL = 32

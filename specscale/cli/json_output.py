@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from specscale.masking import masked
 
 if TYPE_CHECKING:
-    from specscale.result import Result
+    from specscale.results.comparison import Result
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from specscale.cli.pairing import print_pairing
 from specscale.cli.progress import run_progress
 
 if TYPE_CHECKING:
-    from specscale.matrix_result import MatrixResult
+    from specscale.results.matrix import MatrixResult
 
 _SHOWN = 3  # modes of a direction that fit in a line
 _WIDEST = 24
@@ -57,7 +57,7 @@ def matrix(
 
     The modes carry sampling errors but no certificate; compare a pair of interest with the command compare.
     """
-    from specscale.matrix import compare_many as run
+    from specscale.method.matrix import compare_many as run
 
     with run_progress(quiet, bars=not json) as progress:
         result = run(
@@ -89,7 +89,7 @@ def matrix(
 
 
 def _print(result: MatrixResult) -> None:
-    from specscale.result import LEFT_OUT
+    from specscale.results.comparison import LEFT_OUT
 
     summary = result.summary
     rows, maps = summary["rows"], summary["maps"]

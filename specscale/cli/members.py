@@ -11,7 +11,7 @@ from specscale.cli.inert import flowing
 from specscale.errors import OptionError
 
 if TYPE_CHECKING:
-    from specscale.result import Result
+    from specscale.results.comparison import Result
 
 OWN = ("mode", "tail", "rank", "row", "source_row", "id", "score")
 _ALONE = 240  # cells of a column where a line has no end
@@ -35,8 +35,8 @@ def members_of(result: Result, top: int, show: str | None = None) -> list[dict[s
     OptionError
         When there is no such column.
     """
-    from specscale.result_directory import top_members
-    from specscale.stores.values import records
+    from specscale.results.directory import top_members
+    from specscale.tables.values import records
 
     table = result.described_table(top_members(result.members_table(), top))
     own = [name for name in table.column_names if name in OWN]

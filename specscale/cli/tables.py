@@ -11,16 +11,16 @@ from specscale.cli.json_output import inputs_of
 from specscale.cli.members import OWN, MemberTable, members_of
 
 if TYPE_CHECKING:
-    from specscale.gate import Verdict
-    from specscale.result import Mode, Result
-    from specscale.runtime.plan import Machine, Plan
+    from specscale.insight.gate import Verdict
+    from specscale.results.comparison import Mode, Result
+    from specscale.runtime.machine import Machine, Plan
 
 _SHOWN = 3  # members of each tail of a mode that made a rule hold
 
 
 def print_plan(plan: Plan, machine: Machine) -> None:
     """Print spans, memory, disk, operations and time."""
-    from specscale.runtime.plan import format_bytes
+    from specscale.units import format_bytes
 
     spans = plan.spans
     seconds = plan.seconds(machine)
@@ -56,7 +56,7 @@ def print_projection(plan: Plan, machine: Machine) -> None:
 
 
 def _print_cluster(plan: Plan, machine: Machine) -> None:
-    from specscale.runtime.plan import format_bytes
+    from specscale.units import format_bytes
 
     told = plan.to_json(machine)
     workers, seconds, spans = told["workers"], told["seconds"], plan.spans
@@ -96,7 +96,7 @@ def _duration(seconds: float) -> str:
 def _assumptions(plan: Plan, machine: Machine) -> list[str]:
     """What the seconds of a projected plan take for granted."""
     from specscale.runtime.memory import available_memory
-    from specscale.runtime.plan import format_bytes
+    from specscale.units import format_bytes
 
     lines = []
     if plan.rows_given is not None:
@@ -239,8 +239,8 @@ def _certificate(mode: Mode) -> str:
 
 def _why_not(result: Result) -> str:
     """Why the samples' columns are not there."""
-    from specscale.described import unread
     from specscale.masking import is_masked, masked
+    from specscale.results.described import unread
 
     places = unread(result)
     if not places:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from specscale.demo.montage import Section, Strip, montage
 from specscale.demo.place import Demo
-from specscale.result import Mode, Result
+from specscale.pictures.montage import Section, Strip, montage
+from specscale.results.comparison import Mode, Result
 
 __all__ = ["MONTAGE", "gradient_histograms", "run_digits"]
 

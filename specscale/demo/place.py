@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from specscale.comparison import compare
 from specscale.errors import ExistsError
-from specscale.result import Result
+from specscale.method.compare import compare
+from specscale.results.comparison import Result
 from specscale.runtime.events import Notify
 from specscale.stores.ingest import ingest
 

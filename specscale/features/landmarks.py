@@ -11,7 +11,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from specscale.cost import Cost
-from specscale.features.exact import Anchors, ExactKernel
+from specscale.features.kernel import Anchors, ExactKernel
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
 

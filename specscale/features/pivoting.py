@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from specscale.features.exact import ExactKernel
+from specscale.features.kernel import ExactKernel
 from specscale.kernels import Kernels
 
 __all__ = ["CANDIDATES", "pivoted_rows"]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from specscale.features.exact import ExactKernel
+from specscale.features.kernel import ExactKernel
 from specscale.kernels import load_kernels
 
 __all__ = ["FAR", "Precision", "precision"]

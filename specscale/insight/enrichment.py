@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from specscale.errors import OptionError
-from specscale.files import Location
 from specscale.insight.groups import Group, groups_of, opened
 from specscale.insight.labels import Labels, label_column, labels_of
-from specscale.result import Result
+from specscale.places.files import Location
+from specscale.results.comparison import Result
 
 if TYPE_CHECKING:
     import pandas as pd

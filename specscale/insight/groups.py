@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.errors import InputError, OptionError
-from specscale.files import Location
-from specscale.result import TAILS, Result, open_result
-from specscale.result_directory import top_members
+from specscale.places.files import Location
+from specscale.results.comparison import TAILS, Result, open_result
+from specscale.results.directory import top_members
 
 __all__ = ["Group", "groups_of", "opened"]
 

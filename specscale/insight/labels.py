@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from specscale.described import rows_of_input
+from specscale.embeddings.layout import CHUNK_ROWS, ROWS
+from specscale.embeddings.prefix import begins_with, ids_digest_of_first
+from specscale.embeddings.store import EmbeddingStore, is_store
 from specscale.errors import ChangedError, InputError, SpecscaleError
-from specscale.files import Location, exists, located
-from specscale.pairs import changed, compared_rows
-from specscale.result import Result
-from specscale.stores.embedding import EmbeddingStore, is_store
-from specscale.stores.layout import CHUNK_ROWS, ROWS
-from specscale.stores.prefix import begins_with, ids_digest_of_first
-from specscale.stores.tables import open_parquet, parquet_rows
-from specscale.stores.values import python_values
+from specscale.places.files import Location, exists, located
+from specscale.results.comparison import Result
+from specscale.results.described import rows_of_input
+from specscale.results.pairs import changed, compared_rows
+from specscale.tables.parquet import open_parquet, parquet_rows
+from specscale.tables.values import python_values
 
 __all__ = ["Column", "Labels", "count_labels", "label_column", "labels_of"]
 

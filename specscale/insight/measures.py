@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from specscale.features.exact import ExactKernel
-from specscale.files import Location
+from specscale.features.kernel import ExactKernel
 from specscale.insight.groups import Group, groups_of, opened
-from specscale.options import Options
-from specscale.problem import check_inputs, pair_inputs
-from specscale.result import Result
-from specscale.runtime.workplace import Workplace
+from specscale.method.options import Options
+from specscale.method.problem import check_inputs, pair_inputs
+from specscale.places.files import Location
+from specscale.results.comparison import Result
+from specscale.results.workplace import Workplace
 
 __all__ = ["Agreement", "measures"]
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from specscale.files import Location
 from specscale.insight.groups import Group, groups_of, opened
-from specscale.result import Result
+from specscale.places.files import Location
+from specscale.results.comparison import Result
 
 __all__ = ["Overlap", "Shared", "overlap"]
 

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.cost import Cost
-from specscale.features.maps import FeatureMap
+from specscale.embeddings.rows import Block
+from specscale.features.fourier import FeatureMap
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
-from specscale.passes.record import Accumulator, FeatureBuffers, Pass, Task, feature_cost, map_slice, slices
+from specscale.passes.base import Accumulator, FeatureBuffers, Pass, Task, feature_cost, map_slice, slices
 from specscale.spectral.tiles import TiledSymmetric, tile_edges
-from specscale.stores.rows import Block
 
 __all__ = ["covariance", "covariance_cost"]
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.cost import Cost
-from specscale.features.exact import Anchors, ExactKernel
+from specscale.embeddings.rows import Block
+from specscale.features.kernel import Anchors, ExactKernel
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
-from specscale.passes.record import BLOCK_ROWS, Accumulator, Pass, Task, bad_row
-from specscale.stores.rows import Block
+from specscale.passes.base import BLOCK_ROWS, Accumulator, Pass, Task, bad_row
 
 __all__ = ["Mirror", "Vectors", "products", "products_cost"]
 

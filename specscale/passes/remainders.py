@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.cost import Cost
+from specscale.embeddings.rows import Block
 from specscale.features.landmarks import LandmarkMap
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
-from specscale.passes.record import BLOCK_ROWS, SLICE_ROWS, Accumulator, Pass, Task, bad_row, slices
-from specscale.stores.rows import Block
+from specscale.passes.base import BLOCK_ROWS, SLICE_ROWS, Accumulator, Pass, Task, bad_row, slices
 
 __all__ = ["Drawn", "Remainders", "far_draws", "remainders", "remainders_cost"]
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.cost import Cost
-from specscale.features.maps import FeatureMap
+from specscale.embeddings.rows import Block
+from specscale.features.fourier import FeatureMap
 from specscale.kernels import Kernels
-from specscale.passes.record import BLOCK_ROWS, Accumulator, FeatureBuffers, Pass, Task, feature_cost, map_slice, slices
-from specscale.stores.checksum import crc32c
-from specscale.stores.rows import Block
+from specscale.passes.base import BLOCK_ROWS, Accumulator, FeatureBuffers, Pass, Task, feature_cost, map_slice, slices
+from specscale.places.checksum import crc32c
 
 __all__ = ["KnownScores", "MappedScores", "ScoreSource", "ScoreSummary", "WriteScores", "score", "score_cost"]
 

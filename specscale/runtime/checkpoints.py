@@ -12,10 +12,10 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
-from specscale.documents import parse_json
-from specscale.files import Location, reaching, read_into, remove_file, write_whole
-from specscale.passes.record import Accumulator
-from specscale.stores.checksum import crc32c
+from specscale.passes.base import Accumulator
+from specscale.places.checksum import crc32c
+from specscale.places.documents import parse_json
+from specscale.places.files import Location, reaching, read_into, remove_file, write_whole
 
 __all__ = ["Node", "NodeFolder", "Parts", "Tree", "children", "is_covered", "load_arrays", "root_of", "save_arrays"]
 

@@ -6,15 +6,15 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from specscale.files import Location
-from specscale.passes.record import Accumulator, Pass
+from specscale.embeddings.rows import PairedRows
+from specscale.passes.base import Accumulator, Pass
+from specscale.places.files import Location
 from specscale.runtime.checkpoints import Parts, Tree
 from specscale.runtime.events import Notify, PassFinished, PassStarted, RowsDone
-from specscale.runtime.plan import Crew
+from specscale.runtime.machine import Crew
 from specscale.runtime.spans import Span
 from specscale.runtime.sweep import sweep
 from specscale.runtime.threads import Threads
-from specscale.stores.rows import PairedRows
 
 __all__ = ["Executor", "LocalExecutor"]
 

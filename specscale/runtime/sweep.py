@@ -9,10 +9,10 @@ from contextlib import closing
 from itertools import chain, cycle
 from typing import Any, TypeVar
 
-from specscale.passes.record import BLOCK_ROWS, Accumulator, Pass
+from specscale.embeddings.rows import Block, PairedRows
+from specscale.passes.base import BLOCK_ROWS, Accumulator, Pass
 from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads
-from specscale.stores.rows import Block, PairedRows
 
 __all__ = ["RING", "sweep"]
 

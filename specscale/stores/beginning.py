@@ -14,14 +14,15 @@ import pyarrow as pa
 import zarr
 from numpy.typing import NDArray
 
+from specscale.embeddings.intact import check_rows, verify
+from specscale.embeddings.layout import CHUNK_ROWS, FEATURES, NORMS, ROWS, store_attributes
+from specscale.embeddings.store import EmbeddingStore
+from specscale.embeddings.trusted import opened_group
 from specscale.errors import ChangedError, InputError
-from specscale.files import Location, located, reaching
-from specscale.stores.embedding import EmbeddingStore
-from specscale.stores.intact import check_rows, verify
-from specscale.stores.layout import CHUNK_ROWS, FEATURES, NORMS, ROWS, store_attributes
-from specscale.stores.tables import RowGroups, one_line
-from specscale.stores.trusted import opened_group
-from specscale.stores.types import is_text, plain_schema
+from specscale.places.files import Location, located, reaching
+from specscale.tables.parquet import RowGroups
+from specscale.tables.types import is_text, plain_schema
+from specscale.wording import one_line
 
 __all__ = ["Beginning", "StoredRows"]
 

@@ -7,14 +7,14 @@ from os import PathLike
 
 import pyarrow as pa
 
+from specscale.embeddings.ids import check_ids
 from specscale.errors import ChangedError, InputError
+from specscale.sources import Batch, Choice, Source
+from specscale.sources.beside import conversion
+from specscale.sources.metadata import Metadata
 from specscale.stores.beginning import StoredRows
-from specscale.stores.ids import check_ids
-from specscale.stores.metadata import Metadata
-from specscale.stores.sources import Batch, Choice, Source
-from specscale.stores.sources.beside import conversion
-from specscale.stores.sources.refusals import some
-from specscale.stores.tables import RowCursor
+from specscale.tables.parquet import RowCursor
+from specscale.wording import some
 
 __all__ = ["SampleColumns"]
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import zarr
 
+from specscale.embeddings.layout import CHUNK_ROWS
+from specscale.embeddings.matrices import check_floating, matrix_shape
 from specscale.errors import InputError
-from specscale.files import Location
-from specscale.stores.layout import CHUNK_ROWS
-from specscale.stores.sources.base import check_floating, matrix_shape
-from specscale.stores.tables import one_line
+from specscale.places.files import Location
+from specscale.wording import one_line
 
 __all__ = ["computed"]
 

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from specscale.embeddings.holes import Holes
 from specscale.errors import InputError
+from specscale.sources import Batch, Source
 from specscale.stopping import check_signals
-from specscale.stores.holes import Holes
-from specscale.stores.sources import Batch, Source
 from specscale.stores.writer import StoreWriter
 
 __all__ = ["DROP", "copy_rows"]

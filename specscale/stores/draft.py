@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 
-from specscale.documents import read_json
-from specscale.files import PIECE, Location, is_local, read_whole, remove_tree, write_whole, zarr_store
-from specscale.stores.dropped import append_dropped, dropped_digest, read_dropped
-from specscale.stores.layout import ATTRIBUTE, FEATURES, NORMS, ROWS, chunk_digest, ids_digest, row_norms
+from specscale.embeddings.dropped import append_dropped, dropped_digest, read_dropped
+from specscale.embeddings.layout import ATTRIBUTE, FEATURES, NORMS, ROWS, chunk_digest, ids_digest, row_norms
+from specscale.places.documents import read_json
+from specscale.places.files import PIECE, Location, is_local, read_whole, remove_tree, write_whole, zarr_store
 from specscale.stores.publishing import Partial
-from specscale.stores.tables import VERIFIED
+from specscale.tables.parquet import VERIFIED
 
 __all__ = ["Draft"]
 

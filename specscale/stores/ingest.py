@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 from upath import UPath
 
+from specscale.embeddings.arrays import are_paths, is_lazy, taken
+from specscale.embeddings.layout import FORMAT
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
-from specscale.files import Location, followed, located, unchained
 from specscale.masking import masked
+from specscale.places.files import Location, followed, located, unchained
+from specscale.sources import Choice, Source
+from specscale.sources.array import open_given
+from specscale.sources.choosing import listed
+from specscale.sources.zarr_array import is_zarr
 from specscale.stopping import check_signals, stoppable
-from specscale.stores.arrays import are_paths, is_lazy, taken
 from specscale.stores.beginning import StoredRows
 from specscale.stores.columns import SampleColumns
 from specscale.stores.computed import computed
 from specscale.stores.copying import DROP, copy_rows
-from specscale.stores.layout import FORMAT
 from specscale.stores.publishing import Partial, finish_earlier, is_finished, was_published
-from specscale.stores.sources import Choice, Source
-from specscale.stores.sources.array import open_given
-from specscale.stores.sources.choosing import listed
-from specscale.stores.sources.zarr_array import is_zarr
 from specscale.stores.writer import StoreWriter, check_target
 
 _NAMED_PLACES = 5

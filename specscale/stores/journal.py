@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from specscale.documents import read_json
-from specscale.files import Location, write_whole
+from specscale.places.documents import read_json
+from specscale.places.files import Location, write_whole
 
 NAMED_ROWS = 100
 

@@ -16,14 +16,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from specscale.durable import sync_above, sync_tree
+from specscale.embeddings.dropped import DROPPED
+from specscale.embeddings.layout import FEATURES, NORMS, ROWS, store_attributes
 from specscale.errors import ExistsError
-from specscale.files import Location, exists, move, remove_file, remove_tree
-from specscale.stores.belongings import Belongings
-from specscale.stores.claim import Claim, claim_folder
-from specscale.stores.dropped import DROPPED
+from specscale.places.belongings import Belongings
+from specscale.places.claim import Claim, claim_folder
+from specscale.places.durable import sync_above, sync_tree
+from specscale.places.files import Location, exists, move, remove_file, remove_tree
 from specscale.stores.journal import Journal
-from specscale.stores.layout import FEATURES, NORMS, ROWS, store_attributes
 
 __all__ = ["OURS", "Partial", "finish_earlier", "finish_publishing", "is_finished", "publish", "was_published"]
 

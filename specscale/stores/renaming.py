@@ -8,14 +8,14 @@ from pathlib import Path
 
 from upath import UPath
 
-from specscale.documents import read_json
-from specscale.durable import sync_folder
-from specscale.files import exists, followed, located, move, remove_tree, unchained, write_whole
-from specscale.stores.claim import claim_folder
-from specscale.stores.embedding import EmbeddingStore
-from specscale.stores.layout import ATTRIBUTE
+from specscale.embeddings.layout import ATTRIBUTE
+from specscale.embeddings.store import EmbeddingStore
+from specscale.places.claim import claim_folder
+from specscale.places.documents import read_json
+from specscale.places.durable import sync_folder
+from specscale.places.files import exists, followed, located, move, remove_tree, unchained, write_whole
+from specscale.sources.naming import check_name
 from specscale.stores.publishing import MARK, Partial, finish_earlier
-from specscale.stores.sources.naming import check_name
 
 __all__ = ["rename"]
 

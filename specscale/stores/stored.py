@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from specscale.files import Location
-from specscale.stores.embedding import ArrayEmbedding, Embedding, EmbeddingStore
-from specscale.stores.layout import chunk_runs, store_attributes
+from specscale.embeddings.array import ArrayEmbedding
+from specscale.embeddings.base import Embedding
+from specscale.embeddings.layout import chunk_runs, store_attributes
+from specscale.embeddings.store import EmbeddingStore
+from specscale.places.files import Location
 from specscale.stores.writer import StoreWriter
 
 __all__ = ["stored"]

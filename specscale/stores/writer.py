@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from specscale.embeddings.dropped import source_rows
+from specscale.embeddings.layout import CHUNK_ROWS, FORMAT, chunk_digest, chunk_rows, features_digest, store_attributes
 from specscale.errors import ExistsError, OptionError, SpecscaleError
-from specscale.files import Location, exists, reaching, remove_tree
+from specscale.places.claim import claim_folder
+from specscale.places.files import Location, exists, reaching, remove_tree
 from specscale.stores.beginning import Beginning
-from specscale.stores.claim import claim_folder
 from specscale.stores.draft import Draft
-from specscale.stores.dropped import source_rows
 from specscale.stores.journal import NAMED_ROWS, Journal
-from specscale.stores.layout import CHUNK_ROWS, FORMAT, chunk_digest, chunk_rows, features_digest, store_attributes
 from specscale.stores.publishing import MARK, Partial, finish_publishing, is_finished, publish
 
 _NONE = np.zeros(0, dtype=np.int64)

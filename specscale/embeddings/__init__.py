@@ -1,0 +1,1 @@
+"""Reading embeddings: stores, arrays, and the rows of several that belong together."""

@@ -1,0 +1,234 @@
+"""Paired rows: aligned embeddings of the same samples, read in blocks or sampled."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import cycle, islice, pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specscale.embeddings.base import Embedding
+from specscale.embeddings.chunks import READERS
+from specscale.embeddings.intact import Verifier
+from specscale.places.ahead import read_ahead
+from specscale.stopping import check_signals
+
+__all__ = ["Block", "Match", "PairedRows", "kept_digest"]
+
+_SAMPLE = 0x5A3F1E
+_UNDER_WAY = 64 << 20  # bytes asked for ahead, what a gigabyte a second delivers in the 50 ms that an answer may take
+_FEWEST, _MOST = 2, 8  # blocks
+_GAP = 128 << 10  # bytes between two rows that are read along rather than asked for around
+_RUN = 4 << 20  # bytes of one read of several rows
+
+
+@dataclass(frozen=True)
+class Match:
+    """How the rows were paired and how many there were.
+
+    Attributes
+    ----------
+    by : "id" or "position"
+    matched, only_a, only_b : rows in both (in all), in A alone, in B alone (in others, but not in all)
+    dropped : matched rows left out because one of the embeddings has no usable vector there
+    sampled : whether only a sample of the matched rows is compared
+    ids_digest : digest of A's ids, or None
+    column : the column that ids were taken from, or None; of B too where it is called otherwise there
+    confirmed_by : a column that says of every row what its position does, or None where none was looked for or found
+    unlike : columns that tell rows apart on each side and hold other values on the other
+    id_of : names of embeddings that have a column called id where others have none
+    left_out : for each embedding, how many of its rows do not take part, by the reason
+    """
+
+    by: str
+    matched: int
+    only_a: int
+    only_b: int
+    dropped: int = 0
+    sampled: bool = False
+    ids_digest: str | None = None
+    column: str | None = None
+    confirmed_by: str | None = None
+    unlike: tuple[str, ...] = ()
+    id_of: tuple[str, ...] = ()
+    left_out: tuple[dict[str, int], ...] = ()
+
+    def leaving_out(self, reason: str, counts: Sequence[int]) -> Match:
+        """Return the match with so many more rows of each embedding left out for a reason."""
+        before = self.left_out or ({},) * len(counts)
+        both = zip(before, counts, strict=True)
+        return replace(self, left_out=tuple({**were, reason: count} if count else were for were, count in both))
+
+
+class Block(NamedTuple):
+    """A run of paired rows.
+
+    Attributes
+    ----------
+    start, stop : the run, in rows of A
+    raw : one array (b, p) for each embedding, the kept rows of the run
+    kept : positions of the kept rows within the run, or None where all are kept
+    offset : kept rows before the run
+    """
+
+    start: int
+    stop: int
+    raw: tuple[NDArray[Any], ...]
+    kept: NDArray[np.int64] | None
+    offset: int
+
+
+@dataclass(frozen=True)
+class PairedRows:
+    """Aligned embeddings of the same samples.
+
+    Attributes
+    ----------
+    embeddings : embeddings with equal n, row i of each the same sample
+    kept : (n,) bool, the rows that take part, or None for all
+    match : how they were paired
+    verified : whether all rows were found to be those that were ingested
+    """
+
+    embeddings: tuple[Embedding, ...]
+    kept: NDArray[np.bool_] | None
+    match: Match
+    verified: bool = False
+
+    @property
+    def n(self) -> int:
+        """Rows of A."""
+        return self.embeddings[0].n
+
+    @property
+    def n_kept(self) -> int:
+        """Rows that take part."""
+        return self.n if self.kept is None else int(np.count_nonzero(self.kept))
+
+    def blocks(self, runs: Sequence[tuple[int, int]], rows: int, ring: int, *, verify: bool = False) -> Iterator[Block]:
+        """Yield the rows of each run ``(start, stop)`` in blocks of at most `rows`.
+
+        A block's arrays are overwritten `ring` blocks later. Several blocks are read at once where an embedding is
+        remote. With `verify`, the chunks that the runs hold whole must be those that were ingested.
+        """
+        largest = min(rows, max((stop - start for start, stop in runs), default=0))
+        ahead = self._ahead(rows)
+        rooms = cycle(
+            [
+                tuple(np.empty((largest, one.p), dtype=one.dtype) for one in self.embeddings)
+                for _ in range(ring - 1 + ahead)
+            ]
+        )
+        wanted = (
+            (one, low, min(low + rows, stop), out)
+            for start, stop in runs
+            for low in range(start, stop, rows)
+            for one, out in zip(self.embeddings, next(rooms), strict=True)
+        )
+        # Not a read more, which would lie in a block that is still in use.
+        arrays = read_ahead(_read, wanted, (ahead - 1) * len(self.embeddings) + 1)
+        with closing(Verifier(self.embeddings if verify else ())) as verifier:
+            for start, stop in runs:
+                offset = start if self.kept is None else int(np.count_nonzero(self.kept[:start]))
+                for low in range(start, stop, rows):
+                    check_signals()
+                    high = min(low + rows, stop)
+                    verifier.settle()
+                    raw = tuple(islice(arrays, len(self.embeddings)))
+                    verifier.add(low, raw)
+                    kept = None
+                    if self.kept is not None and not self.kept[low:high].all():
+                        kept = np.flatnonzero(self.kept[low:high])
+                        raw = tuple(array[kept] for array in raw)
+                    yield Block(low, high, raw, kept, offset)
+                    offset += len(raw[0])
+            verifier.settle()
+
+    def held_blocks(self, rows: int, ring: int) -> int:
+        """How many blocks of `rows` rows the arrays and the answers under way of :meth:`blocks` take at most."""
+        ahead = self._ahead(rows)
+        return ring if ahead == 1 else ring - 1 + 2 * ahead  # an answer is held whole before it is copied
+
+    def _ahead(self, rows: int) -> int:
+        """Blocks that are read at once, the one that is waited for included."""
+        if not any(one.remote for one in self.embeddings):
+            return 1
+        size = rows * sum(one.p * one.dtype.itemsize for one in self.embeddings)
+        return min(max(-(-_UNDER_WAY // size), _FEWEST), _MOST)
+
+    def take(self, positions: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        """Return the kept rows at distinct ascending `positions` among them, (s, p) for each embedding."""
+        numbers = positions if self.kept is None else np.flatnonzero(self.kept)[positions]
+        return tuple(_take_remote(one, numbers) if one.remote else _take(one, numbers) for one in self.embeddings)
+
+    def sample(self, size: int, seed: int, stream: int = 0) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
+        """Draw up to `size` kept rows without replacement.
+
+        Parameters
+        ----------
+        size : rows
+        seed : seed of the comparison
+        stream : what the sample is for; samples of different streams are independent
+
+        Returns
+        -------
+        positions : (s,) int64, ascending positions among the kept rows
+        raw : one array (s, p) for each embedding
+        """
+        generator = np.random.Generator(np.random.Philox(key=[seed, _SAMPLE + (stream << 24)]))
+        positions = generator.choice(self.n_kept, size=min(size, self.n_kept), replace=False, shuffle=False)
+        positions = np.sort(positions)
+        return positions, self.take(positions)
+
+    def check_unchanged(self) -> None:
+        """Raise ChangedError when an embedding is no longer the one that was opened."""
+        for one in self.embeddings:
+            one.check_unchanged()
+
+
+def kept_digest(kept: NDArray[np.bool_] | None, count: int) -> str | None:
+    """A digest of which of the first `count` rows take part; None where all do."""
+    if kept is None or kept[:count].all():
+        return None
+    return hashlib.blake2b(np.packbits(kept[:count]).tobytes(), digest_size=16).hexdigest()
+
+
+def _take(embedding: Embedding, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Read ascending `rows` one by one, or at once where they follow one another: (s, p)."""
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+        return embedding.read(int(rows[0]), int(rows[-1]) + 1)
+    out = np.empty((len(rows), embedding.p), dtype=embedding.dtype)
+    for i, row in enumerate(rows):
+        embedding.read(int(row), int(row) + 1, out[i : i + 1])
+    return out
+
+
+def _take_remote(embedding: Embedding, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Read ascending `rows` many at once, those near one another together: (s, p)."""
+    row_bytes = embedding.p * embedding.dtype.itemsize
+    begins = [0] if len(rows) else []
+    for i in range(1, len(rows)):
+        gap, length = rows[i] - rows[i - 1] - 1, rows[i] + 1 - rows[begins[-1]]
+        if gap * row_bytes > _GAP or length * row_bytes > _RUN:
+            begins.append(i)
+    out = np.empty((len(rows), embedding.p), dtype=embedding.dtype)
+
+    def fill(part: slice) -> None:
+        numbers = rows[part]
+        first = int(numbers[0])
+        out[part] = embedding.read(first, int(numbers[-1]) + 1)[numbers - first]
+
+    parts = [slice(begin, end) for begin, end in pairwise([*begins, len(rows)])]
+    for _ in read_ahead(fill, parts, READERS):
+        pass
+    return out
+
+
+def _read(wanted: tuple[Embedding, int, int, NDArray[Any]]) -> NDArray[Any]:
+    embedding, low, high, out = wanted
+    return embedding.read(low, high, out[: high - low])

@@ -1,0 +1,1 @@
+"""The method: a comparison from its options to its result."""

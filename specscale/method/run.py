@@ -1,0 +1,127 @@
+"""What a run works with: its place, threads, kernels and executor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from specscale.embeddings.rows import PairedRows
+from specscale.errors import ClusterError, OptionError
+from specscale.kernels import Kernels, load_kernels
+from specscale.passes.base import Pass
+from specscale.results.workplace import Workplace
+from specscale.runtime.checkpoints import Parts
+from specscale.runtime.events import Event, Moved, Notify, Stage, Warned, silent
+from specscale.runtime.local import Executor, LocalExecutor
+from specscale.runtime.memory import return_memory
+from specscale.runtime.spans import Span
+from specscale.runtime.threads import Threads, single_threaded_blas
+from specscale.stopping import stoppable
+
+__all__ = ["Cluster", "Run", "running"]
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Dask cluster that runs the passes.
+
+    Attributes
+    ----------
+    client : a client of it
+    threads : threads that compute in each worker; by default those the worker has for tasks
+    """
+
+    client: Any
+    threads: int | None = None
+
+
+@dataclass
+class Run:
+    """A run in progress.
+
+    Attributes
+    ----------
+    place : OUT and OUT.work
+    pool : the threads that compute
+    kernels : the backend
+    executor : what runs the passes
+    notify : takes the events
+    warnings : what the user was told
+    seconds : how long the steps took
+    moved : bytes of partial results that the passes moved between workers and the work directory
+    """
+
+    place: Workplace
+    pool: Threads
+    kernels: Kernels
+    executor: Executor
+    notify: Notify
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    moved: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Announce a step and keep its time."""
+        self.notify(Stage(name))
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - began
+        return_memory()
+
+    def sweep(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span], parts: Parts | None = None) -> R:
+        """Run a pass over the rows; `parts` keeps those partial results that outlast the run."""
+        with self.step(work.name):
+            return self.executor.run(work, rows, spans, self.place.folder / work.name, self._listen, parts)
+
+    def _listen(self, event: Event) -> None:
+        if isinstance(event, Moved):
+            self.moved[event.name] = self.moved.get(event.name, 0) + event.written + event.read
+        self.notify(event)
+
+    def warn(self, message: str) -> None:
+        """Tell the user something, now and in the result."""
+        self.warnings.append(message)
+        self.notify(Warned(message))
+
+
+@contextmanager
+def running(
+    place: Workplace,
+    threads: int | None = None,
+    executor: Executor | Cluster | None = None,
+    notify: Notify | None = None,
+) -> Iterator[Run]:
+    """Set up a run; one that fails before there is anything to resume leaves nothing behind."""
+    try:
+        with stoppable(), single_threaded_blas(), closing(Threads(threads)) as pool:
+            kernels = load_kernels("cpu")
+            kernels.warm_up()
+            yield Run(place, pool, kernels, _executor(executor, pool, kernels), notify or silent)
+    except BaseException:
+        place.leave()
+        raise
+
+
+def _executor(given: Any, pool: Threads, kernels: Kernels) -> Executor:
+    """What runs the passes: an executor, or that of a cluster, or this process."""
+    local = LocalExecutor(pool)
+    if given is None:
+        return local
+    # A client is known by what it can do, so as not to load its library.
+    if hasattr(given, "scheduler_info") and hasattr(given, "submit"):
+        given = Cluster(given)
+    if not isinstance(given, Cluster):
+        if not hasattr(given, "run") or not hasattr(given, "ready"):
+            raise OptionError(f"executor is a distributed.Client, as distributed.Client({given!r}), not {given!r}")
+        return cast(Executor, given)
+    if given.client.status != "running":
+        raise ClusterError("the client given as executor is not connected to its cluster any more: make a new one")
+    from specscale.runtime.cluster.executor import DaskExecutor
+
+    return DaskExecutor(given.client, local, kernels.warm_up, given.threads)

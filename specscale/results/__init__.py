@@ -1,0 +1,1 @@
+"""What a comparison leaves behind: its directory, its arrays and its records."""

@@ -1,0 +1,106 @@
+"""The samples' own columns beside the members of a result: from the stores, or kept by the result itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from specscale.embeddings.prefix import ids_digest_of_first
+from specscale.embeddings.store import EmbeddingStore
+from specscale.errors import InputError
+from specscale.places.files import exists, reaching
+from specscale.results.directory import ResultDirectory, beside, described_by
+from specscale.tables.parquet import read_table
+
+__all__ = ["KEPT_ROW", "describe", "kept_columns", "partners_name", "rows_of_input", "unread"]
+
+KEPT_ROW = "specscale_row"  # of a table of columns that a result keeps: the row of the first embedding
+
+
+def kept_columns(key: str) -> str:
+    """Name of the table of columns that a result keeps of the members of an input that was no store."""
+    return f"columns_{key}.parquet"
+
+
+def partners_name(key: str) -> str:
+    """Name of the array of the rows of an input that are paired with those of the first."""
+    return f"{key}_rows"  # not with the key last, as arrays of the maps are named
+
+
+def rows_of_input(result: ResultDirectory, place: int, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """The rows of an input that are paired with rows of the first.
+
+    Parameters
+    ----------
+    result : the result
+    place : which input
+    rows : rows of the first
+
+    Returns
+    -------
+    ndarray or None
+        −1 where there is none; None where the result, of an earlier version, does not say.
+    """
+    if place == 0:
+        return rows
+    key, described = result.input_keys[place]
+    array = result.array_if_any(partners_name(key))
+    if array is not None:
+        wanted, back = np.unique(rows, return_inverse=True)
+        with reaching(result.path):
+            return np.asarray(array.oindex[wanted])[back]
+    how = result.summary["rows"]
+    if "left_out" in how or how["matched_by"] == "position":
+        return rows
+    if not result.may_read(described["source"]):
+        return None
+    try:  # an earlier version did not keep them; where the ids are those of the first, in its order, they are the same
+        ids = ids_digest_of_first(EmbeddingStore(described["source"]), how["total"])
+    except InputError:
+        return None
+    return rows if ids == how["ids_digest"] else None
+
+
+def describe(result: ResultDirectory, members: pa.Table) -> pa.Table:
+    """Add the samples' columns to some members: those of the first input that had any.
+
+    Parameters
+    ----------
+    result : the result
+    members : members, with their `row`
+    """
+    rows = members.column("row").to_numpy()
+    for place, (key, described) in enumerate(result.input_keys):
+        kept = _kept(result, key)
+        if kept is not None:
+            order = np.argsort(known := kept.column(KEPT_ROW).to_numpy())
+            places = order[np.searchsorted(known, rows, sorter=order).clip(max=max(len(known) - 1, 0))]
+            return beside(members, kept.drop_columns([KEPT_ROW]).take(pa.array(places)))
+        if not result.may_read(described["source"]):
+            break
+        own = rows_of_input(result, place, rows)
+        if own is None:
+            continue
+        found = described_by(described, members.set_column(members.column_names.index("row"), "row", pa.array(own)))
+        if found.num_columns > members.num_columns:
+            return found.set_column(members.column_names.index("row"), "row", pa.array(rows))
+        if described.get("columns", True):  # it had some, which are gone; an earlier version does not say
+            break
+    return members
+
+
+def unread(result: ResultDirectory) -> list[str]:
+    """Where the samples' columns of a result are said to be, and are not looked for unless that is asked for."""
+    if any(exists(result.path / kept_columns(key)) for key, _ in result.input_keys):
+        return []
+    inputs = [one for _, one in result.input_keys if one.get("columns", True)]
+    return [one["source"] for one in inputs if not result.may_read(one["source"])]
+
+
+def _kept(result: ResultDirectory, key: str) -> Any:
+    """The table of columns that a result keeps of an input; None where it keeps none."""
+    path = result.path / kept_columns(key)
+    return read_table(path, result.again) if exists(path) else None

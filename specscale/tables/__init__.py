@@ -1,0 +1,1 @@
+"""Parquet tables: their rows, the types and the values of their columns."""

@@ -1,0 +1,201 @@
+"""The demonstrations, from the command line and as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import command
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from specscale.demo import planted
+from specscale.demo.digits import gradient_histograms
+from specscale.demo.place import Demo
+from specscale.demo.planted import GROUPS, Batch, check, draw_batches, run_planted
+from specscale.demo.text import collect_docstrings, run_text
+from specscale.errors import InputError, OptionError, SpecscaleError
+from specscale.pictures.montage import Section, Strip, montage
+from specscale.results.comparison import open_result
+
+
+def demo(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    """The exit status of ``specscale demo``."""
+    return command(monkeypatch, "demo", *words)
+
+
+def test_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "digits"
+    assert demo(monkeypatch, "-o", out) == 0
+    printed = capsys.readouterr().out
+    result = open_result(out / "digits.spec")
+    assert {mode.grouped_by for mode in result.modes} == {"A", "B"}
+    assert "A = pixels, B = gradients" in printed
+    assert str(out / "montage.png") in printed
+    assert f"{result.modes[0].eigenvalue:+.5f}" in printed
+
+    digits = load_digits()
+    first = result.modes[0].top(1, "+")
+    assert first["label"].item() == digits.target[first["row"].item()]
+    with Image.open(out / "montage.png") as opened:
+        picture = np.asarray(opened.convert("L"))
+    assert picture.shape == (1284, 1478)
+    tile = (255 * (1 - digits.images[first["row"].item()] / 16)).astype(np.uint8).repeat(6, axis=0).repeat(6, axis=1)
+    assert occurs(tile, picture), "the strongest member of the first mode is not in the picture"
+
+    before = (out / "montage.png").stat().st_mtime_ns
+    assert demo(monkeypatch, "-o", out) == 1
+    assert capsys.readouterr().err == f"specscale: {out}: exists already: add --overwrite or choose another -o\n"
+    assert (out / "montage.png").stat().st_mtime_ns == before
+
+
+def occurs(tile: np.ndarray, picture: np.ndarray) -> bool:
+    height, width = tile.shape
+    # Two rows and a corner leave few places at which to look at the whole.
+    places = np.argwhere(picture[: 1 - height, : 1 - width] == tile[0, 0])
+    return any((picture[y : y + height, x : x + width] == tile).all() for y, x in places if y < 300)
+
+
+@pytest.mark.parametrize("words", [["--rows", 100], ["--seed", -1], ["--kind", "planted", "--seed", -1]])
+def test_refused_before_anything_is_written(
+    words: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo(monkeypatch, "-o", tmp_path / "out", *words) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_gradients_do_not_see_where_a_stroke_lies_from_left_to_right() -> None:
+    images = np.zeros((3, 8, 8), dtype=np.float32)
+    images[0, 1:7, 2] = images[1, 1:7, 5] = 1  # the same stroke, moved
+    images[2, 2, 1:7] = 1  # another stroke
+    rows = gradient_histograms(images)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(rows[0], rows[1], atol=1e-6)
+    assert rows[0] @ rows[2] < 0.8
+    assert np.abs(gradient_histograms(0.3 * images) - rows).max() < 1e-6, "contrast must not matter"
+
+
+def test_montage_draws_images_and_bars() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8)
+    strips = [Strip(f"mode {i}", ("a line", "another"), images, {"one": 1.0, "two": 0.0}) for i in range(3)]
+    sections = [Section("By one", "of a kind", "one", strips[:2]), Section("By two", "of another", "two", strips[2:])]
+    picture = np.asarray(montage("Title", "and more", sections, "the end\nindeed"))
+    fewer = np.asarray(montage("Title", "and more", sections[:1], "the end\nindeed"))
+    assert len(picture) > len(fewer)
+    upscaled = images[0].repeat(6, axis=0).repeat(6, axis=1)
+    assert occurs(upscaled, picture[..., 0])
+    blue, orange = ((picture == np.array(colour)).all(axis=2).sum() for colour in ((33, 102, 172), (209, 102, 14)))
+    assert blue > 3 * 100 * 10 > orange, "full bars of the first colour, empty ones of the second"
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    root = tmp_path / "library"
+    (root / "package" / "test").mkdir(parents=True)
+    (root / "site-packages").mkdir()
+    (root / "package" / "__init__.py").write_text('"""All of the things in here."""\nraise SystemExit("imported")\n')
+    (root / "package" / "things.py").write_text(
+        'class Thing:\n    """A thing that can be done.\n\n    With more to say.\n    """\n\n'
+        '    async def do(self):\n        """Do the thing,\n        at long last.\n        """\n\n'
+        '    def undo(self):\n        """Do the thing,\n        at long last."""\n\n'
+        '    def short(self):\n        """Too short."""\n'
+    )
+    (root / "package" / "test" / "case.py").write_text('"""Tests are no documentation at all."""\n')
+    (root / "site-packages" / "other.py").write_text('"""Not of the standard library itself."""\n')
+    (root / "broken.py").write_text('"""This file cannot be read"""\ndef (:\n')
+    return root
+
+
+def test_docstrings_are_collected_without_importing(library: Path) -> None:
+    found = [(one.name, one.module, one.text) for one in collect_docstrings(library)]
+    assert found == [
+        ("package", "package", "All of the things in here."),
+        ("package.things.Thing", "package.things", "A thing that can be done."),
+        ("package.things.Thing.do", "package.things", "Do the thing, at long last."),
+    ]
+
+
+def test_text(tmp_path: Path) -> None:
+    lines: list[str] = []
+    result = run_text(Demo(tmp_path / "text", say=lines.append), rows=600)
+    assert lines[0].startswith("600 docstrings of ")
+    assert {mode.grouped_by for mode in result.modes} == {"A", "B"}
+    texts = {one.name: one.text for one, _ in zip(collect_docstrings(), range(600), strict=False)}
+    members = result.modes[0].top(5)
+    assert len(members) == 10
+    assert all(texts[name] == text for name, text in zip(members["id"], members["text"], strict=True))
+
+
+def test_too_few_docstrings(tmp_path: Path, library: Path) -> None:
+    with pytest.raises(InputError, match=r"library: 3 docstrings in sources"):
+        run_text(Demo(tmp_path / "text"), root=library)
+    with pytest.raises(OptionError, match="--rows 10"):
+        run_text(Demo(tmp_path / "other"), rows=10)
+
+
+def test_the_truth_is_planted() -> None:
+    (batch,) = draw_batches(20_000, seed=5)
+    for number, name in enumerate(GROUPS):
+        own, other = (batch.a, batch.b) if name.startswith("A") else (batch.b, batch.a)
+        members = batch.group == number
+        assert abs(members.mean() - GROUPS[name]) < 0.01
+        assert own[members].astype(float).std(axis=0).max() < 0.3, "one cluster in its own embedding"
+        assert other[members].astype(float).std(axis=0).min() > 0.4, "spread in the other"
+        of_one = other[members & (batch.cluster == 0)].astype(float)
+        assert of_one.std(axis=0).max() < 0.5, "over the common clusters"
+
+
+def test_batches_do_not_depend_on_the_number_of_rows() -> None:
+    few, many = (list(draw_batches(rows, seed=1)) for rows in (65_536 + 10, 2 * 65_536))
+    np.testing.assert_array_equal(few[0].a, many[0].a)
+    assert [len(batch.b) for batch in few] == [65_536, 10]
+    assert not np.array_equal(many[0].a, many[1].a)
+    assert not np.array_equal(few[0].a, next(draw_batches(65_536, seed=2)).a)
+
+
+def test_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "planted"
+    assert demo(monkeypatch, "--kind", "planted", "--rows", 20_000, "-o", out, "--threads", 2) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("   found\n") == len(GROUPS)
+    findings = check(open_result(out / "planted.spec"))
+    assert [one.group for one in findings] == list(GROUPS)
+    for one in findings:
+        assert one.precision > 0.95
+        assert (one.eigenvalue > 0) == one.group.startswith("A")
+        assert 0.4 * GROUPS[one.group] < abs(one.eigenvalue) < GROUPS[one.group]
+    assert len({(one.mode, one.tail) for one in findings}) == len(GROUPS)
+
+
+def test_planted_fails_where_the_groups_are_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def mislabelled(rows: int, seed: int) -> Iterator[Batch]:
+        for batch in draw_batches(rows, seed):
+            yield replace(batch, group=np.where(batch.group == 1, -1, batch.group))
+
+    out = tmp_path / "planted"
+    monkeypatch.setattr(planted, "draw_batches", mislabelled)
+    assert demo(monkeypatch, "--kind", "planted", "--rows", 8_000, "-o", out) == 1
+    error = capsys.readouterr().err
+    assert "1 of 5 planted groups not found (A2)" in error
+    assert error.count("\n") == 1
+
+    # What a failed demonstration left is replaced, other files are kept.
+    (out / "notes.txt").write_text("mine")
+    monkeypatch.setattr(planted, "draw_batches", draw_batches)
+    result = run_planted(Demo(out, overwrite=True), rows=6_000)
+    assert result.summary["rows"]["total"] == 6_000
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_planted_needs_rows(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="--rows 100"):
+        run_planted(Demo(tmp_path / "out"), rows=100)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpecscaleError, match="it is a file"):
+        run_planted(Demo(tmp_path / "file", overwrite=True), rows=6_000)
