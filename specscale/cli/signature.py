@@ -59,9 +59,7 @@ def _parameter(flag: Flag) -> inspect.Parameter:
     default = read(flag.default) if flag.choices and flag.default is not None else flag.default
     if flag.many:
         read = list[read]
-    spelled = typer.Option(
-        "--" + flag.name.replace("_", "-"), metavar=flag.metavar, help=flag.help, show_default=not flag.many
-    )
+    spelled = typer.Option(flag.written, metavar=flag.metavar, help=flag.help, show_default=not flag.many)
     return inspect.Parameter(
         flag.name,
         inspect.Parameter.KEYWORD_ONLY,

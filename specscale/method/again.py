@@ -16,7 +16,7 @@ from specscale.errors import ExistsError, OptionError
 from specscale.method.growing import check_grown, is_as_before, take_up_parts
 from specscale.method.how import How
 from specscale.method.job import Job, claim
-from specscale.method.option import keywords, taken
+from specscale.method.keywords import keywords, taken
 from specscale.method.options import Options
 from specscale.method.planning import Planner
 from specscale.method.problem import Input, looked_through, pair_inputs, pose_again, pose_alike

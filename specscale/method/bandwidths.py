@@ -26,7 +26,7 @@ from specscale.features.survey import affine_of, survey
 from specscale.kernels import load_kernels
 from specscale.masking import masked
 from specscale.method.how import How
-from specscale.method.option import keywords, taken
+from specscale.method.keywords import keywords, taken
 from specscale.method.options import Options
 from specscale.method.problem import Input, opened
 from specscale.runtime.events import Stage, Warned, silent

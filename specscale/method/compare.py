@@ -8,7 +8,7 @@ from typing import Any
 from specscale.errors import OptionError
 from specscale.method.how import How
 from specscale.method.job import Job, claim
-from specscale.method.option import keywords, taken
+from specscale.method.keywords import keywords, taken
 from specscale.method.options import Options
 from specscale.method.planning import Planner
 from specscale.method.problem import Input, looked_through, pair_inputs, pose

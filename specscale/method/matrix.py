@@ -22,7 +22,7 @@ from specscale.features.bandwidth import SAMPLE_ROWS, parse_rule
 from specscale.features.fourier import FeatureMap
 from specscale.method.how import How
 from specscale.method.job import certain_modes, claim, warn_unsettled
-from specscale.method.option import keywords, taken
+from specscale.method.keywords import keywords, taken
 from specscale.method.options import Options
 from specscale.method.planning import Planner
 from specscale.method.problem import Input, Problem, check_names, looked_through, pair_inputs, pose
