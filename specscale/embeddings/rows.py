@@ -116,8 +116,8 @@ class PairedRows:
     def _counts(self) -> NDArray[np.int64]:
         """Rows that take part before each run of `_COUNTED` rows, and all of them: a mask is counted once."""
         assert self.kept is not None
-        runs = [self.kept[low : low + _COUNTED] for low in range(0, len(self.kept), _COUNTED)]
-        return np.cumsum([0, *map(np.count_nonzero, runs)], dtype=np.int64)
+        runs = (self.kept[low : low + _COUNTED] for low in range(0, len(self.kept), _COUNTED))
+        return np.cumsum([0, *(int(np.count_nonzero(run)) for run in runs)], dtype=np.int64)
 
     def kept_before(self, row: int) -> int:
         """Rows that take part before a row."""
@@ -184,7 +184,7 @@ class PairedRows:
         return tuple(_take_remote(one, numbers) if one.remote else _take(one, numbers) for one in self.embeddings)
 
     def _numbers(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The rows that stand at ascending positions among those that take part; no more is looked at than their runs."""
+        """The rows at ascending positions among those that take part; only the runs that hold them are looked at."""
         if self.kept is None:
             return positions
         numbers = np.empty(len(positions), dtype=np.int64)
