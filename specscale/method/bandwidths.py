@@ -25,8 +25,8 @@ from specscale.features.spectrum import LARGEST_SAMPLE, Spectrum, kernel_spectru
 from specscale.features.survey import affine_of, survey
 from specscale.kernels import load_kernels
 from specscale.masking import masked
+from specscale.method.inputs import Input, opened
 from specscale.method.options import Options
-from specscale.method.problem import Input, opened
 from specscale.runtime.events import Notify, Stage, Warned, silent
 from specscale.runtime.memory import available_memory
 from specscale.runtime.threads import Threads, available_cores, single_threaded_blas

@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from specscale.errors import OptionError
-from specscale.method.job import Job, claim
+from specscale.method.comparing import Comparison, comparison_steps
+from specscale.method.fitting import largest_size
+from specscale.method.inputs import Input, pair_inputs
 from specscale.method.options import Options
+from specscale.method.plan import Plan, Workers
 from specscale.method.planning import Planner
-from specscale.method.problem import Input, looked_through, pair_inputs, pose
+from specscale.method.preparation import Preparation
+from specscale.method.prologue import Asked, begun
 from specscale.method.run import Cluster, running
 from specscale.results.comparison import Result
 from specscale.results.workplace import Workplace
-from specscale.runtime.events import Noted, Notify
+from specscale.runtime.events import Notify
 from specscale.runtime.local import Executor
-from specscale.runtime.machine import Machine, Plan, Workers
+from specscale.runtime.machine import Machine
 from specscale.units import parse_rows
 
 __all__ = ["compare", "plan"]
@@ -106,27 +110,29 @@ def compare(
     if isinstance(sigma, str | float | int) or len(sigma) != 2:
         raise OptionError(f"sigma is a pair, of A and of B, as ('auto', 2.0), not {sigma!r}")
     options = Options(
-        kernel, sigma, eta, normalize, on_bad, sample, features, size, n_modes, top, seed, match, certify, refine,
-        rotate, landmarks, min_matched,
-    )  # fmt: skip
+        kernel=kernel,
+        sigma=sigma,
+        eta=eta,
+        normalize=normalize,
+        on_bad=on_bad,
+        sample=sample,
+        features=features,
+        size=size,
+        n_modes=n_modes,
+        top=top,
+        seed=seed,
+        match=match,
+        certify=certify,
+        refine=refine,
+        rotate=rotate,
+        landmarks=landmarks,
+        min_matched=min_matched,
+    )
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
-        with run.step("pairing"):
-            rows = pair_inputs((a, b), options, run.place.folder, names)
-        # The machine is measured before workers begin to compile.
-        planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)
-        rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
-        most = planner.largest_size()
-        rows, duplicates = looked_through(rows, run)
-        problem = pose(rows, options, most, run, duplicates)
-        plan = planner.plan(problem.maps, problem.wide)
-        plan.check_disk(run.place.folder)
-        run.notify(Noted(problem.choice))
-        claim(run, problem)
-        if run.place.done:
-            run.place.leave()
-            return Result.of(run.place.out, (a, b), temporary=False)
-        job = Job(run, problem, plan, planner.machine)
-        return job.result(job.covariance(), (a, b))
+        start = begun(run, Asked((a, b), options, comparison_steps, names=names, memory=memory))
+        if start:
+            Comparison(run, start).finish()
+        return Result.of(run.place.out, (a, b), temporary=run.place.temporary)
 
 
 def plan(
@@ -169,9 +175,10 @@ def plan(
     count, cluster = None if rows is None else parse_rows(rows), Workers.of(workers, rate)
     with running(Workplace(None), threads) as run:
         paired = pair_inputs((a, b), chosen, run.place.folder, names)
-        planner = Planner.of(paired, chosen, memory, run.pool)
+        planner = Planner.of(paired, chosen, comparison_steps, memory, run.pool)
         if count or cluster:
             planner = planner.projected(count, cluster, memory)
-        problem = pose(paired, chosen, planner.largest_size(), run)
+        preparation = Preparation(run, paired, chosen, largest_size(planner))
+        problem = preparation.choose(planner.of_size(preparation.most).sequence.choosing)
         run.place.leave()
         return planner.plan(problem.maps, problem.wide), planner.machine
