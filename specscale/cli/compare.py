@@ -53,8 +53,8 @@ def compare(
     rules = _rules(fail_on or [], answer["certify"])
     if out is None and update is None:
         raise typer.BadParameter("say where the result goes", param_hint="'--out' / '-o'")
-    from specscale.method.again import compare_grown
     from specscale.method.compare import compare as run
+    from specscale.method.growing import compare_grown
 
     workers, scheduler = how.pop("executor")
     with run_progress(quiet, bars=not json) as progress, executor_of(workers, scheduler, how["threads"]) as executor:

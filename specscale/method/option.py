@@ -60,6 +60,7 @@ class Option:
     parts : its parts, where a command line takes it as several
     check : makes a value legal: takes the name, the flag and the value
     default : its value where it is not given
+    late : whether the covariance does not know it, so that an interrupted run can be taken up with another value
     annotation : its type in the signature of the function, where that is not the field's
     name : its name
     """
@@ -74,6 +75,7 @@ class Option:
     parts: tuple[Flag, ...] = ()
     check: Check | None = None
     default: Any = None
+    late: bool = False
     annotation: str = ""
     name: str = ""
 

@@ -23,6 +23,7 @@ from specscale.embeddings.reordered import origin_of, rows_of_origin
 from specscale.embeddings.rows import PairedRows, kept_digest
 from specscale.embeddings.store import EmbeddingStore
 from specscale.masking import masked
+from specscale.method.plan import Plan
 from specscale.method.problem import Problem
 from specscale.method.run import Run
 from specscale.passes.scores import ScoreSummary, WriteScores
@@ -31,7 +32,7 @@ from specscale.places.files import Location, reaching, remove_file, remove_tree,
 from specscale.results.comparison import MAPS_FILE, SCHEMA, TAILS
 from specscale.results.described import KEPT_ROW, kept_columns, partners_name
 from specscale.results.score_array import SCORES, ScoreArray
-from specscale.runtime.machine import Machine, Plan
+from specscale.runtime.machine import Machine
 from specscale.runtime.memory import peak_memory
 from specscale.spectral.certificate import Certificate
 from specscale.spectral.difference import Modes

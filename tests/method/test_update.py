@@ -19,7 +19,7 @@ import specscale as ss
 import specscale.results.workplace as workplace_module
 import specscale.runtime.spans as spans_module
 from specscale.errors import ChangedError, InputError, OptionError
-from specscale.method.again import compare_grown
+from specscale.method.growing import compare_grown
 from specscale.places.files import Location, exists, located, move
 from specscale.results.comparison import Result
 from specscale.runtime.checkpoints import NodeFolder

@@ -1,0 +1,66 @@
+"""What the modes of a problem are on a sample of its rows: their signs, and their rotation to localised groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specscale.kernels import Kernels
+from specscale.method.problem import Problem
+from specscale.passes.base import SLICE_ROWS
+from specscale.spectral.difference import Modes
+from specscale.spectral.lanczos import VectorModes
+from specscale.spectral.varimax import rotation_of
+
+__all__ = ["localised", "oriented"]
+
+_VARIMAX_ROWS = 32_768
+_VARIMAX_STREAM = 2  # of the seeded samples
+
+Scores = NDArray[np.float64]
+
+
+def oriented(problem: Problem, modes: Modes | VectorModes, kernels: Kernels) -> Modes | VectorModes:
+    """Fix the sign of each mode by Σ u³ ≥ 0 over the sample."""
+    sampled = _sampled_scores(problem, modes, problem.positions, problem.sample, kernels)
+    return modes.turned(np.diag(np.where((sampled**3).sum(axis=0) < 0, -1.0, 1.0)))
+
+
+def localised(problem: Problem, modes: Modes | VectorModes, kernels: Kernels) -> Modes | VectorModes:
+    """Rotate the modes of each direction by varimax over a sample of their scores."""
+    positions, raw = problem.rows.sample(_VARIMAX_ROWS, problem.options.seed, _VARIMAX_STREAM)
+    return modes.turned(rotation_of(modes, _sampled_scores(problem, modes, positions, raw, kernels)))
+
+
+def _sampled_scores(
+    problem: Problem,
+    modes: Modes | VectorModes,
+    positions: NDArray[np.int64],
+    raw: Sequence[NDArray[Any]],
+    kernels: Kernels,
+) -> Scores:
+    if isinstance(modes, VectorModes):
+        return np.asarray(modes.vectors[positions])
+    return _scores_of(problem, modes.coefficients, raw, kernels)
+
+
+def _scores_of(
+    problem: Problem, coefficients: NDArray[np.float64], raw: Sequence[NDArray[Any]], kernels: Kernels
+) -> Scores:
+    """Scores √n u of some rows under modes in feature space, (s, k)."""
+    weights = coefficients.astype(kernels.real)
+    out = np.empty((len(raw[0]), weights.shape[1]), dtype=kernels.real)
+    for one in problem.maps:
+        one.prepare(kernels)
+    for low in range(0, len(out), SLICE_ROWS):
+        part = slice(low, low + SLICE_ROWS)
+        features = np.empty((len(out[part]), len(weights)), dtype=kernels.real)
+        begin = 0
+        for one, x in zip(problem.maps, raw, strict=True):
+            one.apply(kernels, x[part], features[:, begin : begin + one.dim])
+            begin += one.dim
+        kernels.project(features, weights, out[part])
+    return out.astype(np.float64)
