@@ -38,7 +38,7 @@ MATRIX_SCHEMA = "matrix 1"
 
 @dataclass(frozen=True, kw_only=True)
 class OptionsRecord:
-    """The options that readers of a result look at; those of the method make the rest of them."""
+    """What the options can be; others than these are let pass, and the method refuses what it does not know."""
 
     kernel: Literal["gaussian", "cosine"]
     sigma: list[str | Number] = field(default_factory=list)
