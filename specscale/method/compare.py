@@ -14,8 +14,8 @@ from specscale.method.plan import Plan, Workers
 from specscale.method.planning import Planner
 from specscale.method.preparation import Preparation
 from specscale.method.prologue import Asked, begun
+from specscale.method.result import Result
 from specscale.method.run import Cluster, running
-from specscale.results.comparison import Result
 from specscale.results.workplace import Workplace
 from specscale.runtime.events import Notify
 from specscale.runtime.local import Executor

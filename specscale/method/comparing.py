@@ -19,13 +19,15 @@ from specscale.method.modes import localised, oriented
 from specscale.method.preparation import choosing, looking
 from specscale.method.refining import found_exactly, refined, start_vectors, sweeps_cost
 from specscale.method.steps import Extent, Step, Steps, covariance_of_maps, held_beside, tails_held
+from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
 from specscale.passes.base import Pass, at_once
 from specscale.passes.covariance import covariance
 from specscale.passes.products import products_cost
 from specscale.passes.remainders import Drawn, far_draws, remainders_cost
 from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, ScoreSummary, score, score_cost
 from specscale.places.files import remove_tree
-from specscale.results.writing import ResultWriter, standard_errors
+from specscale.results.schema import ComparisonRecord, ConstraintRecord
+from specscale.results.writing import ResultWriter
 from specscale.runtime.checkpoints import Parts
 from specscale.runtime.events import Noted
 from specscale.runtime.spans import full_spans
@@ -58,7 +60,7 @@ class Comparison(Job):
     found: Modes
     start: NDArray[np.float64]
     modes: Modes | VectorModes
-    constraint: dict[str, Any] | None = None
+    constraint: ConstraintRecord | None = None
     tails: ScoreSummary
     se: NDArray[np.float64]
     drawn: Drawn | None
@@ -140,9 +142,18 @@ class Comparison(Job):
     def finish(self) -> None:
         """Take all steps, write what they have found and give the result its name."""
         self.compute()
-        run, writer = self.run, self.writer
-        writer.members(self.tails, self.problem.rows)
-        writer.summary(run, self.problem, self.tails, self.se, self.checks, self.plan, self.machine, self.constraint)
+        run, problem, writer = self.run, self.problem, self.writer
+        writer.members(self.tails, problem.rows)
+        writer.maps(problem.parameters(), [one.arrays() for one in problem.maps], "ab")
+        writer.summary(
+            ComparisonRecord(
+                **vars(what_was_compared(problem, "ab")),
+                spec_diff=self.modes.spec_diff,
+                constraint=self.constraint,
+                modes=mode_records(self.modes, self.tails, self.se, self.checks),
+                **vars(how_it_went(run, self.plan, self.machine)),
+            )
+        )
         run.place.publish(writer.folder)
 
     def _scored(self, modes: Modes | VectorModes, writer: ResultWriter) -> tuple[ScoreSummary, Drawn | None]:

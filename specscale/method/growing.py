@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from specscale.embeddings.prefix import begins_with, ids_digest_of_first
 from specscale.embeddings.reordered import origin_of
@@ -13,12 +13,13 @@ from specscale.errors import OptionError
 from specscale.method.comparing import Comparison, computing
 from specscale.method.earlier import Earlier, names_of
 from specscale.method.inputs import Input
+from specscale.method.options import Options
 from specscale.method.preparation import looking
 from specscale.method.prologue import Asked, begun
 from specscale.method.run import Cluster, running
 from specscale.method.steps import Extent, Steps
 from specscale.places.files import Location, exists, followed
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 from specscale.results.pairs import changed, check_pairs
 from specscale.results.workplace import Workplace
 from specscale.runtime.checkpoints import NodeFolder, is_covered, load_arrays
@@ -27,9 +28,11 @@ from specscale.runtime.local import Executor
 
 __all__ = ["check_grown", "compare_grown", "is_as_before", "take_up_parts"]
 
+R = TypeVar("R", bound=ComparisonResult)
+
 
 def compare_grown(
-    result: Result,
+    result: R,
     a: Input,
     b: Input,
     *,
@@ -42,7 +45,7 @@ def compare_grown(
     progress: Notify | None = None,
     names: tuple[str | None, str | None] | None = None,
     min_matched: float | None = None,
-) -> Result:
+) -> R:
     """Compare embeddings to which rows were appended since an earlier result, with its bandwidths and feature maps.
 
     The covariance goes on from the partial sums that the result keeps: only the spans of new rows are accumulated, and
@@ -59,7 +62,7 @@ def compare_grown(
 
     Returns
     -------
-    Result
+    ComparisonResult
         The new result; `result` itself, and nothing is written, where no rows are new and `out` is its own place.
 
     Raises
@@ -69,12 +72,12 @@ def compare_grown(
     OptionError
         When the result compared a sample, or has no covariance.
     """
-    options = result.options()
+    options = result.parsed("options", Options.from_json)
     if min_matched is not None:
         options = replace(options, min_matched=min_matched)
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
         in_place = names is None and str(run.place.out) == str(followed(result.path))
-        choice = f"bandwidths and maps of {result.path}, {result.summary['rows']['total']:,} of these rows"
+        choice = f"bandwidths and maps of {result.path}, {result.record.rows.total:,} of these rows"
         asked = Asked(
             (a, b),
             options,
@@ -91,7 +94,7 @@ def compare_grown(
             Comparison(run, start).finish()
         elif not run.place.done:
             return result
-        return Result.of(run.place.out, (a, b), temporary=run.place.temporary)
+        return type(result).of(run.place.out, (a, b), temporary=run.place.temporary)
 
 
 def _steps(extent: Extent) -> Steps:
@@ -99,7 +102,7 @@ def _steps(extent: Extent) -> Steps:
     return Steps(looking=looking(extent), computing=computing(extent))
 
 
-def check_grown(rows: PairedRows, before: Result) -> None:
+def check_grown(rows: PairedRows, before: ComparisonResult) -> None:
     """Make sure that the pairs of rows of an earlier result are the first of these.
 
     Raises
@@ -109,29 +112,28 @@ def check_grown(rows: PairedRows, before: Result) -> None:
     ChangedError
         When the pairs are not those of the result with others behind them.
     """
-    summary = before.summary
-    if summary["options"]["features"] == "exact":
+    was = before.record.rows
+    if before.record.maps.features == "exact":
         raise OptionError(f"--update {before.path}: a result of --features exact has no covariance to go on from")
-    if summary["rows"]["sampled"]:
+    if was.sampled:
         raise OptionError(f"--update {before.path}: compares a sample of its rows, which is not the same in more rows")
-    for one, earlier in zip(rows.embeddings, summary["inputs"].values(), strict=True):
-        count = earlier["rows"]
-        if one.p != earlier["dimension"] or not begins_with(one, count, earlier["digest"]):
+    for one, earlier in zip(rows.embeddings, before.record.inputs.values(), strict=True):
+        count = earlier.rows
+        if one.p != earlier.dimension or not begins_with(one, count, earlier.digest):
             raise changed(before, f"{one.source} does not begin with the {count:,} rows that were compared")
-    was = summary["rows"]
-    if ids_digest_of_first(rows.embeddings[0], was["total"]) != was["ids_digest"]:
+    if ids_digest_of_first(rows.embeddings[0], was.total) != was.ids_digest:
         source = rows.embeddings[0].source
         raise changed(before, f"the ids of its rows are no longer those in {source}, or were not asked for then")
     check_pairs(rows, before)
 
 
-def is_as_before(rows: PairedRows, before: Result) -> bool:
+def is_as_before(rows: PairedRows, before: ComparisonResult) -> bool:
     """Whether there are no rows but those of an earlier result that :func:`check_grown` let pass."""
-    counts = [one["rows"] for one in before.summary["inputs"].values()]
+    counts = [one.rows for one in before.record.inputs.values()]
     return [origin_of(one).n for one in rows.embeddings] == counts
 
 
-def take_up_parts(before: Result, folder: Location) -> None:
+def take_up_parts(before: ComparisonResult, folder: Location) -> None:
     """Put the partial sums that a result keeps where a covariance pass finds them.
 
     Parameters
