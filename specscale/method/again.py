@@ -17,6 +17,7 @@ import numpy as np
 from specscale.errors import ExistsError, OptionError
 from specscale.method.comparing import Comparison, from_covariance, solving
 from specscale.method.earlier import Earlier, check_inputs, covariance_of, names_of
+from specscale.method.how import How
 from specscale.method.modes import oriented
 from specscale.method.options import Options
 from specscale.method.prologue import Asked, Begun, begun
@@ -24,7 +25,6 @@ from specscale.method.run import Run, running
 from specscale.method.steps import Extent, Step, Steps
 from specscale.results.comparison import ComparisonResult
 from specscale.results.schema import ConstraintRecord
-from specscale.results.workplace import Workplace
 from specscale.spectral.constrained import check_bound, solve_constrained
 from specscale.spectral.difference import check_possible, modes_of
 
@@ -52,7 +52,7 @@ def compare_again(result: R, eta: float, out: str | Path | None = None) -> R:
         When they are on another server, and the result was opened without `fetch`.
     """
     options = replace(result.parsed("options", Options.from_json), eta=eta)
-    with running(Workplace(out, resume=True)) as run:
+    with running(How(out=out, resume=True)) as run:
         start = _begun(run, result, options, lambda extent: Steps(computing=from_covariance(extent)))
         if start:
             job = Comparison(run, start)
@@ -90,7 +90,7 @@ def compare_constrained(result: R, epsilon: float, n_groups: int, out: str | Pat
         raise OptionError(
             f"{result.path}: a result of --features exact keeps no covariance to search: compare with landmarks"
         )
-    with running(Workplace(out, resume=True)) as run:
+    with running(How(out=out, resume=True)) as run:
         steps = partial(_constrained_steps, epsilon=epsilon, n_groups=n_groups, spec_diff=result.spec_diff)
         start = _begun(run, result, options, steps, {"epsilon": epsilon, "n_groups": n_groups})
         if start:

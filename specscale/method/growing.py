@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from specscale.embeddings.prefix import begins_with, ids_digest_of_first
@@ -12,40 +11,26 @@ from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
 from specscale.method.comparing import Comparison, computing
 from specscale.method.earlier import Earlier, names_of
+from specscale.method.how import How
 from specscale.method.inputs import Input
+from specscale.method.keywords import keywords, taken
 from specscale.method.options import Options
 from specscale.method.preparation import looking
 from specscale.method.prologue import Asked, begun
-from specscale.method.run import Cluster, running
+from specscale.method.run import running
 from specscale.method.steps import Extent, Steps
 from specscale.places.files import Location, exists, followed
 from specscale.results.comparison import ComparisonResult
 from specscale.results.pairs import changed, check_pairs
-from specscale.results.workplace import Workplace
 from specscale.runtime.checkpoints import NodeFolder, is_covered, load_arrays
-from specscale.runtime.events import Notify
-from specscale.runtime.local import Executor
 
 __all__ = ["check_grown", "compare_grown", "is_as_before", "take_up_parts"]
 
 R = TypeVar("R", bound=ComparisonResult)
 
 
-def compare_grown(
-    result: R,
-    a: Input,
-    b: Input,
-    *,
-    memory: str | int | None = None,
-    threads: int | None = None,
-    executor: Executor | Cluster | Any = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Notify | None = None,
-    names: tuple[str | None, str | None] | None = None,
-    min_matched: float | None = None,
-) -> R:
+@keywords("update", How)
+def compare_grown(result: R, a: Input, b: Input, *, min_matched: float | None = None, **given: Any) -> R:
     """Compare embeddings to which rows were appended since an earlier result, with its bandwidths and feature maps.
 
     The covariance goes on from the partial sums that the result keeps: only the spans of new rows are accumulated, and
@@ -56,9 +41,8 @@ def compare_grown(
     ----------
     result : the earlier result, whose options are kept
     a, b : the embeddings, with all rows
-    memory, threads, executor, out, resume, overwrite, progress : as in :func:`specscale.compare`
-    names : what to call A and B; by default, and where one is None, as in the result
-    min_matched : as there; that of the result by default
+    min_matched : as in :func:`specscale.compare`; that of the result by default
+    **given : the fields of :class:`How`
 
     Returns
     -------
@@ -72,18 +56,18 @@ def compare_grown(
     OptionError
         When the result compared a sample, or has no covariance.
     """
-    options = result.parsed("options", Options.from_json)
+    options, how = result.parsed("options", Options.from_json), taken(How, given)
     if min_matched is not None:
         options = replace(options, min_matched=min_matched)
-    with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
-        in_place = names is None and str(run.place.out) == str(followed(result.path))
+    with running(how) as run:
+        in_place = how.names is None and str(run.place.out) == str(followed(result.path))
         choice = f"bandwidths and maps of {result.path}, {result.record.rows.total:,} of these rows"
         asked = Asked(
             (a, b),
             options,
             _steps,
-            names=names_of(result, names),
-            memory=memory,
+            names=names_of(result, how.names),
+            memory=how.memory,
             check=lambda rows: check_grown(rows, result),
             idle=lambda rows: in_place and is_as_before(rows, result),
             earlier=Earlier(result, choice),

@@ -10,6 +10,7 @@ from specscale.embeddings.rows import PairedRows
 from specscale.method.earlier import Earlier
 from specscale.method.fitting import largest_size
 from specscale.method.inputs import Input, pair_inputs
+from specscale.method.option import options_of
 from specscale.method.options import Options
 from specscale.method.plan import Plan
 from specscale.method.planning import Planner
@@ -22,7 +23,7 @@ from specscale.runtime.machine import Machine
 
 __all__ = ["Asked", "Begun", "begun"]
 
-_LATE = ("n_modes", "eta", "top", "certify", "refine", "rotate")  # options that the covariance does not know
+_LATE = tuple(one.name for one in options_of(Options) if one.late)
 _LATER = ("scores", "normalised", "certificate", "start", "refine")  # passes after it
 _USUAL = {"backend": "cpu"}
 

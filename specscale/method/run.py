@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import ClusterError, OptionError
 from specscale.kernels import Kernels, load_kernels
+from specscale.method.how import How
 from specscale.method.steps import Step
 from specscale.passes.base import Pass
 from specscale.results.workplace import Workplace
@@ -105,18 +106,14 @@ class Run:
 
 
 @contextmanager
-def running(
-    place: Workplace,
-    threads: int | None = None,
-    executor: Executor | Cluster | None = None,
-    notify: Notify | None = None,
-) -> Iterator[Run]:
+def running(how: How) -> Iterator[Run]:
     """Set up a run; one that fails before there is anything to resume leaves nothing behind."""
+    place = Workplace(how.out, resume=how.resume, overwrite=how.overwrite)
     try:
-        with stoppable(), single_threaded_blas(), closing(Threads(threads)) as pool:
+        with stoppable(), single_threaded_blas(), closing(Threads(how.threads)) as pool:
             kernels = load_kernels("cpu")
             kernels.warm_up()
-            yield Run(place, pool, kernels, _executor(executor, pool, kernels), notify or silent)
+            yield Run(place, pool, kernels, _executor(how.executor, pool, kernels), how.progress or silent)
     except BaseException:
         place.leave()
         raise
