@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import cycle, islice, pairwise
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,6 +75,7 @@ class Block(NamedTuple):
     raw : one array (b, p) for each embedding, the kept rows of the run
     kept : positions of the kept rows within the run, or None where all are kept
     offset : kept rows before the run
+    beside : rows of other arrays at the kept rows, by their names
     """
 
     start: int
@@ -81,6 +83,7 @@ class Block(NamedTuple):
     raw: tuple[NDArray[Any], ...]
     kept: NDArray[np.int64] | None
     offset: int
+    beside: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from specscale.features.landmarks import LandmarkMap
 from specscale.method.problem import Problem
 from specscale.method.run import Run
 from specscale.passes.base import Pass
-from specscale.passes.products import products
+from specscale.passes.products import Held, products
 from specscale.passes.remainders import Drawn, Remainders, far_draws, remainders
 from specscale.runtime.spans import Span
 from specscale.spectral.certificate import Certificate, certificate
@@ -60,7 +60,7 @@ def certified(
         return None
     drawn = _drawn(run, problem, read, far)
     raw = problem.rows.take(drawn.positions)
-    anchors = tuple(one.anchors(run.kernels, x) for one, x in zip(problem.exact, raw, strict=True))
+    anchors = Held(tuple(one.anchors(run.kernels, x) for one, x in zip(problem.exact, raw, strict=True)))
     work = products(
         "certificate",
         problem.exact,

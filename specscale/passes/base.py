@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import cycle
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ __all__ = [
     "Accumulator",
     "FeatureBuffers",
     "Pass",
+    "RowInput",
+    "RowOutput",
     "Task",
     "at_once",
     "bad_row",
@@ -35,10 +37,24 @@ SLICE_ROWS = 1024  # rows of a block that one task maps to features; constants, 
 
 Task = Callable[[], None]
 Accumulator = dict[str, NDArray[Any]]
+RowInput = Callable[[Block], NDArray[Any]]
+"""The rows of an array at the kept rows of a block, (b, …)."""
 
 S = TypeVar("S")
 R = TypeVar("R")
 Q = TypeVar("Q")
+
+
+class RowOutput(Protocol):
+    """An array of a row for each row that takes part, of which every span writes its own."""
+
+    def empty(self, rows: int) -> NDArray[Any]:
+        """Memory for so many of its rows."""
+        ...
+
+    def write(self, first: int, values: NDArray[Any]) -> None:
+        """Write the rows of a span, whose first kept row is at position `first`; however often, the same bytes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,9 @@ class Pass(Generic[S, R]):
     local : whether its functions use memory of this process that another process would not see
     shares : whether its functions read or write files of the result in progress
     verifies : whether it verifies rows that have not been verified before
+    inputs : arrays whose rows it reads, which come with each block
+    outputs : arrays whose rows it makes: tasks of `prepare` put them beside the block, and whoever runs the pass writes
+        those of a span before its partial result
     """
 
     name: str
@@ -74,6 +93,8 @@ class Pass(Generic[S, R]):
     local: bool = False
     shares: bool = False
     verifies: bool = False
+    inputs: Mapping[str, RowInput] = field(default_factory=dict)
+    outputs: Mapping[str, RowOutput] = field(default_factory=dict)
 
 
 def at_once(first: Pass[Any, R], second: Pass[Any, Q]) -> Pass[Any, tuple[R, Q]]:
@@ -105,6 +126,8 @@ def at_once(first: Pass[Any, R], second: Pass[Any, Q]) -> Pass[Any, tuple[R, Q]]
         local=first.local or second.local,
         shares=first.shares or second.shares,
         verifies=first.verifies or second.verifies,
+        inputs={**first.inputs, **second.inputs},
+        outputs={**first.outputs, **second.outputs},
     )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +13,39 @@ from specscale.embeddings.rows import Block
 from specscale.features.kernel import Anchors, ExactKernel
 from specscale.kernels import Kernels
 from specscale.kernels.scratch import Scratch
-from specscale.passes.base import BLOCK_ROWS, Accumulator, Pass, Task, bad_row
+from specscale.passes.base import BLOCK_ROWS, Accumulator, Pass, RowInput, RowOutput, Task, bad_row
 
-__all__ = ["Mirror", "Vectors", "products", "products_cost"]
+__all__ = ["Anchored", "Held", "products", "products_cost"]
 
 ANCHOR_TILE = 512  # anchors whose kernel with PRODUCT_ROWS rows is held at once, in a core's cache
 PRODUCT_ROWS = 1024  # rows of one task
 
-Vectors = Callable[[Block], NDArray[Any]]
-"""The vectors at the kept rows of a block, (b, k)."""
+
+class Anchored(Protocol):
+    """Anchors, the same s rows of each embedding."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def anchors(self) -> tuple[Anchors, ...]:
+        """The rows, as each kernel wants them."""
+        ...
+
+    @property
+    def vectors(self) -> NDArray[Any] | None:
+        """Vectors at the anchors (s, k) real, for the products of all other rows with these; None for none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Held:
+    """Anchors that are held in memory, for their own products alone."""
+
+    anchors: tuple[Anchors, ...]
+    vectors: None = None
+
+    def __len__(self) -> int:
+        return len(self.anchors[0])
 
 
 @dataclass
@@ -33,29 +56,15 @@ class _Room:
     partial: NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Mirror:
-    """The same kernels read the other way: the products of the rows with vectors over the anchors.
-
-    Attributes
-    ----------
-    vectors : (s, k) the vectors at the anchors
-    products : (m, n_kept, k) real, filled with K_e(all rows, anchors) V / n_kept
-    """
-
-    vectors: NDArray[Any]
-    products: NDArray[Any]
-
-
 def products(
     name: str,
     exact: tuple[ExactKernel, ...],
-    anchors: tuple[Anchors, ...],
+    anchored: Anchored,
     kernels: Kernels,
-    vectors: Vectors,
+    vectors: RowInput,
     k: int,
     n_kept: int,
-    mirror: Mirror | None = None,
+    passing: RowOutput | None = None,
 ) -> Pass[_Room, NDArray[np.float64]]:
     """Make the products pass.
 
@@ -63,22 +72,22 @@ def products(
     ----------
     name : what to call it
     exact : the kernel of each embedding
-    anchors : the same s rows of each embedding
+    anchored : the anchors
     kernels : the backend
     vectors : gives the vectors of a block
     k : number of vectors
     n_kept : rows that take part
-    mirror : also fills the products of the rows with vectors over the anchors; None for those of the anchors alone
+    passing : takes what the same kernels are worth to the rows that pass by: K_e(x, anchors) V / n_kept of the vectors
+        at the anchors, (m, k) real for each row; None for the products of the anchors alone
 
     Returns
     -------
     Pass
         Its result is (m, s, k) float64: K_e(anchors, all rows) V / n_kept for each of the m embeddings.
     """
-    m, s = len(exact), len(anchors[0])
+    m, s = len(exact), len(anchored)
     tiles = [slice(low, min(low + ANCHOR_TILE, s)) for low in range(0, s, ANCHOR_TILE)]
     standardised, values, small = Scratch(), Scratch(), Scratch()
-    own = None if mirror is None else np.ascontiguousarray(mirror.vectors, dtype=kernels.real)
 
     def room() -> _Room:
         runs = BLOCK_ROWS // PRODUCT_ROWS
@@ -86,7 +95,8 @@ def products(
 
     def prepare(block: Block, room: _Room) -> list[Task]:
         count = len(block.raw[0])
-        room.vectors[:count] = vectors(block)
+        room.vectors[:count] = block.beside["vectors"]
+        anchors, own = anchored.anchors, anchored.vectors
 
         def multiply(which: int, run: int) -> None:
             part = slice(run * PRODUCT_ROWS, min((run + 1) * PRODUCT_ROWS, count))
@@ -103,8 +113,8 @@ def products(
                     product = small.array((len(x), k), kernels.real)
                     kernels.project(kernel, own[tile], product)
                     back += product
-            if mirror is not None:
-                mirror.products[which, block.offset + part.start : block.offset + part.stop] = back / n_kept
+            if passing is not None:
+                block.beside["passing"][part, which] = back / n_kept
 
         return [
             lambda which=which, run=run: multiply(which, run)  # type: ignore[misc]
@@ -130,11 +140,23 @@ def products(
     def finalize(total: Accumulator) -> NDArray[np.float64]:
         return np.asarray(total["products"] / n_kept)
 
-    return Pass(name, room, prepare, create, append, combine, finalize, local=mirror is not None, shares=True)
+    outputs = {} if passing is None else {"passing": passing}
+    return Pass(
+        name,
+        room,
+        prepare,
+        create,
+        append,
+        combine,
+        finalize,
+        shares=True,
+        inputs={"vectors": vectors},
+        outputs=outputs,
+    )
 
 
 def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int, read: int, threads: int) -> Cost:
-    """State what the pass takes, without a mirror.
+    """State what the pass takes for the products of the anchors.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
@@ -14,7 +14,17 @@ from specscale.cost import Cost
 from specscale.embeddings.rows import Block
 from specscale.features.fourier import FeatureMap
 from specscale.kernels import Kernels
-from specscale.passes.base import BLOCK_ROWS, Accumulator, FeatureBuffers, Pass, Task, feature_cost, map_slice, slices
+from specscale.passes.base import (
+    BLOCK_ROWS,
+    Accumulator,
+    FeatureBuffers,
+    Pass,
+    RowInput,
+    Task,
+    feature_cost,
+    map_slice,
+    slices,
+)
 from specscale.places.checksum import crc32c
 
 __all__ = ["KnownScores", "MappedScores", "ScoreSource", "ScoreSummary", "WriteScores", "score", "score_cost"]
@@ -75,6 +85,11 @@ class ScoreSource(Protocol):
         """Number of modes."""
         ...
 
+    @property
+    def inputs(self) -> Mapping[str, RowInput]:
+        """Arrays whose rows it reads."""
+        ...
+
     def room(self) -> Any:
         """Make scratch for one block."""
         ...
@@ -107,6 +122,7 @@ class MappedScores:
         lengths: NDArray[np.float64] | None = None,
     ) -> None:
         self.k = coefficients.shape[1]
+        self.inputs: Mapping[str, RowInput] = {}
         edges = np.cumsum([0, *(one.dim for one in maps)])
         scoring = [one.scoring(coefficients[low:high]) for one, (low, high) in zip(maps, pairwise(edges), strict=True)]
         self._maps = tuple(one for one, _ in scoring)
@@ -132,18 +148,24 @@ class MappedScores:
 
 
 class KnownScores:
-    """Scores that are held in memory, (n_kept, k)."""
+    """Scores that are in an array.
 
-    def __init__(self, vectors: NDArray[np.float64]) -> None:
-        self.k = vectors.shape[1]
-        self._vectors = vectors
+    Parameters
+    ----------
+    k : number of modes
+    vectors : gives the scores of a block
+    """
+
+    def __init__(self, k: int, vectors: RowInput) -> None:
+        self.k = k
+        self.inputs = {"vectors": vectors}
 
     def room(self) -> None:
         """Nothing is needed."""
 
     def fill(self, block: Block, part: slice, room: None, out: NDArray[Any]) -> None:
         """Copy the rows."""
-        out[...] = self._vectors[block.offset + part.start : block.offset + part.stop]
+        out[...] = block.beside["vectors"][part]
 
 
 class _Chunk:
@@ -182,7 +204,6 @@ def score(
     top: int,
     chunk_rows: int,
     write: WriteScores,
-    local: bool = False,
 ) -> Pass[_Room, ScoreSummary]:
     """Make the scores pass.
 
@@ -195,7 +216,6 @@ def score(
     top : how many members of each tail to keep
     chunk_rows : rows of one chunk of scores; a span holds whole chunks
     write : stores a finished chunk of scores; the same chunk may be written twice with the same bytes
-    local : whether its scores come from, or go to, the memory of this process
 
     Returns
     -------
@@ -272,7 +292,8 @@ def score(
         tails = total["rows"], signs * total["strengths"]
         return ScoreSummary(squares, fourths, skewed, mixed, *tails, total.get("checksums", _NONE))
 
-    return Pass("scores", room, prepare, create, append, combine, finalize, local, shares=True, verifies=True)
+    inputs = source.inputs
+    return Pass("scores", room, prepare, create, append, combine, finalize, shares=True, verifies=True, inputs=inputs)
 
 
 def score_cost(
@@ -299,5 +320,5 @@ def score_cost(
         elementary=n_kept * sum(one.elementary for one in scoring),
         read=read,
         disk=n * k * 4,
-        partial=(4 * k + 4 * k * top) * 8 if maps else 0,  # known scores are in the memory of one process
+        partial=(4 * k + 4 * k * top) * 8,
     )

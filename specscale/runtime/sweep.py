@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from specscale.embeddings.rows import Block, PairedRows
 from specscale.passes.base import BLOCK_ROWS, Accumulator, Pass
+from specscale.runtime.row_arrays import RowsBeside
 from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads
 
@@ -50,7 +51,9 @@ def sweep(
     rows.check_unchanged()
     rooms = cycle([work.room(), work.room()])
     verify = work.verifies and not rows.verified
-    blocks = _ahead(rows.blocks([(span.start, span.stop) for span in spans], BLOCK_ROWS, RING, verify=verify))
+    read = rows.blocks([(span.start, span.stop) for span in spans], BLOCK_ROWS, RING, verify=verify)
+    beside = RowsBeside(work, spans)
+    blocks = _ahead(beside.added(read, rows.kept))
     remaining = iter(spans)
     span, total = next(remaining), work.create()
     before: tuple[Block, Any] | None = None
@@ -64,6 +67,7 @@ def sweep(
                 advance(before[0].stop - before[0].start)
             if before and before[0].stop == span.stop:
                 rows.check_unchanged()
+                beside.write(span)
                 deliver(span.index, total)
                 if block:
                     span, total = next(remaining), work.create()
