@@ -14,7 +14,7 @@ from specscale.method.certifying import certified, far_rows
 from specscale.method.problem import Input, Problem
 from specscale.method.refining import found_exactly, known_scores, refined, start_vectors
 from specscale.method.run import Run
-from specscale.passes.base import FeatureBuffers, Pass, at_once
+from specscale.passes.base import Pass, at_once
 from specscale.passes.covariance import covariance
 from specscale.passes.remainders import Drawn
 from specscale.passes.scores import MappedScores, ScoreSource, ScoreSummary, score
@@ -113,16 +113,15 @@ class Job:
 
     def __init__(self, run: Run, problem: Problem, plan: Plan, machine: Machine) -> None:
         self.run, self.problem, self.plan, self.machine = run, problem, plan, machine
-        self._buffers = FeatureBuffers(run.kernels, problem.maps)
 
     def covariance(self) -> TiledSymmetric | None:
         """C of the concatenated features; None where there are none."""
-        maps, kernels = self.problem.maps, self.run.kernels
+        maps = self.problem.maps
         if not maps:
             return None
         full = full_spans(self.problem.rows.n, self.plan.d, CHUNK_ROWS)
         parts = Parts(self.run.place.result / "parts", full)
-        C = self.run.sweep(covariance(maps, kernels, self._buffers), self.problem.rows, self.plan.spans, parts)
+        C = self.run.sweep(covariance(maps), self.problem.rows, self.plan.spans, parts)
         if lost := parts.lost():
             self.run.warn(
                 f"partial sums of {lost} of {full} full spans are gone from the work directory: the result is as it "
@@ -206,12 +205,11 @@ class Job:
 
     def _scores(
         self, modes: Modes | VectorModes, source: ScoreSource, writer: ResultWriter, name: str
-    ) -> Pass[Any, ScoreSummary]:
+    ) -> Pass[ScoreSummary]:
         """The scores pass, under a name of its own."""
         rows = self.problem.rows
         work = score(
             source,
-            self.run.kernels,
             modes.action,
             n=rows.n,
             top=min(self.problem.options.top, rows.n_kept),
@@ -221,5 +219,5 @@ class Job:
         return replace(work, name=name)
 
     def _mapped(self, modes: Modes, lengths: NDArray[np.float64] | None = None) -> MappedScores:
-        problem, z = self.problem, modes.coefficients
-        return MappedScores(problem.maps, self.run.kernels, z, problem.rows.n_kept, self._buffers, lengths)
+        problem = self.problem
+        return MappedScores(problem.maps, modes.coefficients, problem.rows.n_kept, lengths)

@@ -19,14 +19,15 @@ from specscale.cost import Cost
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
 from specscale.features.bandwidth import SAMPLE_ROWS, parse_rule
-from specscale.features.fourier import FeatureMap
+from specscale.features.base import FeatureMap
+from specscale.grid import BLOCK_ROWS
 from specscale.method.job import certain_modes, claim, warn_unsettled
 from specscale.method.options import Options
 from specscale.method.planning import Planner
 from specscale.method.problem import Input, Problem, check_names, looked_through, pair_inputs, pose
 from specscale.method.run import Run, running
-from specscale.passes.base import BLOCK_ROWS, FeatureBuffers, feature_cost
 from specscale.passes.covariance import covariance
+from specscale.passes.mapping import feature_cost
 from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
 from specscale.pictures.plots import plot_matrix
 from specscale.results.matrix import MATRIX_SCHEMA, MatrixResult
@@ -179,8 +180,7 @@ class _MatrixPlanner(Planner):
 def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list[str]) -> MatrixResult:
     """Compute the modes of all pairs and write the result."""
     rows, maps, kernels, options = problem.rows, problem.maps, run.kernels, problem.options
-    buffers = FeatureBuffers(kernels, maps)
-    C = run.sweep(covariance(maps, kernels, buffers), rows, plan.spans)
+    C = run.sweep(covariance(maps), rows, plan.spans)
     pairs = list(combinations(range(len(maps)), 2))
     with run.step("solve"):
         blocks = [slice(*edges) for edges in pairwise(accumulate((one.dim for one in maps), initial=0))]
@@ -196,11 +196,9 @@ def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list
     writer = _MatrixWriter(run.place.result)
     writer.covariance(C)
     del C
-    source = MappedScores(maps, kernels, modes.coefficients, rows.n_kept, buffers)
+    source = MappedScores(maps, modes.coefficients, rows.n_kept)
     top = min(options.top, rows.n_kept)
-    work = score(
-        source, kernels, modes.action, n=rows.n, top=top, chunk_rows=BLOCK_ROWS, write=lambda start, scores: None
-    )
+    work = score(source, modes.action, n=rows.n, top=top, chunk_rows=BLOCK_ROWS, write=lambda start, scores: None)
     tails = run.sweep(work, rows, plan.spans)
     if not tails.normed:
         factors = 1 / np.sqrt(tails.squares)

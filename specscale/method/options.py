@@ -8,7 +8,7 @@ from typing import Any
 
 from specscale.errors import OptionError
 from specscale.features.bandwidth import Rule, parse_rule
-from specscale.features.fourier import legal_maps
+from specscale.features.registry import legal_maps
 
 __all__ = ["NORMALIZATIONS", "Options"]
 

@@ -23,14 +23,15 @@ from specscale.embeddings.screening import screen
 from specscale.embeddings.store import EmbeddingStore, open_embedding
 from specscale.errors import ChangedError, InputError, OptionError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
-from specscale.features.fourier import FeatureMap, restored_map
+from specscale.features.base import FeatureMap
 from specscale.features.kernel import ExactKernel
-from specscale.features.survey import affine_of, chosen_maps, survey
-from specscale.kernels import Kernels
+from specscale.features.registry import chosen_maps, restored_map
+from specscale.features.survey import affine_of, survey
+from specscale.kernels.base import Kernels
 from specscale.method.options import Options
 from specscale.method.run import Run
 from specscale.method.sizing import chosen_landmarks
-from specscale.passes.base import SLICE_ROWS
+from specscale.passes.mapping import LoadedMaps
 from specscale.places.files import Location, located, unchained
 from specscale.results.comparison import Result
 from specscale.results.pairs import check_pairs
@@ -126,18 +127,16 @@ class Problem:
 
     def scores_of(self, coefficients: NDArray[np.float64], raw: Sequence[NDArray[Any]], kernels: Kernels) -> Scores:
         """Scores √n u of some rows under modes in feature space, (s, k)."""
-        weights = coefficients.astype(kernels.real)
-        out = np.empty((len(raw[0]), weights.shape[1]), dtype=kernels.real)
-        for one in self.maps:
-            one.prepare(kernels)
-        for low in range(0, len(out), SLICE_ROWS):
-            part = slice(low, low + SLICE_ROWS)
-            features = np.empty((len(out[part]), len(weights)), dtype=kernels.real)
-            begin = 0
-            for one, x in zip(self.maps, raw, strict=True):
-                one.apply(kernels, x[part], features[:, begin : begin + one.dim])
-                begin += one.dim
-            kernels.project(features, weights, out[part])
+        host = kernels.host
+        weights = coefficients.astype(host.real)
+        out = np.empty((len(raw[0]), weights.shape[1]), dtype=host.real)
+        loaded, bad = LoadedMaps.of(self.maps, host), np.full(1, -1, dtype=np.int64)
+        for low in range(0, len(out), host.slice_rows):
+            part = slice(low, low + host.slice_rows)
+            features = np.empty((len(out[part]), len(weights)), dtype=host.real)
+            for one, columns, x in zip(loaded.maps, loaded.columns, raw, strict=True):
+                one.apply(x[part], features[:, columns], bad)
+            host.project(features, weights, out[part])
         return out.astype(np.float64)
 
     def oriented(self, modes: Modes | VectorModes, kernels: Kernels) -> Modes | VectorModes:
@@ -257,7 +256,7 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
                 gaussian=options.kernel == "gaussian",
                 rule=rule,
                 unit=unit,
-                kernels=run.kernels,
+                kernels=run.kernels.host,
                 affine=affine_of(raw, options.normalize),
             )
             for raw, one, rule in zip(sample, rows.embeddings, options.rules, strict=True)
@@ -280,7 +279,7 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
         with run.step("landmarks"):
             size = _size_taken_up(run.place.interrupted())
             sampled = (positions, sample)
-            landmarks = chosen_landmarks(rows, exact, options, most, sampled, run.kernels, run.pool.run, size)
+            landmarks = chosen_landmarks(rows, exact, options, most, sampled, run.kernels.host, run.pool.run, size)
         maps = landmarks.maps
         choice.append(str(landmarks))
     elif options.features != "exact":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,9 @@ from specscale.errors import InputError
 from specscale.method.problem import Problem
 from specscale.method.run import Run
 from specscale.passes.base import Pass
+from specscale.passes.products import products
 from specscale.passes.scores import KnownScores, ScoreSource, score
-from specscale.passes.sweeps import STRIPE_ROWS, VISIT_ROWS, Stripe, stripe_products
+from specscale.passes.sweeps import STRIPE_ROWS, VISIT_ROWS, Stripe
 from specscale.places.files import Location, exists, remove_tree
 from specscale.runtime.checkpoints import load_arrays, save_arrays
 from specscale.runtime.events import Event, Moved, PassFinished, PassStarted, RowsDone, Warned
@@ -150,10 +150,10 @@ class _Sweep:
         planned = (Planned(self._pass(one), one.spans, self._place(one)) for one in visits)
         return self._run.executor.run_all(planned, self._problem.rows, self._advance)
 
-    def _pass(self, one: _Visit) -> Pass[Any, NDArray[np.float64]]:
-        problem, kernels = self._problem, self._run.kernels
-        stripe = Stripe(problem.rows, one.low, one.high, problem.exact, kernels, self._vectors.read)
-        return stripe_products(self._name, stripe, self._vectors.of, self._k, self._passing(one))
+    def _pass(self, one: _Visit) -> Pass[NDArray[np.float64]]:
+        stripe = Stripe(self._problem.rows, one.low, one.high, self._vectors.read)
+        vectors, passing = self._vectors.of, self._passing(one)
+        return products(self._name, self._problem.exact, stripe, vectors, self._k, one.edges[-1], passing)
 
     def _passing(self, one: _Visit) -> RowArray:
         """What the kernels of a stripe are worth to the rows that pass by."""
@@ -177,7 +177,7 @@ def start_vectors(run: Run, problem: Problem, source: ScoreSource, spans: list[S
     remove_tree(folder)
     chunks = [(start, min(start + CHUNK_ROWS, rows.n)) for start in range(0, rows.n, CHUNK_ROWS)]
     scores = RowArray(folder, (*(start for start, _ in chunks), rows.n), (source.k,), "float32")
-    work = score(source, run.kernels, np.eye(source.k), n=rows.n, top=0, chunk_rows=CHUNK_ROWS, write=scores.write)
+    work = score(source, np.eye(source.k), n=rows.n, top=0, chunk_rows=CHUNK_ROWS, write=scores.write)
     run.sweep(replace(work, name="start"), rows, spans)
     vectors, low = np.empty((rows.n_kept, source.k)), 0
     for start, stop in chunks:

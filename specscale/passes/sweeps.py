@@ -1,4 +1,4 @@
-"""A sweep of the exact n × n operator over a block of vectors: for each stripe of rows a pass, which any process runs.
+"""A sweep of the exact n × n operator over a block of vectors: for each stripe of rows a products pass, in any process.
 
 A stripe of rows is held in memory as anchors while the rows from its first on pass by. The kernels are symmetric: each
 value that is computed serves the products of the stripe, which are the pass's result, and those of the rows that pass
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,9 @@ from numpy.typing import NDArray
 
 from specscale.cost import Cost
 from specscale.embeddings.rows import PairedRows
-from specscale.features.kernel import Anchors, ExactKernel
-from specscale.kernels import Kernels
-from specscale.passes.base import Pass, RowInput, RowOutput
-from specscale.passes.products import products, products_cost
+from specscale.passes.products import products_cost
 
-__all__ = ["STRIPE_ROWS", "VISIT_ROWS", "Stripe", "stripe_products", "sweeps_cost"]
+__all__ = ["STRIPE_ROWS", "VISIT_ROWS", "Stripe", "sweeps_cost"]
 
 STRIPE_ROWS = 8192
 VISIT_ROWS = 1 << 18  # rows that pass by a stripe in one task
@@ -30,61 +26,30 @@ VISIT_ROWS = 1 << 18  # rows that pass by a stripe in one task
 
 @dataclass(frozen=True)
 class Stripe:
-    """A run of the rows that take part, as anchors; it is sent to other processes as where it is, and read there.
+    """A run of the rows that take part, as anchors that whoever runs the pass reads.
 
     Attributes
     ----------
-    rows : the paired rows
+    paired : the paired rows
     low, high : the run, as positions among the rows that take part
-    exact : the kernel of each embedding
-    kernels : the backend
     read : reads the vectors at some positions
     """
 
-    rows: PairedRows
+    paired: PairedRows
     low: int
     high: int
-    exact: tuple[ExactKernel, ...]
-    kernels: Kernels
     read: Callable[[int, int], NDArray[np.float64]]
 
     def __len__(self) -> int:
         return self.high - self.low
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("anchors", "vectors")}
+    def rows(self) -> tuple[NDArray[Any], ...]:
+        """Read the rows (s, p) of each embedding."""
+        return self.paired.take(np.arange(self.low, self.high))
 
-    @cached_property
-    def anchors(self) -> tuple[Anchors, ...]:
-        """The rows as anchors of each kernel."""
-        raw = self.rows.take(np.arange(self.low, self.high))
-        return tuple(one.anchors(self.kernels, x) for one, x in zip(self.exact, raw, strict=True))
-
-    @cached_property
-    def vectors(self) -> NDArray[Any]:
-        """The vectors at the rows, (s, k)."""
-        return np.ascontiguousarray(self.read(self.low, self.high), dtype=self.kernels.real)
-
-
-def stripe_products(
-    name: str, stripe: Stripe, vectors: RowInput, k: int, passing: RowOutput
-) -> Pass[Any, NDArray[np.float64]]:
-    """Make the pass of one stripe over the rows from its first on.
-
-    Parameters
-    ----------
-    name : what to call it
-    stripe : the stripe
-    vectors : gives the vectors of a block
-    k : number of vectors
-    passing : takes the products of the rows that pass by with the vectors at the stripe, (m, k) for each row
-
-    Returns
-    -------
-    Pass
-        Its result is (m, s, k) float64, the products of the stripe with the vectors at the rows from its first on.
-    """
-    return products(name, stripe.exact, stripe, stripe.kernels, vectors, k, stripe.rows.n_kept, passing)
+    def vectors(self) -> NDArray[np.float64]:
+        """Read the vectors at the rows (s, k)."""
+        return self.read(self.low, self.high)
 
 
 def sweeps_cost(

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from specscale.embeddings.rows import Block
+from specscale.embeddings.rows import Block, PairedRows
 from specscale.errors import InputError
-from specscale.passes.base import BLOCK_ROWS, Pass
+from specscale.grid import BLOCK_ROWS
+from specscale.passes.base import Pass
 from specscale.places.files import Location
 from specscale.runtime.checkpoints import load_arrays, save_arrays
 from specscale.runtime.spans import Span
@@ -93,7 +94,8 @@ class RowArray:
             arrays = None
         if arrays is None:
             raise InputError(f"{path}: damaged or gone: run the command again with --resume")
-        return arrays["rows"]
+        rows: NDArray[Any] = arrays["rows"]
+        return rows
 
     def _chunk_at(self, position: int) -> int:
         return bisect_right(self.edges, position) - 1  # the last that begins there: those before it are empty
@@ -108,36 +110,33 @@ class RowsBeside:
     Parameters
     ----------
     work : the pass
+    rows : the paired rows
     spans : the spans that it passes over, in order
     """
 
-    def __init__(self, work: Pass[Any, Any], spans: list[Span]) -> None:
-        self._work = work
-        self._spans = spans
+    def __init__(self, work: Pass[Any], rows: PairedRows, spans: list[Span]) -> None:
+        self._work, self._rows = work, rows
+        self._starts = {span.start: span for span in spans}
         self._made: dict[int, tuple[int, dict[str, NDArray[Any]]]] = {}
 
-    def added(self, blocks: Iterator[Block], kept: NDArray[np.bool_] | None) -> Iterator[Block]:
-        """Yield the blocks with the rows that they are read with, and memory for those that are made of them.
-
-        Parameters
-        ----------
-        blocks : the blocks of the spans
-        kept : (n,) the rows that take part, or None for all
-        """
-        inputs, outputs = self._work.inputs, self._work.outputs
-        starts = {span.start: span for span in self._spans}
+    def added(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """Yield the blocks of the spans with the rows that are to be read, and memory for those to be written."""
         first, made = 0, dict[str, NDArray[Any]]()
         for block in blocks:
-            if span := starts.get(block.start):
-                count = span.stop - span.start if kept is None else int(np.count_nonzero(kept[span.start : span.stop]))
-                first, made = block.offset, {name: one.empty(count) for name, one in outputs.items()}
+            if span := self._starts.get(block.start):
+                first, made = block.offset, self._empty(span)
                 self._made[span.index] = first, made
             part = slice(block.offset - first, block.offset - first + len(block.raw[0]))
-            read = {name: rows(block) for name, rows in inputs.items()}
-            yield block._replace(beside={**read, **{name: one[part] for name, one in made.items()}})
+            inputs = {name: rows(block) for name, rows in self._work.inputs.items()}
+            yield block._replace(inputs=inputs, outputs={name: one[part] for name, one in made.items()})
 
     def write(self, span: Span) -> None:
         """Write what was made of the rows of a span."""
         first, made = self._made.pop(span.index)
         for name, values in made.items():
             self._work.outputs[name].write(first, values)
+
+    def _empty(self, span: Span) -> dict[str, NDArray[Any]]:
+        kept = self._rows.kept
+        count = span.stop - span.start if kept is None else int(np.count_nonzero(kept[span.start : span.stop]))
+        return {name: one.empty(count) for name, one in self._work.outputs.items()}
