@@ -12,8 +12,9 @@ from specscale.embeddings.duplicates import Duplicates
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import ChangedError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
-from specscale.features.fourier import FeatureMap, restored_map
+from specscale.features.base import FeatureMap
 from specscale.features.kernel import ExactKernel
+from specscale.features.registry import restored_map
 from specscale.method.options import Options
 from specscale.method.problem import Problem
 from specscale.results.comparison import ComparisonResult

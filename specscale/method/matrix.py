@@ -19,6 +19,7 @@ from specscale.cost import Cost
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
 from specscale.features.bandwidth import parse_rule
+from specscale.grid import BLOCK_ROWS
 from specscale.method.how import How
 from specscale.method.inputs import Input, check_names
 from specscale.method.job import Job
@@ -31,8 +32,8 @@ from specscale.method.prologue import Asked, begun
 from specscale.method.run import running
 from specscale.method.steps import Extent, Step, Steps, covariance_of_maps, held_beside, tails_held
 from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
-from specscale.passes.base import BLOCK_ROWS, feature_cost
 from specscale.passes.covariance import covariance
+from specscale.passes.mapping import feature_cost
 from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
 from specscale.pictures.plots import plot_matrix
 from specscale.results.matrix import MatrixResult
@@ -135,7 +136,7 @@ class _Matrix(Job):
 
     def accumulate(self) -> None:
         """Find the covariance."""
-        work = covariance(self.problem.maps, self.run.kernels, self.buffers)
+        work = covariance(self.problem.maps)
         self.C = self.run.sweep(work, self.problem.rows, self.plan.spans)
 
     def solve(self) -> None:
@@ -162,11 +163,10 @@ class _Matrix(Job):
         self.writer = _MatrixWriter(run.place.result)
         self.writer.covariance(self.C)
         del self.C
-        source = MappedScores(problem.maps, run.kernels, self.modes.coefficients, rows.n_kept, self.buffers)
+        source = MappedScores(problem.maps, self.modes.coefficients, rows.n_kept)
         top = min(problem.options.top, rows.n_kept)
         work = score(
             source,
-            run.kernels,
             self.modes.action,
             n=rows.n,
             top=top,
