@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.runtime.threads import single_threaded_blas
 
 settings.register_profile("specscale", deadline=None, max_examples=30, derandomize=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import cycle, islice, pairwise
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,6 +77,7 @@ class Block(NamedTuple):
     raw : one array (b, p) for each embedding, the kept rows of the run
     kept : positions of the kept rows within the run, or None where all are kept
     offset : kept rows before the run
+    inputs, outputs : rows of other arrays at the kept rows, by the arrays' names: to be read, and to be written
     """
 
     start: int
@@ -83,6 +85,8 @@ class Block(NamedTuple):
     raw: tuple[NDArray[Any], ...]
     kept: NDArray[np.int64] | None
     offset: int
+    inputs: Mapping[str, Any] = MappingProxyType({})
+    outputs: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -127,19 +131,24 @@ class PairedRows:
         low = row - rest
         return int(self._counts[run]) + (int(np.count_nonzero(self.kept[low:row])) if rest else 0)
 
-    def blocks(self, runs: Sequence[tuple[int, int]], rows: int, ring: int, *, verify: bool = False) -> Iterator[Block]:
+    def blocks(
+        self,
+        runs: Sequence[tuple[int, int]],
+        rows: int,
+        ring: int,
+        *,
+        verify: bool = False,
+        empty: Callable[[tuple[int, ...], Any], NDArray[Any]] = np.empty,
+    ) -> Iterator[Block]:
         """Yield the rows of each run ``(start, stop)`` in blocks of at most `rows`.
 
-        A block's arrays are overwritten `ring` blocks later. Several blocks are read at once where an embedding is
-        remote. With `verify`, the chunks that the runs hold whole must be those that were ingested.
+        A block's arrays are made by `empty` and overwritten `ring` blocks later. Several blocks are read at once where
+        an embedding is remote. With `verify`, the chunks that the runs hold whole must be those that were ingested.
         """
         largest = min(rows, max((stop - start for start, stop in runs), default=0))
         ahead = self._ahead(rows)
         rooms = cycle(
-            [
-                tuple(np.empty((largest, one.p), dtype=one.dtype) for one in self.embeddings)
-                for _ in range(ring - 1 + ahead)
-            ]
+            [tuple(empty((largest, one.p), one.dtype) for one in self.embeddings) for _ in range(ring - 1 + ahead)]
         )
         wanted = (
             (one, low, min(low + rows, stop), out)

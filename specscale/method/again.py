@@ -10,7 +10,7 @@ from functools import partial
 from operator import index
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,16 +23,19 @@ from specscale.method.options import Options
 from specscale.method.prologue import Asked, Begun, begun
 from specscale.method.run import Run, running
 from specscale.method.steps import Extent, Step, Steps
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
+from specscale.results.schema import ConstraintRecord
 from specscale.spectral.constrained import check_bound, solve_constrained
 from specscale.spectral.difference import check_possible, modes_of
 
 __all__ = ["compare_again", "compare_constrained"]
 
+R = TypeVar("R", bound=ComparisonResult)
+
 _FROM = "digest of the result that is gone on from"
 
 
-def compare_again(result: Result, eta: float, out: str | Path | None = None) -> Result:
+def compare_again(result: R, eta: float, out: str | Path | None = None) -> R:
     """Solve for another η from the covariance of a result, and pass over the rows for the scores alone.
 
     Parameters
@@ -48,17 +51,17 @@ def compare_again(result: Result, eta: float, out: str | Path | None = None) -> 
     InputError
         When they are on another server, and the result was opened without `fetch`.
     """
-    options = replace(result.options(), eta=eta)
+    options = replace(result.parsed("options", Options.from_json), eta=eta)
     with running(How(out=out, resume=True)) as run:
         start = _begun(run, result, options, lambda extent: Steps(computing=from_covariance(extent)))
         if start:
             job = Comparison(run, start)
             job.C = covariance_of(result) if start.problem.maps else None
             job.finish()
-        return Result.of(run.place.out, result.inputs(), temporary=run.place.temporary)
+        return type(result).of(run.place.out, result.inputs(), temporary=run.place.temporary)
 
 
-def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str | Path | None = None) -> Result:
+def compare_constrained(result: R, epsilon: float, n_groups: int, out: str | Path | None = None) -> R:
     """Find groups that A holds together and B by no more than ε, from the covariance of a result and one more pass.
 
     Parameters
@@ -82,7 +85,7 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
     except (TypeError, ValueError):
         raise OptionError(f"epsilon and n_groups are numbers, not {epsilon!r} and {n_groups!r}") from None
     check_bound(epsilon, n_groups)
-    options = replace(result.options(), refine=0, rotate="none")
+    options = replace(result.parsed("options", Options.from_json), refine=0, rotate="none")
     if options.features == "exact":
         raise OptionError(
             f"{result.path}: a result of --features exact keeps no covariance to search: compare with landmarks"
@@ -94,7 +97,7 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
             job = Comparison(run, start)
             job.C = covariance_of(result)
             job.finish()
-        return Result.of(run.place.out, result.inputs(), temporary=run.place.temporary)
+        return type(result).of(run.place.out, result.inputs(), temporary=run.place.temporary)
 
 
 def _constrained_steps(extent: Extent, *, epsilon: float, n_groups: int, spec_diff: float) -> Steps:
@@ -112,7 +115,7 @@ def _constrained_steps(extent: Extent, *, epsilon: float, n_groups: int, spec_di
                 "another epsilon may tell"
             )
         job.modes = oriented(job.problem, replace(modes, spec_diff=spec_diff), run.kernels)
-        job.constraint = {"epsilon": epsilon, "mixed": np.flatnonzero(found.mixed).tolist()}
+        job.constraint = ConstraintRecord(epsilon=epsilon, mixed=np.flatnonzero(found.mixed).tolist())
 
     _, *rest = from_covariance(extent)
     return Steps(computing=(Step(solving(extent), solve), *rest))
@@ -120,7 +123,7 @@ def _constrained_steps(extent: Extent, *, epsilon: float, n_groups: int, spec_di
 
 def _begun(
     run: Run,
-    result: Result,
+    result: ComparisonResult,
     options: Options,
     steps: Callable[[Extent], Steps],
     beside: Mapping[str, Any] = MappingProxyType({}),

@@ -16,8 +16,8 @@ from specscale.method.plan import Plan, Workers
 from specscale.method.planning import Planner
 from specscale.method.preparation import Preparation
 from specscale.method.prologue import Asked, begun
+from specscale.method.result import Result
 from specscale.method.run import running
-from specscale.results.comparison import Result
 from specscale.runtime.machine import Machine
 from specscale.units import parse_rows
 

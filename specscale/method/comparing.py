@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +16,18 @@ from specscale.method.job import Job
 from specscale.method.judging import certain_modes, warn_unsettled
 from specscale.method.modes import localised, oriented
 from specscale.method.preparation import choosing, looking
-from specscale.method.refining import found_exactly, refined, start_vectors, sweeps_cost
+from specscale.method.refining import found_exactly, known_scores, refined, start_vectors, stripes_at_once
 from specscale.method.steps import Extent, Step, Steps, covariance_of_maps, held_beside, tails_held
+from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
 from specscale.passes.base import Pass, at_once
 from specscale.passes.covariance import covariance
 from specscale.passes.products import products_cost
 from specscale.passes.remainders import Drawn, far_draws, remainders_cost
-from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, ScoreSummary, score, score_cost
+from specscale.passes.scores import MappedScores, ScoreSource, ScoreSummary, score, score_cost
+from specscale.passes.sweeps import sweeps_cost
 from specscale.places.files import remove_tree
-from specscale.results.writing import ResultWriter, standard_errors
+from specscale.results.schema import ComparisonRecord, ConstraintRecord
+from specscale.results.writing import ResultWriter
 from specscale.runtime.checkpoints import Parts
 from specscale.runtime.events import Noted
 from specscale.runtime.spans import full_spans
@@ -58,7 +60,7 @@ class Comparison(Job):
     found: Modes
     start: NDArray[np.float64]
     modes: Modes | VectorModes
-    constraint: dict[str, Any] | None = None
+    constraint: ConstraintRecord | None = None
     tails: ScoreSummary
     se: NDArray[np.float64]
     drawn: Drawn | None
@@ -69,7 +71,7 @@ class Comparison(Job):
         run, problem = self.run, self.problem
         full = full_spans(problem.rows.n, self.plan.d, CHUNK_ROWS)
         parts = Parts(run.place.result / "parts", full)
-        self.C = run.sweep(covariance(problem.maps, run.kernels, self.buffers), problem.rows, self.plan.spans, parts)
+        self.C = run.sweep(covariance(problem.maps), problem.rows, self.plan.spans, parts)
         if lost := parts.lost():
             run.warn(
                 f"partial sums of {lost} of {full} full spans are gone from the work directory: the result is as it "
@@ -140,9 +142,18 @@ class Comparison(Job):
     def finish(self) -> None:
         """Take all steps, write what they have found and give the result its name."""
         self.compute()
-        run, writer = self.run, self.writer
-        writer.members(self.tails, self.problem.rows)
-        writer.summary(run, self.problem, self.tails, self.se, self.checks, self.plan, self.machine, self.constraint)
+        run, problem, writer = self.run, self.problem, self.writer
+        writer.members(self.tails, problem.rows)
+        writer.maps(problem.parameters(), [one.arrays() for one in problem.maps], "ab")
+        writer.summary(
+            ComparisonRecord(
+                **vars(what_was_compared(problem, "ab")),
+                spec_diff=self.modes.spec_diff,
+                constraint=self.constraint,
+                modes=mode_records(self.modes, self.tails, self.se, self.checks),
+                **vars(how_it_went(run, self.plan, self.machine)),
+            )
+        )
         run.place.publish(writer.folder)
 
     def _scored(self, modes: Modes | VectorModes, writer: ResultWriter) -> tuple[ScoreSummary, Drawn | None]:
@@ -150,7 +161,8 @@ class Comparison(Job):
         run, rows, spans = self.run, self.problem.rows, self.plan.spans
         first, again = _SCORES
         if isinstance(modes, VectorModes):
-            return run.sweep(self._scores(modes, KnownScores(modes.vectors), writer, first), rows, spans), None
+            known = known_scores(run, modes.vectors)
+            return run.sweep(self._scores(modes, known, writer, first), rows, spans), None
         work, far, drawn = self._scores(modes, self._mapped(modes), writer, first), far_rows(run, self.problem), None
         if far is None:
             tails = run.sweep(work, rows, spans)
@@ -164,24 +176,22 @@ class Comparison(Job):
 
     def _scores(
         self, modes: Modes | VectorModes, source: ScoreSource, writer: ResultWriter, name: str
-    ) -> Pass[Any, ScoreSummary]:
+    ) -> Pass[ScoreSummary]:
         """The scores pass, under a name of its own."""
         rows = self.problem.rows
         work = score(
             source,
-            self.run.kernels,
             modes.action,
             n=rows.n,
             top=min(self.problem.options.top, rows.n_kept),
             chunk_rows=CHUNK_ROWS,
             write=writer.scores,
-            local=isinstance(modes, VectorModes),
         )
         return replace(work, name=name)
 
     def _mapped(self, modes: Modes, lengths: NDArray[np.float64] | None = None) -> MappedScores:
-        problem, z = self.problem, modes.coefficients
-        return MappedScores(problem.maps, self.run.kernels, z, problem.rows.n_kept, self.buffers, lengths)
+        problem = self.problem
+        return MappedScores(problem.maps, modes.coefficients, problem.rows.n_kept, lengths)
 
 
 def comparison_steps(extent: Extent) -> Steps:
@@ -238,20 +248,24 @@ def _vectors(extent: Extent) -> int:
 def _start(extent: Extent) -> Cost:
     n_kept, block = extent.n_kept, _block(extent)
     cost = score_cost(extent.maps, extent.n, n_kept, extent.read, block, CHUNK_ROWS, extent.threads)
-    return replace(cost, name="start", memory=cost.memory + extent.tiles + 8 * n_kept * block, disk=0, partial=0)
+    return held_beside(replace(cost, name="start"), extent.tiles + 8 * n_kept * block)
 
 
 def _refinement(extent: Extent) -> Cost:
-    sweeps = extent.options.refine + 1
-    cost = sweeps_cost("refine", extent.dimensions, extent.n_kept, _block(extent), sweeps, extent.read, extent.threads)
-    return replace(extent.slowed(cost), memory=cost.memory + extent.features + extent.tiles)
+    cost = _sweeps("refine", extent, extent.options.refine + 1)
+    return replace(cost, memory=cost.memory + extent.features + extent.tiles)
 
 
 def _exact(extent: Extent) -> Cost:
-    n_kept, block = extent.n_kept, _block(extent)
-    cost = sweeps_cost("exact", extent.dimensions, n_kept, block, BLOCKS, extent.read, extent.threads)
+    cost = _sweeps("exact", extent, BLOCKS)
     # Convergence may take more blocks than it mostly does.
-    return replace(extent.slowed(cost), memory=cost.memory + 8 * n_kept * block * (MAX_BLOCKS - BLOCKS))
+    return replace(cost, memory=cost.memory + 8 * extent.n_kept * _block(extent) * (MAX_BLOCKS - BLOCKS))
+
+
+def _sweeps(name: str, extent: Extent, sweeps: int) -> Cost:
+    n_kept, at_once = extent.n_kept, stripes_at_once(extent.n_kept, extent.workers)
+    cost = sweeps_cost(name, extent.dimensions, n_kept, _block(extent), sweeps, extent.read, extent.threads, at_once)
+    return extent.slowed(cost)
 
 
 def _scoring(extent: Extent) -> Cost:

@@ -12,11 +12,12 @@ from specscale.embeddings.duplicates import Duplicates
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import ChangedError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
-from specscale.features.fourier import FeatureMap, restored_map
+from specscale.features.base import FeatureMap
 from specscale.features.kernel import ExactKernel
+from specscale.features.registry import restored_map
 from specscale.method.options import Options
 from specscale.method.problem import Problem
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 from specscale.results.pairs import check_pairs
 from specscale.results.writing import checksum_of
 from specscale.spectral.tiles import TiledSymmetric
@@ -35,20 +36,20 @@ class Earlier:
     duplicates : the rows of each embedding that repeat others, where these are not looked for again
     """
 
-    result: Result
+    result: ComparisonResult
     choice: str
     duplicates: tuple[Duplicates, ...] = ()
 
     @classmethod
-    def on_the_same_rows(cls, result: Result) -> Earlier:
+    def on_the_same_rows(cls, result: ComparisonResult) -> Earlier:
         """Take all that the result says of its rows."""
-        found = tuple(Duplicates(**one) for one in result.summary["duplicates"])
-        return cls(result, result.summary["choice"], found)
+        found = tuple(Duplicates(**vars(one)) for one in result.record.duplicates)
+        return cls(result, result.record.choice, found)
 
     @property
     def size(self) -> int:
         """The size of its maps, 0 for maps without a size."""
-        return self.result.summary["maps"]["size"] or 0
+        return self.result.record.maps.size or 0
 
     def problem(self, rows: PairedRows, options: Options, duplicates: tuple[Duplicates, ...]) -> Problem:
         """Pose the problem on rows that may be others.
@@ -69,7 +70,7 @@ class Earlier:
         maps: tuple[FeatureMap, ...] = ()
         try:
             bandwidths = tuple(
-                None if one is None else Bandwidth(**one) for one in before.summary["bandwidths"].values()
+                None if one is None else Bandwidth(**vars(one)) for one in before.record.bandwidths.values()
             )
             exact = tuple(ExactKernel.restored(one) for one in before.maps)
             if options.features != "exact":
@@ -83,15 +84,15 @@ class Earlier:
         return Problem(options, rows, exact, maps, bandwidths, positions, sample, self.choice, found)
 
 
-def check_inputs(rows: PairedRows, before: Result) -> None:
+def check_inputs(rows: PairedRows, before: ComparisonResult) -> None:
     """Raise ChangedError when embeddings are not those that an earlier result compared, or are paired otherwise."""
-    for one, was in zip(rows.embeddings, before.summary["inputs"].values(), strict=True):
-        if one.digest != was["digest"]:
+    for one, was in zip(rows.embeddings, before.record.inputs.values(), strict=True):
+        if one.digest != was.digest:
             raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
     check_pairs(rows, before)
 
 
-def covariance_of(result: Result) -> TiledSymmetric:
+def covariance_of(result: ComparisonResult) -> TiledSymmetric:
     """The covariance that a result keeps."""
     try:
         C = TiledSymmetric.from_dense(cast(Any, result.covariance))
@@ -103,9 +104,9 @@ def covariance_of(result: Result) -> TiledSymmetric:
     return C
 
 
-def names_of(result: Result, given: Sequence[str | None] | None = None) -> Sequence[str | None] | None:
+def names_of(result: ComparisonResult, given: Sequence[str | None] | None = None) -> Sequence[str | None] | None:
     """What to call A and B; in results of old versions both may have one name."""
-    before = [str(one["name"]) for one in result.summary["inputs"].values()]
+    before = [one.name for one in result.record.inputs.values()]
     kept: list[str | None] = [*before] if len(set(before)) == len(before) else [None] * len(before)
     if given is None or isinstance(given, str) or len(given) != len(kept):
         return kept if given is None else given

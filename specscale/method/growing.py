@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from specscale.embeddings.prefix import begins_with, ids_digest_of_first
 from specscale.embeddings.reordered import origin_of
@@ -14,20 +14,23 @@ from specscale.method.earlier import Earlier, names_of
 from specscale.method.how import How
 from specscale.method.inputs import Input
 from specscale.method.keywords import keywords, taken
+from specscale.method.options import Options
 from specscale.method.preparation import looking
 from specscale.method.prologue import Asked, begun
 from specscale.method.run import running
 from specscale.method.steps import Extent, Steps
 from specscale.places.files import Location, exists, followed
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 from specscale.results.pairs import changed, check_pairs
 from specscale.runtime.checkpoints import NodeFolder, is_covered, load_arrays
 
 __all__ = ["check_grown", "compare_grown", "is_as_before", "take_up_parts"]
 
+R = TypeVar("R", bound=ComparisonResult)
+
 
 @keywords("update", How)
-def compare_grown(result: Result, a: Input, b: Input, *, min_matched: float | None = None, **given: Any) -> Result:
+def compare_grown(result: R, a: Input, b: Input, *, min_matched: float | None = None, **given: Any) -> R:
     """Compare embeddings to which rows were appended since an earlier result, with its bandwidths and feature maps.
 
     The covariance goes on from the partial sums that the result keeps: only the spans of new rows are accumulated, and
@@ -43,7 +46,7 @@ def compare_grown(result: Result, a: Input, b: Input, *, min_matched: float | No
 
     Returns
     -------
-    Result
+    ComparisonResult
         The new result; `result` itself, and nothing is written, where no rows are new and `out` is its own place.
 
     Raises
@@ -53,12 +56,12 @@ def compare_grown(result: Result, a: Input, b: Input, *, min_matched: float | No
     OptionError
         When the result compared a sample, or has no covariance.
     """
-    options, how = result.options(), taken(How, given)
+    options, how = result.parsed("options", Options.from_json), taken(How, given)
     if min_matched is not None:
         options = replace(options, min_matched=min_matched)
     with running(how) as run:
         in_place = how.names is None and str(run.place.out) == str(followed(result.path))
-        choice = f"bandwidths and maps of {result.path}, {result.summary['rows']['total']:,} of these rows"
+        choice = f"bandwidths and maps of {result.path}, {result.record.rows.total:,} of these rows"
         asked = Asked(
             (a, b),
             options,
@@ -75,7 +78,7 @@ def compare_grown(result: Result, a: Input, b: Input, *, min_matched: float | No
             Comparison(run, start).finish()
         elif not run.place.done:
             return result
-        return Result.of(run.place.out, (a, b), temporary=run.place.temporary)
+        return type(result).of(run.place.out, (a, b), temporary=run.place.temporary)
 
 
 def _steps(extent: Extent) -> Steps:
@@ -83,7 +86,7 @@ def _steps(extent: Extent) -> Steps:
     return Steps(looking=looking(extent), computing=computing(extent))
 
 
-def check_grown(rows: PairedRows, before: Result) -> None:
+def check_grown(rows: PairedRows, before: ComparisonResult) -> None:
     """Make sure that the pairs of rows of an earlier result are the first of these.
 
     Raises
@@ -93,29 +96,28 @@ def check_grown(rows: PairedRows, before: Result) -> None:
     ChangedError
         When the pairs are not those of the result with others behind them.
     """
-    summary = before.summary
-    if summary["options"]["features"] == "exact":
+    was = before.record.rows
+    if before.record.maps.features == "exact":
         raise OptionError(f"--update {before.path}: a result of --features exact has no covariance to go on from")
-    if summary["rows"]["sampled"]:
+    if was.sampled:
         raise OptionError(f"--update {before.path}: compares a sample of its rows, which is not the same in more rows")
-    for one, earlier in zip(rows.embeddings, summary["inputs"].values(), strict=True):
-        count = earlier["rows"]
-        if one.p != earlier["dimension"] or not begins_with(one, count, earlier["digest"]):
+    for one, earlier in zip(rows.embeddings, before.record.inputs.values(), strict=True):
+        count = earlier.rows
+        if one.p != earlier.dimension or not begins_with(one, count, earlier.digest):
             raise changed(before, f"{one.source} does not begin with the {count:,} rows that were compared")
-    was = summary["rows"]
-    if ids_digest_of_first(rows.embeddings[0], was["total"]) != was["ids_digest"]:
+    if ids_digest_of_first(rows.embeddings[0], was.total) != was.ids_digest:
         source = rows.embeddings[0].source
         raise changed(before, f"the ids of its rows are no longer those in {source}, or were not asked for then")
     check_pairs(rows, before)
 
 
-def is_as_before(rows: PairedRows, before: Result) -> bool:
+def is_as_before(rows: PairedRows, before: ComparisonResult) -> bool:
     """Whether there are no rows but those of an earlier result that :func:`check_grown` let pass."""
-    counts = [one["rows"] for one in before.summary["inputs"].values()]
+    counts = [one.rows for one in before.record.inputs.values()]
     return [origin_of(one).n for one in rows.embeddings] == counts
 
 
-def take_up_parts(before: Result, folder: Location) -> None:
+def take_up_parts(before: ComparisonResult, folder: Location) -> None:
     """Put the partial sums that a result keeps where a covariance pass finds them.
 
     Parameters

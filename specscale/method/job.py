@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from specscale.method.prologue import Begun
 from specscale.method.run import Run
-from specscale.passes.base import FeatureBuffers
 
 __all__ = ["Job"]
 
@@ -20,7 +19,6 @@ class Job:
 
     def __init__(self, run: Run, begun: Begun) -> None:
         self.run, self.problem, self.plan, self.machine = run, begun.problem, begun.plan, begun.machine
-        self.buffers = FeatureBuffers(run.kernels, begun.problem.maps)
 
     def compute(self) -> None:
         """Take all steps that are planned; there are no others."""

@@ -19,6 +19,7 @@ from specscale.cost import Cost
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
 from specscale.features.bandwidth import parse_rule
+from specscale.grid import BLOCK_ROWS
 from specscale.method.how import How
 from specscale.method.inputs import Input, check_names
 from specscale.method.job import Job
@@ -26,26 +27,18 @@ from specscale.method.judging import certain_modes, warn_unsettled
 from specscale.method.keywords import keywords, taken
 from specscale.method.modes import oriented
 from specscale.method.options import Options
-from specscale.method.plan import Plan
 from specscale.method.preparation import choosing, looking
-from specscale.method.problem import Problem
 from specscale.method.prologue import Asked, begun
-from specscale.method.run import Run, running
+from specscale.method.run import running
 from specscale.method.steps import Extent, Step, Steps, covariance_of_maps, held_beside, tails_held
-from specscale.passes.base import BLOCK_ROWS, feature_cost
+from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
 from specscale.passes.covariance import covariance
+from specscale.passes.mapping import feature_cost
 from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
 from specscale.pictures.plots import plot_matrix
-from specscale.results.matrix import MATRIX_SCHEMA, MatrixResult
-from specscale.results.writing import (
-    Writer,
-    how_it_went,
-    members_table,
-    mode_records,
-    standard_errors,
-    what_was_compared,
-)
-from specscale.runtime.machine import Machine
+from specscale.results.matrix import MatrixResult
+from specscale.results.schema import MatrixRecord, PairRecord
+from specscale.results.writing import Writer, members_table
 from specscale.spectral.difference import Modes, check_possible, solve_cost, solve_difference
 from specscale.spectral.tiles import TiledSymmetric
 
@@ -143,7 +136,7 @@ class _Matrix(Job):
 
     def accumulate(self) -> None:
         """Find the covariance."""
-        work = covariance(self.problem.maps, self.run.kernels, self.buffers)
+        work = covariance(self.problem.maps)
         self.C = self.run.sweep(work, self.problem.rows, self.plan.spans)
 
     def solve(self) -> None:
@@ -170,11 +163,10 @@ class _Matrix(Job):
         self.writer = _MatrixWriter(run.place.result)
         self.writer.covariance(self.C)
         del self.C
-        source = MappedScores(problem.maps, run.kernels, self.modes.coefficients, rows.n_kept, self.buffers)
+        source = MappedScores(problem.maps, self.modes.coefficients, rows.n_kept)
         top = min(problem.options.top, rows.n_kept)
         work = score(
             source,
-            run.kernels,
             self.modes.action,
             n=rows.n,
             top=top,
@@ -201,15 +193,25 @@ class _Matrix(Job):
             self.writer.coefficients(f"coefficients_{i}_{j}", here)
         self.writer.members(tails, rows, [(names[i], names[j]) for i, j in self.pairs], columns)
         found = [
-            {
-                "a": names[i],
-                "b": names[j],
-                "spec_diff": one.spec_diff,
-                "modes": [{**record, "mode": number} for number, record in enumerate(records[part])],
-            }
+            PairRecord(
+                a=names[i],
+                b=names[j],
+                spec_diff=one.spec_diff,
+                modes=[replace(record, mode=number) for number, record in enumerate(records[part])],
+            )
             for (i, j), part, one in zip(self.pairs, columns, self.solved, strict=True)
         ]
-        self.writer.summary(run, self.problem, names, found, self.plan, self.machine)
+        keys = [str(number) for number in range(len(names))]
+        self.writer.maps(self.problem.parameters(), [one.arrays() for one in self.problem.maps], keys)
+        order = self.writer.picture(names, [one.spec_diff for one in self.solved])
+        self.writer.summary(
+            MatrixRecord(
+                **vars(what_was_compared(self.problem, names)),
+                order=order,
+                pairs=found,
+                **vars(how_it_went(run, self.plan, self.machine)),
+            )
+        )
         run.place.publish(self.writer.folder)
 
 
@@ -296,33 +298,17 @@ class _MatrixWriter(Writer):
             table = table.add_column(position, name, of_pair.take(pa.array(which, pa.int64())))
         self._members(table, rows, [str(number) for number in range(len(rows.embeddings))])
 
-    def summary(
-        self,
-        run: Run,
-        problem: Problem,
-        names: list[str],
-        pairs: list[dict[str, Any]],
-        plan: Plan,
-        machine: Machine,
-    ) -> None:
-        """Write the maps, the picture and summary.json."""
-        self._maps(problem, [str(number) for number in range(len(names))])
+    def picture(self, names: list[str], differences: list[float]) -> list[str]:
+        """Draw SPEC-diff of the pairs, and return the names in the order of the picture."""
         values = np.zeros((len(names), len(names)))
-        for (i, j), one in zip(combinations(range(len(names)), 2), pairs, strict=True):
-            values[i, j] = values[j, i] = one["spec_diff"]
+        for (i, j), one in zip(combinations(range(len(names)), 2), differences, strict=True):
+            values[i, j] = values[j, i] = one
         order = _clustered(values)
+        called = [names[i] for i in order]
         with tempfile.TemporaryDirectory() as here:
-            picture = plot_matrix([names[i] for i in order], values[np.ix_(order, order)], Path(here) / "matrix.png")
-            (self.folder / "matrix.png").write_bytes(picture.read_bytes())
-        self._summary(
-            {
-                "schema_version": MATRIX_SCHEMA,
-                **what_was_compared(problem, names),
-                "order": [names[i] for i in order],
-                "pairs": pairs,
-                **how_it_went(run, plan, machine),
-            }
-        )
+            drawn = plot_matrix(called, values[np.ix_(order, order)], Path(here) / "matrix.png")
+            (self.folder / "matrix.png").write_bytes(drawn.read_bytes())
+        return called
 
 
 def _clustered(values: NDArray[np.float64]) -> list[int]:

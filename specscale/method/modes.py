@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from specscale.kernels import Kernels
+from specscale.kernels.base import Kernels
 from specscale.method.problem import Problem
-from specscale.passes.base import SLICE_ROWS
+from specscale.passes.mapping import LoadedMaps
 from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.varimax import rotation_of
@@ -51,16 +51,14 @@ def _scores_of(
     problem: Problem, coefficients: NDArray[np.float64], raw: Sequence[NDArray[Any]], kernels: Kernels
 ) -> Scores:
     """Scores √n u of some rows under modes in feature space, (s, k)."""
-    weights = coefficients.astype(kernels.real)
-    out = np.empty((len(raw[0]), weights.shape[1]), dtype=kernels.real)
-    for one in problem.maps:
-        one.prepare(kernels)
-    for low in range(0, len(out), SLICE_ROWS):
-        part = slice(low, low + SLICE_ROWS)
-        features = np.empty((len(out[part]), len(weights)), dtype=kernels.real)
-        begin = 0
-        for one, x in zip(problem.maps, raw, strict=True):
-            one.apply(kernels, x[part], features[:, begin : begin + one.dim])
-            begin += one.dim
-        kernels.project(features, weights, out[part])
+    host = kernels.host
+    weights = coefficients.astype(host.real)
+    out = np.empty((len(raw[0]), weights.shape[1]), dtype=host.real)
+    loaded, bad = LoadedMaps.of(problem.maps, host), np.full(1, -1, dtype=np.int64)
+    for low in range(0, len(out), host.slice_rows):
+        part = slice(low, low + host.slice_rows)
+        features = np.empty((len(out[part]), len(weights)), dtype=host.real)
+        for one, columns, x in zip(loaded.maps, loaded.columns, raw, strict=True):
+            one.apply(x[part], features[:, columns], bad)
+        host.project(features, weights, out[part])
     return out.astype(np.float64)

@@ -11,13 +11,16 @@ from specscale.cost import Cost
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import PlanError
-from specscale.features.fourier import FeatureMap, FourierMap, LinearMap
+from specscale.features.base import FeatureMap
+from specscale.features.fourier import FourierMap
 from specscale.features.kernel import ExactKernel
 from specscale.features.landmarks import LandmarkMap, landmarks_cost
+from specscale.features.linear import LinearMap
+from specscale.grid import BLOCK_ROWS
+from specscale.kernels.base import load_kernels
 from specscale.method.options import Options
 from specscale.method.plan import SLACK, Plan, Workers
 from specscale.method.steps import Extent, Steps
-from specscale.passes.base import BLOCK_ROWS
 from specscale.runtime.machine import Crew, Machine, calibrate
 from specscale.runtime.memory import available_memory, resident_memory
 from specscale.runtime.spans import cut_spans
@@ -76,7 +79,7 @@ class Planner:
         crew : the workers that share the passes; None where this process does all
         """
         base = resident_memory()
-        machine = calibrate(rows, threads)
+        machine = calibrate(rows, threads, load_kernels())
         allowed = base + available_memory() if memory is None else parse_bytes(memory)
         workers = None
         if crew is not None:
@@ -146,6 +149,7 @@ class Planner:
             self.n * row_bytes,
             len(spans),
             self.machine.threads,
+            None if self.workers is None else self.workers.count,
         )
         held_blocks = rows.held_blocks(BLOCK_ROWS, RING) + (0 if rows.kept is None else RING)
         blocks = held_blocks * min(BLOCK_ROWS, self.n) * row_bytes

@@ -17,9 +17,10 @@ from specscale.embeddings.reordered import origin_of
 from specscale.embeddings.rows import PairedRows
 from specscale.embeddings.store import EmbeddingStore
 from specscale.features.bandwidth import SAMPLE_ROWS, bandwidth_cost
-from specscale.features.fourier import FeatureMap
+from specscale.features.base import FeatureMap
 from specscale.features.landmarks import LandmarkMap, landmarks_cost
-from specscale.features.survey import Geometry, affine_of, chosen_maps, survey
+from specscale.features.registry import chosen_maps
+from specscale.features.survey import Geometry, affine_of, survey
 from specscale.method.options import Options
 from specscale.method.problem import Problem
 from specscale.method.run import Run
@@ -85,7 +86,7 @@ class Preparation:
                 gaussian=options.kernel == "gaussian",
                 rule=rule,
                 unit=options.normalize == "unit",
-                kernels=self.run.kernels,
+                kernels=self.run.kernels.host,
                 affine=affine_of(raw, options.normalize),
             )
             for raw, one, rule in zip(self.sample, self.rows.embeddings, options.rules, strict=True)
@@ -99,7 +100,7 @@ class Preparation:
         size = _size_taken_up(self.run.place.interrupted())
         exact, sampled = tuple(one.kernel for one in self.geometries), (self.positions, self.sample)
         landmarks = chosen_landmarks(
-            self.rows, exact, self.options, self.most, sampled, self.run.kernels, self.run.pool.run, size
+            self.rows, exact, self.options, self.most, sampled, self.run.kernels.host, self.run.pool.run, size
         )
         self._maps, self._landmarks = landmarks.maps, str(landmarks)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from specscale.embeddings.duplicates import Duplicates
 from specscale.embeddings.rows import PairedRows
 from specscale.features.bandwidth import Bandwidth
-from specscale.features.fourier import FeatureMap
+from specscale.features.base import FeatureMap
 from specscale.features.kernel import ExactKernel
 from specscale.method.options import Options
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import ClusterError, OptionError
-from specscale.kernels import Kernels, load_kernels
+from specscale.kernels.base import Kernels, load_kernels
 from specscale.method.how import How
 from specscale.method.steps import Step
 from specscale.passes.base import Pass
@@ -89,12 +89,13 @@ class Run:
         self._under_way = around
         return_memory()
 
-    def sweep(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span], parts: Parts | None = None) -> R:
+    def sweep(self, work: Pass[R], rows: PairedRows, spans: list[Span], parts: Parts | None = None) -> R:
         """Run a pass over the rows; `parts` keeps those partial results that outlast the run."""
         with self.step(work.name):
-            return self.executor.run(work, rows, spans, self.place.folder / work.name, self._listen, parts)
+            return self.executor.run(work, rows, spans, self.place.folder / work.name, self.listen, parts)
 
-    def _listen(self, event: Event) -> None:
+    def listen(self, event: Event) -> None:
+        """Take an event of a pass."""
         if isinstance(event, Moved):
             self.moved[event.name] = self.moved.get(event.name, 0) + event.written + event.read
         self.notify(event)
@@ -121,7 +122,7 @@ def running(how: How) -> Iterator[Run]:
 
 def _executor(given: Any, pool: Threads, kernels: Kernels) -> Executor:
     """What runs the passes: an executor, or that of a cluster, or this process."""
-    local = LocalExecutor(pool)
+    local = LocalExecutor(pool, kernels=kernels)
     if given is None:
         return local
     # A client is known by what it can do, so as not to load its library.
@@ -135,4 +136,4 @@ def _executor(given: Any, pool: Threads, kernels: Kernels) -> Executor:
         raise ClusterError("the client given as executor is not connected to its cluster any more: make a new one")
     from specscale.runtime.cluster.executor import DaskExecutor
 
-    return DaskExecutor(given.client, local, kernels.warm_up, given.threads)
+    return DaskExecutor(given.client, local, kernels.name, given.threads)

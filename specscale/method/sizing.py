@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
+from specscale.features.base import mapped
 from specscale.features.kernel import ExactKernel
 from specscale.features.landmarks import LandmarkMap
 from specscale.features.pivoting import CANDIDATES, pivoted_rows
-from specscale.kernels import Kernels
+from specscale.kernels.base import Kernels
 from specscale.method.options import Options
-from specscale.passes.base import SLICE_ROWS
 from specscale.spectral.lanczos import GUARD, VectorModes, exact_modes, random_start
 
 __all__ = ["SIZES", "TARGET", "Landmarks", "check_size", "chosen_landmarks"]
@@ -96,7 +96,7 @@ def chosen_landmarks(
     options : size, way of drawing, seed, and η and the number of modes for which accuracy is judged
     most : the largest size that fits in memory
     sample : positions and rows of a seeded sample
-    kernels : the backend
+    kernels : a backend of host memory
     run : executes independent tasks
     taken : the number that an interrupted run took, if this one takes it up
 
@@ -179,13 +179,10 @@ def _captured(
 def _kernels_of(exact: ExactKernel, one: LandmarkMap, raw: NDArray[Any], kernels: Kernels) -> tuple[_Matrix, _Matrix]:
     """The exact and the approximate kernel matrix of some rows, (s, s) each."""
     chosen = np.ascontiguousarray(raw)
-    standardised = np.empty(chosen.shape, dtype=exact.real(kernels))
-    exact.standardise(kernels, chosen, standardised)
+    standardised, _ = exact.standardised(kernels, chosen)
     values = np.empty((len(chosen), len(chosen)), dtype=kernels.real)
     exact.anchors(kernels, chosen).evaluate(kernels, standardised, slice(None), values)
-    features = np.empty((len(chosen), one.dim), dtype=kernels.real)
-    for low in range(0, len(chosen), SLICE_ROWS):
-        one.apply(kernels, chosen[low : low + SLICE_ROWS], features[low : low + SLICE_ROWS])
+    features, _ = mapped(one, kernels, chosen)
     return values, features @ features.T
 
 

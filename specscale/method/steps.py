@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 
 from specscale.cost import Cost
 from specscale.features.bandwidth import SAMPLE_ROWS
-from specscale.features.fourier import FeatureMap
+from specscale.features.base import FeatureMap
 from specscale.features.kernel import WIDE_EFFORT
 from specscale.method.options import Options
-from specscale.passes.base import feature_cost
 from specscale.passes.covariance import covariance_cost
+from specscale.passes.mapping import feature_cost
 from specscale.spectral.tiles import TiledSymmetric
 
 __all__ = ["Extent", "Step", "Steps", "covariance_of_maps", "held_beside", "tails_held"]
@@ -80,6 +80,7 @@ class Extent:
     read : bytes of the embeddings
     spans : number of spans
     threads : threads that compute
+    workers : how many workers a cluster has; None where this process does all
     """
 
     options: Options
@@ -91,6 +92,7 @@ class Extent:
     read: int
     spans: int
     threads: int
+    workers: int | None
 
     @cached_property
     def d(self) -> int:

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from specscale.embeddings.rows import PairedRows
+from specscale.kernels.base import Kernels, load_kernels
 from specscale.passes.base import Accumulator, Pass
 from specscale.places.files import Location
 from specscale.runtime.checkpoints import Parts, Tree
 from specscale.runtime.events import Notify, PassFinished, PassStarted, RowsDone
 from specscale.runtime.machine import Crew
 from specscale.runtime.spans import Span
-from specscale.runtime.sweep import sweep
+from specscale.runtime.sweep import Sweeper
 from specscale.runtime.threads import Threads
 
-__all__ = ["Executor", "LocalExecutor"]
+__all__ = ["Executor", "LocalExecutor", "Planned"]
 
 R = TypeVar("R")
+
+
+class Planned(NamedTuple, Generic[R]):
+    """A pass with the spans that it passes over.
+
+    Attributes
+    ----------
+    work : the pass
+    spans : all spans, in order
+    folder : keeps the partial results; what is there is not computed again
+    """
+
+    work: Pass[R]
+    spans: list[Span]
+    folder: Location
 
 
 class Executor(Protocol):
@@ -52,7 +69,7 @@ class Executor(Protocol):
 
     def run(
         self,
-        work: Pass[Any, R],
+        work: Pass[R],
         rows: PairedRows,
         spans: list[Span],
         folder: Location,
@@ -77,6 +94,10 @@ class Executor(Protocol):
         """
         ...
 
+    def run_all(self, passes: Iterable[Planned[R]], rows: PairedRows, notify: Notify) -> list[R]:
+        """Run passes that do not need one another, as `run` does each; workers share all of them at once."""
+        ...
+
 
 class LocalExecutor:
     """Runs passes in this process.
@@ -85,10 +106,11 @@ class LocalExecutor:
     ----------
     threads : the pool that runs the tasks of a pass
     patience : seconds of work that a killed run may lose
+    kernels : the backend, by default that of this machine's cores
     """
 
-    def __init__(self, threads: Threads, patience: float = 10.0) -> None:
-        self._threads = threads
+    def __init__(self, threads: Threads, patience: float = 10.0, kernels: Kernels | None = None) -> None:
+        self._sweeper = Sweeper(kernels or load_kernels(), threads)
         self._patience = patience
 
     @property
@@ -102,7 +124,7 @@ class LocalExecutor:
 
     def run(
         self,
-        work: Pass[Any, R],
+        work: Pass[R],
         rows: PairedRows,
         spans: list[Span],
         folder: Location,
@@ -121,6 +143,8 @@ class LocalExecutor:
             except BaseException:
                 tree.flush()
                 raise
+            finally:
+                self._sweeper.unload()
             if time.perf_counter() - began >= self._patience:
                 tree.flush()  # what comes after the pass may fail
             total = tree.root()
@@ -128,7 +152,11 @@ class LocalExecutor:
         notify(PassFinished(work.name, time.perf_counter() - began))
         return result
 
-    def _sweep(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span], tree: Tree, notify: Notify) -> None:
+    def run_all(self, passes: Iterable[Planned[R]], rows: PairedRows, notify: Notify) -> list[R]:
+        """Run passes one after another."""
+        return [self.run(work, rows, spans, folder, notify) for work, spans, folder in passes]
+
+    def _sweep(self, work: Pass[R], rows: PairedRows, spans: list[Span], tree: Tree, notify: Notify) -> None:
         """Accumulate spans, and merge and write each in a thread of its own."""
         written: Future[None] | None = None
 
@@ -139,6 +167,6 @@ class LocalExecutor:
             written = writer.submit(tree.push, span, total)
 
         with ThreadPoolExecutor(1, thread_name_prefix="specscale-writer") as writer:
-            sweep(work, rows, spans, self._threads, lambda count: notify(RowsDone(work.name, count)), deliver)
+            self._sweeper.sweep(work, rows, spans, lambda count: notify(RowsDone(work.name, count)), deliver)
             if written:
                 written.result()

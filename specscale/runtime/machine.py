@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from specscale.embeddings.rows import PairedRows
+from specscale.kernels.base import Kernels
 from specscale.runtime.threads import Threads
 
 __all__ = ["Crew", "Machine", "calibrate"]
@@ -47,22 +46,12 @@ class Crew:
     memory: int | None
 
 
-def calibrate(rows: PairedRows, threads: Threads) -> Machine:
+def calibrate(rows: PairedRows, threads: Threads, kernels: Kernels) -> Machine:
     """Measure the gemm rate and the read rate for a fraction of a second each.
 
     Meant to be called under single-threaded BLAS, as the passes are.
     """
-    size = 1024
-    left = np.ones((size, size), dtype=np.float32)
-    outs = [np.empty_like(left) for _ in range(threads.count)]
-    tasks = [lambda out=out: np.matmul(left, left, out=out) for out in outs]
-    threads.run(tasks)
-    began = time.perf_counter()
-    rounds = 0
-    while time.perf_counter() - began < 0.1:
-        threads.run(tasks)
-        rounds += 1
-    gemm_rate = rounds * len(tasks) * 2 * size**3 / (time.perf_counter() - began)
+    gemm_rate = kernels.calibrate(threads.count, threads.run)
     row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
     stop = max(1, min(rows.n, _CALIBRATION_BYTES // row_bytes))
     began = time.perf_counter()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,10 +12,10 @@ import pytest
 
 import specscale as ss
 from specscale.errors import ChangedError
-from specscale.features.fourier import FeatureMap, FourierMap
+from specscale.features.fourier import FourierMap
 from specscale.features.kernel import ExactKernel
-from specscale.features.landmarks import KernelMap, LandmarkMap
-from specscale.kernels import load_kernels
+from specscale.features.landmarks import LandmarkMap
+from specscale.kernels.base import load_kernels
 from specscale.runtime.events import Event, Stage
 
 MakePair = Callable[..., Any]
@@ -37,7 +35,7 @@ def stop_at(name: str) -> Callable[[Event], None]:
 
 
 def under(name: str, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("specscale.method.run.load_kernels", lambda _: load_kernels(name))
+    patch.setattr("specscale.method.run.load_kernels", lambda *_: load_kernels(name))
 
 
 def test_a_run_is_not_taken_up_under_another_backend(
@@ -86,20 +84,13 @@ def test_another_weight_begins_afresh_under_another_backend(
     np.testing.assert_allclose(np.abs(found.scores[:]), np.abs(quiet.scores[:]), atol=1e-4)
 
 
-def maps() -> list[FeatureMap | KernelMap]:
+@pytest.mark.parametrize("which", range(3))
+def test_a_map_keeps_nothing_of_what_is_loaded_for_a_backend(which: int) -> None:
     x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     kernel = ExactKernel(np.zeros(3), False, 2.0)
     landmarks = LandmarkMap.of(kernel, np.arange(20), x)
-    return [FourierMap(3, 10, 2.0, 0, False, np.zeros(3), False), landmarks, landmarks.values]
-
-
-@pytest.mark.parametrize("which", range(3))
-def test_backends_of_one_floating_type_do_not_share_what_is_prepared(which: int) -> None:
-    one = maps()[which]
-    cpu = load_kernels("cpu")
-    other: Any = SimpleNamespace(**{name: getattr(cpu, name) for name in cpu.__all__})  # type: ignore[attr-defined]
-    other.name = "other"
-    one.prepare(cpu)
-    one.prepare(other)
-    assert sorted(one._made) == ["cpu", "other"]  # type: ignore[union-attr]
-    assert replace(one)._made == {}  # type: ignore[type-var, union-attr]
+    one = [FourierMap(3, 10, 2.0, 0, False, np.zeros(3), False), landmarks, landmarks.values][which]
+    before = dict(vars(one))
+    loaded = [one.load(load_kernels(name)) for name in ("cpu", "reference", "cpu")]
+    assert len({id(each) for each in loaded}) == 3
+    assert vars(one) == before

@@ -20,7 +20,7 @@ import specscale as ss
 from specscale.errors import OptionError
 from specscale.method import refining
 from specscale.method.plan import SLACK
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.runtime.events import Event, PassFinished, PassStarted, RowsDone, Stage
 from specscale.spectral import lanczos
 from specscale.spectral.lanczos import GUARD, VectorModes, exact_modes, random_start
