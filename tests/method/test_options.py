@@ -12,6 +12,7 @@ import pytest
 
 import specscale as ss
 from specscale.errors import OptionError
+from specscale.features.registry import MAPS
 from specscale.method.how import How
 from specscale.method.option import options_of
 from specscale.method.options import Options
@@ -51,6 +52,11 @@ def test_a_keyword_that_is_no_option_is_a_type_error(command: str, name: str) ->
     inputs = ([rows, rows],) if command == "matrix" else (rows, rows)
     with pytest.raises(TypeError, match=rf"^{FUNCTIONS[command].__name__}\(\) got an unexpected keyword .*'{name}'"):
         FUNCTIONS[command](*inputs, **{name: 3})
+
+
+def test_the_feature_maps_that_can_be_asked_for_are_those_that_there_are() -> None:
+    features = next(one for one in options_of(Options) if one.name == "features")
+    assert set(features.choices) == {"auto"}.union(*MAPS.values())
 
 
 def test_options_are_taken_by_name_alone() -> None:
