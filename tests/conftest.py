@@ -16,7 +16,7 @@ from hypothesis import settings
 from needs import Needs
 from numpy.typing import NDArray
 
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.runtime.threads import single_threaded_blas
 
 settings.register_profile("specscale", deadline=None, max_examples=30, derandomize=True)

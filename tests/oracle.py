@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from specscale.features.fourier import FeatureMap, restored_map
 from specscale.kernels import load_kernels
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 
 Array = NDArray[np.float64]
 

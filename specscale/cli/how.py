@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from specscale.method.result import Result
     from specscale.method.run import Cluster
-    from specscale.results.comparison import Result
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def earlier_result(ctx: typer.Context, path: str, answer: dict[str, Any]) -> Res
     """
     from specscale.errors import OptionError
     from specscale.method.options import Options
-    from specscale.results.comparison import open_result
+    from specscale.method.result import open_result
     from specscale.results.workplace import finish_publishing
 
     finish_publishing(path)

@@ -12,7 +12,7 @@ from specscale.cli.members import OWN, MemberTable, members_of
 
 if TYPE_CHECKING:
     from specscale.insight.gate import Verdict
-    from specscale.results.comparison import Mode, Result
+    from specscale.results.comparison import ComparisonResult, Mode
     from specscale.runtime.machine import Machine, Plan
 
 _SHOWN = 3  # members of each tail of a mode that made a rule hold
@@ -135,7 +135,7 @@ def _assumptions(plan: Plan, machine: Machine) -> list[str]:
     return lines
 
 
-def print_overview(result: Result) -> None:
+def print_overview(result: ComparisonResult) -> None:
     """Print what was chosen, and a result's modes, a line each."""
     print(_heading(result))
     for choice in result.summary["choice"].split("; "):
@@ -151,7 +151,7 @@ def print_overview(result: Result) -> None:
     print(f"\nthe groups: specscale modes {place_of(result.path)}")
 
 
-def _none(result: Result) -> str:
+def _none(result: ComparisonResult) -> str:
     """What it means that a result has no mode."""
     if result.uncertain:
         return "no mode is certain: those with |λ| above 0.00001 were left out, as rounding may have made them"
@@ -173,7 +173,7 @@ def _mode_line(mode: Mode) -> str:
     )
 
 
-def print_causes(result: Result, verdicts: Sequence[Verdict]) -> None:
+def print_causes(result: ComparisonResult, verdicts: Sequence[Verdict]) -> None:
     """Print to standard error the modes that made rules hold, with some of their members."""
     numbers = {number for one in verdicts for number in one.modes}
     modes = [mode for mode in result.modes if mode.mode in numbers]
@@ -187,7 +187,7 @@ def print_causes(result: Result, verdicts: Sequence[Verdict]) -> None:
         table.print([one for one in members if one["mode"] == mode.mode])
 
 
-def _legend(result: Result, checked: bool) -> str:
+def _legend(result: ComparisonResult, checked: bool) -> str:
     if checked:
         rows = min(result.summary["options"]["certify"], result.summary["rows"]["compared"])
         return (
@@ -199,7 +199,7 @@ def _legend(result: Result, checked: bool) -> str:
     )
 
 
-def print_modes(result: Result, top: int, show: str | None = None) -> None:
+def print_modes(result: ComparisonResult, top: int, show: str | None = None) -> None:
     """Print a result's groups: each mode, then the top members of its tails, with the columns that `show` names."""
     members = members_of(result, top, show)
     print(_heading(result))
@@ -237,7 +237,7 @@ def _certificate(mode: Mode) -> str:
     )
 
 
-def _why_not(result: Result) -> str:
+def _why_not(result: ComparisonResult) -> str:
     """Why the samples' columns are not there."""
     from specscale.masking import is_masked, masked
     from specscale.results.described import unread
@@ -251,7 +251,7 @@ def _why_not(result: Result) -> str:
     return f"they are said to be at {where}; to have them read from there add --fetch"
 
 
-def modes_json(result: Result, top: int, show: str | None = None) -> dict[str, Any]:
+def modes_json(result: ComparisonResult, top: int, show: str | None = None) -> dict[str, Any]:
     """Return a result's groups as plain values."""
     members = members_of(result, top, show)
     return {
@@ -275,7 +275,7 @@ def _fields(mode: Mode) -> dict[str, Any]:
     return {name: value for name, value in vars(mode).items() if name != "_result"}
 
 
-def _heading(result: Result) -> str:
+def _heading(result: ComparisonResult) -> str:
     names, rows = _names(result), result.summary["rows"]
     left_out = rows["total"] - rows["compared"]
     note = f" ({left_out:,} left out)" if left_out else ""
@@ -301,6 +301,6 @@ def _maps(maps: dict[str, Any]) -> str:
     return f"{maps['features']} features of dimension {maps['dimension']:,}"
 
 
-def _names(result: Result) -> dict[str, str]:
+def _names(result: ComparisonResult) -> dict[str, str]:
     inputs = result.summary["inputs"]
     return {"A": flowing(inputs["a"]["name"]), "B": flowing(inputs["b"]["name"])}

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.demo.place import Demo
+from specscale.method.result import Result
 from specscale.pictures.montage import Section, Strip, montage
-from specscale.results.comparison import Mode, Result
+from specscale.results.comparison import Mode
 
 __all__ = ["MONTAGE", "gradient_histograms", "run_digits"]
 

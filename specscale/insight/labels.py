@@ -15,7 +15,7 @@ from specscale.embeddings.prefix import begins_with, ids_digest_of_first
 from specscale.embeddings.store import EmbeddingStore, is_store
 from specscale.errors import ChangedError, InputError, SpecscaleError
 from specscale.places.files import Location, exists, located
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 from specscale.results.described import rows_of_input
 from specscale.results.pairs import changed, compared_rows
 from specscale.tables.parquet import open_parquet, parquet_rows
@@ -63,7 +63,7 @@ class Labels:
     of_members: NDArray[np.int64]
 
 
-def label_column(result: Result, name: str) -> Column:
+def label_column(result: ComparisonResult, name: str) -> Column:
     """Find a column of labels in A's store, or else in B's.
 
     Parameters
@@ -87,7 +87,7 @@ def label_column(result: Result, name: str) -> Column:
             raise error from None
 
 
-def _column_of(result: Result, place: int, name: str) -> Column:
+def _column_of(result: ComparisonResult, place: int, name: str) -> Column:
     which = "ab"[place]
     source, described = result.source(which), result.summary["inputs"][which]
     if not is_store(source) and exists(located(source)):
@@ -117,7 +117,7 @@ def _column_of(result: Result, place: int, name: str) -> Column:
     return Column(path, name, total, place)
 
 
-def labels_of(result: Result, column: Column, members: NDArray[np.int64]) -> Labels:
+def labels_of(result: ComparisonResult, column: Column, members: NDArray[np.int64]) -> Labels:
     """Count the labels of the compared rows, as :func:`count_labels`, with rows by their numbers in A.
 
     Parameters

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import index
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from specscale.method.planning import Planner
 from specscale.method.problem import Input, looked_through, pair_inputs, pose_again, pose_alike
 from specscale.method.run import Cluster, Run, running
 from specscale.places.files import followed
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 from specscale.results.workplace import Workplace
 from specscale.results.writing import checksum_of
 from specscale.runtime.events import Noted, Notify
@@ -31,10 +31,12 @@ from specscale.spectral.tiles import TiledSymmetric
 
 __all__ = ["compare_again", "compare_constrained", "compare_grown"]
 
+R = TypeVar("R", bound=ComparisonResult)
+
 _FROM = "digest of the result that is gone on from"
 
 
-def compare_again(result: Result, eta: float, out: str | Path | None = None) -> Result:
+def compare_again(result: R, eta: float, out: str | Path | None = None) -> R:
     """Solve for another η from the covariance of a result, and pass over the rows for the scores alone.
 
     Parameters
@@ -50,17 +52,17 @@ def compare_again(result: Result, eta: float, out: str | Path | None = None) -> 
     InputError
         When they are on another server, and the result was opened without `fetch`.
     """
-    options = replace(result.options(), eta=eta)
+    options = replace(result.parsed("options", Options.from_json), eta=eta)
     with running(Workplace(out, resume=True)) as run:
         job = _again(run, result, options)
         if run.place.done:
             run.place.leave()
-            return Result.of(run.place.out, result.inputs(), temporary=False)
-        C = _covariance(result) if job.problem.maps else None
-        return job.result(C, result.inputs())
+        else:
+            job.result(_covariance(result) if job.problem.maps else None)
+        return type(result).of(run.place.out, result.inputs(), temporary=run.place.temporary)
 
 
-def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str | Path | None = None) -> Result:
+def compare_constrained(result: R, epsilon: float, n_groups: int, out: str | Path | None = None) -> R:
     """Find groups that A holds together and B by no more than ε, from the covariance of a result and one more pass.
 
     Parameters
@@ -84,7 +86,7 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
     except (TypeError, ValueError):
         raise OptionError(f"epsilon and n_groups are numbers, not {epsilon!r} and {n_groups!r}") from None
     check_bound(epsilon, n_groups)
-    options = replace(result.options(), refine=0, rotate="none")
+    options = replace(result.parsed("options", Options.from_json), refine=0, rotate="none")
     if options.features == "exact":
         raise OptionError(
             f"{result.path}: a result of --features exact keeps no covariance to search: compare with landmarks"
@@ -93,7 +95,7 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
         job = _again(run, result, options, {"epsilon": epsilon, "n_groups": n_groups})
         if run.place.done:
             run.place.leave()
-            return Result.of(run.place.out, result.inputs(), temporary=False)
+            return type(result).of(run.place.out, result.inputs(), temporary=False)
         C = _covariance(result)
         with run.step("solve"):
             found = solve_constrained(C, job.problem.d_a, epsilon, n_groups)
@@ -106,11 +108,12 @@ def compare_constrained(result: Result, epsilon: float, n_groups: int, out: str 
                 )
             modes = replace(modes, spec_diff=result.spec_diff)
         constraint = {"epsilon": epsilon, "mixed": np.flatnonzero(found.mixed).tolist()}
-        return job.finished(job.problem.oriented(modes, run.kernels), C, result.inputs(), constraint)
+        job.finished(job.problem.oriented(modes, run.kernels), C, constraint)
+        return type(result).of(run.place.out, result.inputs(), temporary=run.place.temporary)
 
 
 def compare_grown(
-    result: Result,
+    result: R,
     a: Input,
     b: Input,
     *,
@@ -123,7 +126,7 @@ def compare_grown(
     progress: Notify | None = None,
     names: tuple[str | None, str | None] | None = None,
     min_matched: float | None = None,
-) -> Result:
+) -> R:
     """Compare embeddings to which rows were appended since an earlier result, with its bandwidths and feature maps.
 
     The covariance goes on from the partial sums that the result keeps: only the spans of new rows are accumulated, and
@@ -140,7 +143,7 @@ def compare_grown(
 
     Returns
     -------
-    Result
+    ComparisonResult
         The new result; `result` itself, and nothing is written, where no rows are new and `out` is its own place.
 
     Raises
@@ -150,7 +153,7 @@ def compare_grown(
     OptionError
         When the result compared a sample, or has no covariance.
     """
-    options = result.options()
+    options = result.parsed("options", Options.from_json)
     if min_matched is not None:
         options = replace(options, min_matched=min_matched)
     with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
@@ -172,13 +175,14 @@ def compare_grown(
         claim(run, problem)
         if run.place.done:
             run.place.leave()
-            return Result.of(run.place.out, (a, b), temporary=False)
-        take_up_parts(result, run.place.folder / "covariance")
-        job = Job(run, problem, plan, planner.machine)
-        return job.result(job.covariance(), (a, b))
+        else:
+            take_up_parts(result, run.place.folder / "covariance")
+            job = Job(run, problem, plan, planner.machine)
+            job.result(job.covariance())
+        return type(result).of(run.place.out, (a, b), temporary=run.place.temporary)
 
 
-def _covariance(result: Result) -> TiledSymmetric:
+def _covariance(result: ComparisonResult) -> TiledSymmetric:
     """The covariance that a result keeps."""
     try:
         C = TiledSymmetric.from_dense(cast(Any, result.covariance))
@@ -190,7 +194,7 @@ def _covariance(result: Result) -> TiledSymmetric:
     return C
 
 
-def _names(result: Result, given: Sequence[str | None] | None = None) -> Sequence[str | None] | None:
+def _names(result: ComparisonResult, given: Sequence[str | None] | None = None) -> Sequence[str | None] | None:
     """What to call A and B; in results of old versions both may have one name."""
     before = [str(one["name"]) for one in result.summary["inputs"].values()]
     kept: list[str | None] = [*before] if len(set(before)) == len(before) else [None] * len(before)
@@ -199,7 +203,7 @@ def _names(result: Result, given: Sequence[str | None] | None = None) -> Sequenc
     return [old if new is None else new for old, new in zip(kept, given, strict=True)]
 
 
-def _again(run: Run, result: Result, options: Options, asked: Mapping[str, Any] | None = None) -> Job:
+def _again(run: Run, result: ComparisonResult, options: Options, asked: Mapping[str, Any] | None = None) -> Job:
     """Work on the embeddings of a result, with its kernels and maps; what a killed call that was the same did is used.
 
     Parameters

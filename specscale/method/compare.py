@@ -10,8 +10,8 @@ from specscale.method.job import Job, claim
 from specscale.method.options import Options
 from specscale.method.planning import Planner
 from specscale.method.problem import Input, looked_through, pair_inputs, pose
+from specscale.method.result import Result
 from specscale.method.run import Cluster, running
-from specscale.results.comparison import Result
 from specscale.results.workplace import Workplace
 from specscale.runtime.events import Noted, Notify
 from specscale.runtime.local import Executor
@@ -124,9 +124,10 @@ def compare(
         claim(run, problem)
         if run.place.done:
             run.place.leave()
-            return Result.of(run.place.out, (a, b), temporary=False)
-        job = Job(run, problem, plan, planner.machine)
-        return job.result(job.covariance(), (a, b))
+        else:
+            job = Job(run, problem, plan, planner.machine)
+            job.result(job.covariance())
+        return Result.of(run.place.out, (a, b), temporary=run.place.temporary)
 
 
 def plan(

@@ -7,14 +7,14 @@ from specscale.embeddings.reordered import origin_of
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
 from specscale.places.files import Location, exists
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 from specscale.results.pairs import changed, check_pairs
 from specscale.runtime.checkpoints import NodeFolder, is_covered, load_arrays
 
 __all__ = ["check_grown", "is_as_before", "take_up_parts"]
 
 
-def check_grown(rows: PairedRows, before: Result) -> None:
+def check_grown(rows: PairedRows, before: ComparisonResult) -> None:
     """Make sure that the pairs of rows of an earlier result are the first of these.
 
     Raises
@@ -40,13 +40,13 @@ def check_grown(rows: PairedRows, before: Result) -> None:
     check_pairs(rows, before)
 
 
-def is_as_before(rows: PairedRows, before: Result) -> bool:
+def is_as_before(rows: PairedRows, before: ComparisonResult) -> bool:
     """Whether there are no rows but those of an earlier result that :func:`check_grown` let pass."""
     counts = [one["rows"] for one in before.summary["inputs"].values()]
     return [origin_of(one).n for one in rows.embeddings] == counts
 
 
-def take_up_parts(before: Result, folder: Location) -> None:
+def take_up_parts(before: ComparisonResult, folder: Location) -> None:
     """Put the partial sums that a result keeps where a covariance pass finds them.
 
     Parameters

@@ -25,20 +25,14 @@ from specscale.method.options import Options
 from specscale.method.planning import Planner
 from specscale.method.problem import Input, Problem, check_names, looked_through, pair_inputs, pose
 from specscale.method.run import Run, running
+from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
 from specscale.passes.base import BLOCK_ROWS, FeatureBuffers, feature_cost
 from specscale.passes.covariance import covariance
 from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
 from specscale.pictures.plots import plot_matrix
 from specscale.results.matrix import MATRIX_SCHEMA, MatrixResult
 from specscale.results.workplace import Workplace
-from specscale.results.writing import (
-    Writer,
-    how_it_went,
-    members_table,
-    mode_records,
-    standard_errors,
-    what_was_compared,
-)
+from specscale.results.writing import Writer, members_table
 from specscale.runtime.events import Noted, Notify
 from specscale.runtime.local import Executor
 from specscale.runtime.machine import Machine, Plan
@@ -279,7 +273,8 @@ class _MatrixWriter(Writer):
         machine: Machine,
     ) -> None:
         """Write the maps, the picture and summary.json."""
-        self._maps(problem, [str(number) for number in range(len(names))])
+        keys = [str(number) for number in range(len(names))]
+        self.maps(problem.parameters(), [one.arrays() for one in problem.maps], keys)
         values = np.zeros((len(names), len(names)))
         for (i, j), one in zip(combinations(range(len(names)), 2), pairs, strict=True):
             values[i, j] = values[j, i] = one["spec_diff"]

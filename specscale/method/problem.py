@@ -32,7 +32,7 @@ from specscale.method.run import Run
 from specscale.method.sizing import chosen_landmarks
 from specscale.passes.base import SLICE_ROWS
 from specscale.places.files import Location, located, unchained
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 from specscale.results.pairs import check_pairs
 from specscale.runtime.events import Noted
 from specscale.sources.choosing import describe
@@ -307,7 +307,7 @@ def _said(found: Duplicates, one: Embedding) -> str:
     return replace(found, example=tuple(numbers.tolist()) if known else found.example).describe(one.name)
 
 
-def check_inputs(rows: PairedRows, before: Result) -> None:
+def check_inputs(rows: PairedRows, before: ComparisonResult) -> None:
     """Raise ChangedError when embeddings are not those that an earlier result compared, or are paired otherwise."""
     for one, was in zip(rows.embeddings, before.summary["inputs"].values(), strict=True):
         if one.digest != was["digest"]:
@@ -315,7 +315,7 @@ def check_inputs(rows: PairedRows, before: Result) -> None:
     check_pairs(rows, before)
 
 
-def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
+def pose_again(rows: PairedRows, options: Options, before: ComparisonResult) -> Problem:
     """Take the kernels and feature maps of an earlier result on the same rows.
 
     Raises
@@ -331,7 +331,7 @@ def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
 
 
 def pose_alike(
-    rows: PairedRows, options: Options, before: Result, choice: str, duplicates: tuple[Duplicates, ...]
+    rows: PairedRows, options: Options, before: ComparisonResult, choice: str, duplicates: tuple[Duplicates, ...]
 ) -> Problem:
     """Take the kernels and feature maps of an earlier result on other rows.
 

@@ -1,11 +1,12 @@
-"""The result of a comparison, on disk and as an object."""
+"""The result of a comparison as it is read from its directory."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +15,9 @@ from numpy.typing import NDArray
 
 from specscale.errors import InputError, OptionError
 from specscale.masking import is_masked, masked
-from specscale.method.options import Options
 from specscale.places.checksum import crc32c
 from specscale.places.documents import parse_json, read_document
-from specscale.places.files import Location, reaching, unchained
+from specscale.places.files import Location, reaching
 from specscale.results.directory import ResultDirectory, top_members
 from specscale.results.schema import check_map
 from specscale.tables.values import frame
@@ -25,7 +25,9 @@ from specscale.tables.values import frame
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MAPS_FILE", "SCHEMA", "Mode", "Result", "open_result"]
+__all__ = ["MAPS_FILE", "SCHEMA", "ComparisonResult", "Mode"]
+
+T = TypeVar("T")
 
 SCHEMA = 2
 MAPS_FILE = "maps.json"
@@ -66,7 +68,7 @@ class Mode:
     exact_a: float | None
     exact_b: float | None
     certified: bool | None
-    _result: Result
+    _result: ComparisonResult
 
     @property
     def verdict(self) -> str:
@@ -97,8 +99,8 @@ class Mode:
         return frame(self._result.described_table(chosen))
 
 
-class Result(ResultDirectory):
-    """The result of :func:`specscale.compare`, read from its directory as it is needed.
+class ComparisonResult(ResultDirectory):
+    """The result of a comparison, read from its directory as it is needed.
 
     `path` and `summary`, and what is raised where there is no such result, are those of
     :class:`specscale.results.directory.ResultDirectory`.
@@ -138,7 +140,7 @@ class Result(ResultDirectory):
         return super()._contradiction()
 
     @classmethod
-    def of(cls, path: Location, inputs: tuple[Any, Any], *, temporary: bool) -> Result:
+    def of(cls, path: Location, inputs: tuple[Any, Any], *, temporary: bool) -> Self:
         """Open a result just computed, which remembers its inputs and, where its place is temporary, owns it."""
         result = cls(path, fetch=True)
         result._inputs = inputs
@@ -146,18 +148,18 @@ class Result(ResultDirectory):
             result.own_place()
         return result
 
-    def options(self) -> Options:
-        """Return the options of the comparison.
+    def parsed(self, field: str, parse: Callable[[Any], T]) -> T:
+        """Return a field of summary.json as what `parse` makes of it.
 
         Raises
         ------
         InputError
-            When summary.json holds others than there are.
+            When it makes nothing of it.
         """
         try:
-            return Options.from_json(self.summary["options"])
+            return parse(self.summary[field])
         except (KeyError, TypeError, ValueError, OptionError):
-            raise self._impossible("options") from None
+            raise self._impossible(field) from None
 
     def inputs(self) -> tuple[Any, Any]:
         """Return what was compared: the inputs of this process, or the paths of an earlier one."""
@@ -281,62 +283,10 @@ class Result(ResultDirectory):
         columns = [name for name in Mode.__dataclass_fields__ if name != "_result"]
         return pd.DataFrame(self.summary["modes"], columns=columns)
 
-    def with_eta(self, eta: float, out: str | Path | None = None) -> Result:
-        """Compare with another η, from the stored covariance and one more pass for the scores.
-
-        Parameters
-        ----------
-        eta : weight of B's kernel, from 0 to 1e30
-        out : where to keep the new result; a temporary place by default
-
-        Returns
-        -------
-        Result
-            The same, bit for bit, as a fresh comparison with that η and the same `size`.
-
-        Raises
-        ------
-        ChangedError
-            When the embeddings are no longer those that were compared.
-        InputError
-            When they cannot be read any more, as arrays after the process that held them ended; or are on another
-            server, and the result was opened without `fetch`.
-        """
-        from specscale.method.again import compare_again
-
-        return compare_again(self, eta, out)
-
-    def constrained(self, epsilon: float, n_groups: int = 10, out: str | Path | None = None) -> Result:
-        """Find groups that A holds together and B by no more than ε, from the stored covariance.
-
-        Parameters
-        ----------
-        epsilon : largest b = uᵀ K_B u / n of a group, in [0, 1)
-        n_groups : groups wanted, found one after another, each orthogonal to those before
-        out : where to keep the new result; a temporary place by default
-
-        Returns
-        -------
-        Result
-            Its modes are the groups, each with its own η, strongest first; see `Mode.mixed`.
-
-        Raises
-        ------
-        OptionError
-            When ε or n_groups is out of range, or the result has no covariance.
-        ChangedError
-            When the embeddings are no longer those that were compared.
-        InputError
-            When they cannot be read any more, or are on another server and were not asked for, as in `with_eta`.
-        """
-        from specscale.method.again import compare_constrained
-
-        return compare_constrained(self, epsilon, n_groups, out)
-
     def __repr__(self) -> str:
         inputs = self.summary["inputs"]
         return (
-            f"<Result {masked(self.path)}: {inputs['a']['name']} against {inputs['b']['name']}, "
+            f"<{type(self).__name__} {masked(self.path)}: {inputs['a']['name']} against {inputs['b']['name']}, "
             f"{len(self.summary['modes'])} modes, SPEC-diff {self.spec_diff:.4g}>"
         )
 
@@ -355,20 +305,3 @@ class Result(ResultDirectory):
             "<table><thead><tr><th>mode</th><th>grouped by</th><th>λ ± se</th><th>a</th><th>b</th>"
             f"<th>effective size</th><th>verdict</th></tr></thead><tbody>{rows}</tbody></table>"
         )
-
-
-def open_result(path: str | Location, *, fetch: bool = False) -> Result:
-    """Open the result directory of an earlier comparison.
-
-    Parameters
-    ----------
-    path : its path, or a URL as s3://bucket/a-b.spec
-    fetch : whether its embeddings may be read from another server, where summary.json says that they are, for the
-        samples' columns and for what is computed from them; whoever made the result chose the address
-
-    Raises
-    ------
-    InputError
-        When there is none at `path`, or it cannot be reached.
-    """
-    return Result(unchained(path), fetch)

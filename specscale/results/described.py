@@ -8,16 +8,24 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from specscale.embeddings.base import Embedding
 from specscale.embeddings.prefix import ids_digest_of_first
+from specscale.embeddings.reordered import origin_of
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import InputError
 from specscale.places.files import exists, reaching
 from specscale.results.directory import ResultDirectory, beside, described_by
 from specscale.tables.parquet import read_table
 
-__all__ = ["KEPT_ROW", "describe", "kept_columns", "partners_name", "rows_of_input", "unread"]
+__all__ = ["KEPT_ROW", "describe", "kept_columns", "partners_name", "rows_of_input", "sample_columns", "unread"]
 
 KEPT_ROW = "specscale_row"  # of a table of columns that a result keeps: the row of the first embedding
+
+
+def sample_columns(one: Embedding) -> list[str]:
+    """Names of the samples' columns of an embedding, but for its ids."""
+    columns = getattr(origin_of(one), "columns", [])
+    return [name for name in columns if one.ids is None or name != one.ids.column]
 
 
 def kept_columns(key: str) -> str:

@@ -9,13 +9,13 @@ from specscale.embeddings.layout import chunk_runs
 from specscale.embeddings.reordered import rows_of_origin
 from specscale.embeddings.rows import PairedRows, kept_digest
 from specscale.errors import ChangedError
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 from specscale.results.described import rows_of_input
 
 __all__ = ["changed", "check_pairs", "compared_rows"]
 
 
-def check_pairs(rows: PairedRows, before: Result) -> None:
+def check_pairs(rows: PairedRows, before: ComparisonResult) -> None:
     """Make sure that the rows of an earlier result are paired as they were then.
 
     Parameters
@@ -51,7 +51,7 @@ def check_pairs(rows: PairedRows, before: Result) -> None:
         raise changed(before, f"its rows are paired with other rows of {b.source} now")
 
 
-def _as_many(rows: PairedRows, before: Result) -> bool:
+def _as_many(rows: PairedRows, before: ComparisonResult) -> bool:
     """Whether all rows of a result that kept no pairs match by id as they did, in embeddings that are as they were."""
     was, match = before.summary["rows"], rows.match
     counts = ("matched", "only_a", "only_b", "ids_digest")
@@ -63,7 +63,7 @@ def _as_many(rows: PairedRows, before: Result) -> bool:
     )
 
 
-def compared_rows(result: Result) -> NDArray[np.bool_] | None:
+def compared_rows(result: ComparisonResult) -> NDArray[np.bool_] | None:
     """Which rows of A were compared, (n,) bool, or None for all; by the scores of a result with modes."""
     rows = result.summary["rows"]
     if rows["compared"] == rows["total"]:
@@ -74,6 +74,6 @@ def compared_rows(result: Result) -> NDArray[np.bool_] | None:
     return kept
 
 
-def changed(before: Result, what: str) -> ChangedError:
+def changed(before: ComparisonResult, what: str) -> ChangedError:
     """Return the error that what is there is not what a result compared."""
     return ChangedError(f"{before.path}: {what}: compare afresh")

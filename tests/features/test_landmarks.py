@@ -23,7 +23,7 @@ from specscale.features.landmarks import CUT_OFF, LandmarkMap, whitening
 from specscale.features.pivoting import pivoted_rows
 from specscale.kernels import load_kernels
 from specscale.method import sizing
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread")
 

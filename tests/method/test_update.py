@@ -20,8 +20,8 @@ import specscale.results.workplace as workplace_module
 import specscale.runtime.spans as spans_module
 from specscale.errors import ChangedError, InputError, OptionError
 from specscale.method.again import compare_grown
+from specscale.method.result import Result
 from specscale.places.files import Location, exists, located, move
-from specscale.results.comparison import Result
 from specscale.runtime.checkpoints import NodeFolder
 from specscale.runtime.cluster.connecting import local_cluster
 from specscale.runtime.events import Event, PassStarted
