@@ -14,17 +14,18 @@ import numpy as np
 
 from specscale.errors import ExistsError, OptionError
 from specscale.method.growing import check_grown, is_as_before, take_up_parts
+from specscale.method.how import How
 from specscale.method.job import Job, claim
+from specscale.method.option import keywords, taken
 from specscale.method.options import Options
 from specscale.method.planning import Planner
 from specscale.method.problem import Input, looked_through, pair_inputs, pose_again, pose_alike
-from specscale.method.run import Cluster, Run, running
+from specscale.method.run import Run, running
 from specscale.places.files import followed
 from specscale.results.comparison import ComparisonResult
 from specscale.results.workplace import Workplace
 from specscale.results.writing import checksum_of
-from specscale.runtime.events import Noted, Notify
-from specscale.runtime.local import Executor
+from specscale.runtime.events import Noted
 from specscale.spectral.constrained import check_bound, solve_constrained
 from specscale.spectral.difference import check_possible, modes_of
 from specscale.spectral.tiles import TiledSymmetric
@@ -112,21 +113,8 @@ def compare_constrained(result: R, epsilon: float, n_groups: int, out: str | Pat
         return type(result).of(run.place.out, result.inputs(), temporary=run.place.temporary)
 
 
-def compare_grown(
-    result: R,
-    a: Input,
-    b: Input,
-    *,
-    memory: str | int | None = None,
-    threads: int | None = None,
-    executor: Executor | Cluster | Any = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Notify | None = None,
-    names: tuple[str | None, str | None] | None = None,
-    min_matched: float | None = None,
-) -> R:
+@keywords("update", How)
+def compare_grown(result: R, a: Input, b: Input, *, min_matched: float | None = None, **given: Any) -> R:
     """Compare embeddings to which rows were appended since an earlier result, with its bandwidths and feature maps.
 
     The covariance goes on from the partial sums that the result keeps: only the spans of new rows are accumulated, and
@@ -137,9 +125,8 @@ def compare_grown(
     ----------
     result : the earlier result, whose options are kept
     a, b : the embeddings, with all rows
-    memory, threads, executor, out, resume, overwrite, progress : as in :func:`specscale.compare`
-    names : what to call A and B; by default, and where one is None, as in the result
-    min_matched : as there; that of the result by default
+    min_matched : as in :func:`specscale.compare`; that of the result by default
+    **given : the fields of :class:`How`
 
     Returns
     -------
@@ -153,18 +140,19 @@ def compare_grown(
     OptionError
         When the result compared a sample, or has no covariance.
     """
-    options = result.parsed("options", Options.from_json)
+    options, how = result.parsed("options", Options.from_json), taken(How, given)
     if min_matched is not None:
         options = replace(options, min_matched=min_matched)
-    with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
+    place = Workplace(how.out, resume=how.resume, overwrite=how.overwrite)
+    with running(place, how.threads, how.executor, how.progress) as run:
         with run.step("pairing"):
-            rows = pair_inputs((a, b), options, run.place.folder, _names(result, names))
+            rows = pair_inputs((a, b), options, run.place.folder, _names(result, how.names))
             check_grown(rows, result)
         rows, duplicates = looked_through(rows, run)
-        if names is None and is_as_before(rows, result) and str(run.place.out) == str(followed(result.path)):
+        if how.names is None and is_as_before(rows, result) and str(run.place.out) == str(followed(result.path)):
             run.place.leave()
             return result
-        planner = Planner.of(rows, options, memory, run.pool, run.executor.crew)
+        planner = Planner.of(rows, options, how.memory, run.pool, run.executor.crew)
         rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         choice = f"bandwidths and maps of {result.path}, {result.summary['rows']['total']:,} of these rows"
         problem = pose_alike(rows, options, result, choice, duplicates)

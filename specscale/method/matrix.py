@@ -20,7 +20,9 @@ from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
 from specscale.features.bandwidth import SAMPLE_ROWS, parse_rule
 from specscale.features.fourier import FeatureMap
+from specscale.method.how import How
 from specscale.method.job import certain_modes, claim, warn_unsettled
+from specscale.method.option import keywords, taken
 from specscale.method.options import Options
 from specscale.method.planning import Planner
 from specscale.method.problem import Input, Problem, check_names, looked_through, pair_inputs, pose
@@ -33,8 +35,7 @@ from specscale.pictures.plots import plot_matrix
 from specscale.results.matrix import MATRIX_SCHEMA, MatrixResult
 from specscale.results.workplace import Workplace
 from specscale.results.writing import Writer, members_table
-from specscale.runtime.events import Noted, Notify
-from specscale.runtime.local import Executor
+from specscale.runtime.events import Noted
 from specscale.runtime.machine import Machine, Plan
 from specscale.spectral.difference import Modes, check_possible, solve_cost, solve_difference
 from specscale.spectral.tiles import TiledSymmetric
@@ -42,31 +43,8 @@ from specscale.spectral.tiles import TiledSymmetric
 __all__ = ["compare_many"]
 
 
-def compare_many(
-    embeddings: Sequence[Input],
-    *,
-    kernel: str = "gaussian",
-    sigma: str | float | Sequence[str | float] = "auto",
-    eta: float = 1.0,
-    normalize: str = "none",
-    on_bad: str = "error",
-    sample: int | None = None,
-    features: str = "auto",
-    size: int | None = None,
-    n_modes: int = 5,
-    top: int = 20,
-    seed: int = 0,
-    match: str | None = None,
-    min_matched: float = 0.5,
-    memory: str | int | None = None,
-    threads: int | None = None,
-    executor: Executor | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Notify | None = None,
-    names: Sequence[str | None] | None = None,
-) -> MatrixResult:
+@keywords("matrix", Options, How)
+def compare_many(embeddings: Sequence[Input], **given: Any) -> MatrixResult:
     """Compare every pair of some embeddings of the same samples, in two passes for all of them together.
 
     The covariance of all feature maps side by side holds that of each pair as blocks, so one pass serves every pair;
@@ -76,14 +54,7 @@ def compare_many(
     Parameters
     ----------
     embeddings : two or more embeddings, each as in :func:`specscale.compare`
-    sigma : the bandwidth, one rule for all or one for each
-    eta : weight of the kernel of the later embedding of a pair, from 0 to 1e30
-    features : a feature map as in :func:`specscale.compare`, but not "exact"
-    n_modes : modes of each pair in each direction
-    top : members kept of each tail of each mode
-    names : what to call the embeddings; by default, and where one is None, as their stores, and arrays A, B and so on
-    kernel, normalize, on_bad, sample, size, seed, match, min_matched : as in :func:`specscale.compare`
-    memory, threads, executor, out, resume, overwrite, progress : as in :func:`specscale.compare`
+    **given : the fields of :class:`Options` and :class:`How`, but those of the certificate and of what it checks
 
     Returns
     -------
@@ -98,21 +69,20 @@ def compare_many(
     inputs = [embeddings] if isinstance(embeddings, str | Path) else list(embeddings)
     if len(inputs) < 2:
         raise OptionError(f"a matrix takes at least two embeddings, not {len(inputs)}")
-    options = Options(
-        kernel, _rules(sigma, len(inputs)), eta, normalize, on_bad, sample, features, size, n_modes, top, seed, match,
-        certify=0, min_matched=min_matched,
-    )  # fmt: skip
+    given["sigma"] = _rules(given["sigma"], len(inputs))
+    options, how = taken(Options, {**given, "certify": 0}), taken(How, given)
     if options.features == "exact":
         raise OptionError(
             "--features exact does not go with a matrix, whose pairs come from one covariance: take landmarks, or "
             "compare a pair of interest with --features exact"
         )
-    check_names(names, len(inputs))
-    with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
+    check_names(how.names, len(inputs))
+    place = Workplace(how.out, resume=how.resume, overwrite=how.overwrite)
+    with running(place, how.threads, how.executor, how.progress) as run:
         with run.step("pairing"):
-            rows = pair_inputs(inputs, options, run.place.folder, names)
+            rows = pair_inputs(inputs, options, run.place.folder, how.names)
             rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
-        planner = _MatrixPlanner.of(rows, options, memory, run.pool)
+        planner = _MatrixPlanner.of(rows, options, how.memory, run.pool)
         most = planner.largest_size()
         rows, duplicates = looked_through(rows, run)
         problem = pose(rows, options, most, run, duplicates)
