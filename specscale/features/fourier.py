@@ -101,7 +101,7 @@ class FourierMap:
     wide: bool = False
     certain: bool = True
     affine: Affine | None = None
-    _made: dict[type, NDArray[Any]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _made: dict[str, NDArray[Any]] = field(init=False, repr=False, compare=False, default_factory=dict)
     _scratch: Scratch = field(init=False, repr=False, compare=False, default_factory=Scratch)
 
     def __post_init__(self) -> None:
@@ -146,8 +146,8 @@ class FourierMap:
 
     def prepare(self, kernels: Kernels) -> None:
         """Make the frequencies in the backend's floating type, once."""
-        if kernels.real not in self._made:
-            self._made[kernels.real] = self.frequencies().astype(self.kernel.real(kernels))
+        if kernels.name not in self._made:
+            self._made[kernels.name] = self.frequencies().astype(self.kernel.real(kernels))
 
     def apply(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
         """Write φ of the rows `raw` (b, p) into `out` (b, 2m); the first bad row, or −1."""
@@ -156,7 +156,7 @@ class FourierMap:
         x = self._scratch.array((len(raw), self.p), kernel.real(kernels))
         bad = kernel.standardise(kernels, raw, x)
         if bad < 0:
-            kernels.fourier(x, self._made[kernels.real], out)
+            kernels.fourier(x, self._made[kernels.name], out)
         return bad
 
     def scoring(self, coefficients: NDArray[np.float64]) -> tuple[RowMap, NDArray[np.float64]]:

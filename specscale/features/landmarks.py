@@ -61,7 +61,7 @@ class KernelMap:
 
     kernel: ExactKernel
     landmarks: NDArray[Any]
-    _made: dict[type, Anchors] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _made: dict[str, Anchors] = field(init=False, repr=False, compare=False, default_factory=dict)
     _scratch: Scratch = field(init=False, repr=False, compare=False, default_factory=Scratch)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -94,8 +94,8 @@ class KernelMap:
 
     def prepare(self, kernels: Kernels) -> None:
         """Bring the landmarks into the backend's floating type, once."""
-        if kernels.real not in self._made:
-            self._made[kernels.real] = self.kernel.anchors(kernels, self.landmarks)
+        if kernels.name not in self._made:
+            self._made[kernels.name] = self.kernel.anchors(kernels, self.landmarks)
 
     def apply(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
         """Write k(Z, x) of the rows `raw` (b, p) into `out` (b, r); the first bad row, or −1."""
@@ -103,7 +103,7 @@ class KernelMap:
         x = self._scratch.array((len(raw), self.p), self.kernel.real(kernels))
         bad = self.kernel.standardise(kernels, raw, x)
         if bad < 0:
-            self._made[kernels.real].evaluate(kernels, x, slice(None), out)
+            self._made[kernels.name].evaluate(kernels, x, slice(None), out)
         return bad
 
 
@@ -128,7 +128,7 @@ class LandmarkMap:
     landmarks: NDArray[Any]
     whitening: NDArray[np.float64]
     values: KernelMap = field(init=False, repr=False, compare=False)
-    _made: dict[type, list[NDArray[Any]]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _made: dict[str, list[NDArray[Any]]] = field(init=False, repr=False, compare=False, default_factory=dict)
     _products: Scratch = field(init=False, repr=False, compare=False, default_factory=Scratch)
 
     def __post_init__(self) -> None:
@@ -176,8 +176,8 @@ class LandmarkMap:
     def prepare(self, kernels: Kernels) -> None:
         """Bring landmarks and T into the backend's floating type, once."""
         self.values.prepare(kernels)
-        if kernels.real not in self._made:
-            self._made[kernels.real] = [
+        if kernels.name not in self._made:
+            self._made[kernels.name] = [
                 np.ascontiguousarray(self.whitening[low:, low:high], dtype=kernels.real) for low, high in self._columns
             ]
 
@@ -187,7 +187,7 @@ class LandmarkMap:
         products = self._products.array((len(raw), len(self.rows)), kernels.real)
         bad = self.values.apply(kernels, raw, products)
         if bad < 0:
-            for (low, high), part in zip(self._columns, self._made[kernels.real], strict=True):
+            for (low, high), part in zip(self._columns, self._made[kernels.name], strict=True):
                 kernels.project(products[:, low:], part, out[:, low:high])
         return bad
 

@@ -22,6 +22,8 @@ BACKENDS = {"reference": "specscale.kernels.reference", "cpu": "specscale.kernel
 class Kernels(Protocol):
     """What every backend offers. Arrays are C-contiguous in their last axis; outputs are written in place."""
 
+    name: str
+    """What `load_kernels` knows it by."""
     real: type[np.floating[Any]]
     """The floating type of features, tiles and scores."""
 

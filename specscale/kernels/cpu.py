@@ -22,12 +22,14 @@ __all__ = [
     "gram_tile",
     "keep_tails",
     "moments",
+    "name",
     "project",
     "real",
     "standardise",
     "warm_up",
 ]
 
+name = "cpu"
 real = np.float32
 
 _FAR = 1e5  # angles beyond are reduced in double precision first; past 2²² the rounding there would let them grow

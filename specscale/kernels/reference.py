@@ -17,12 +17,14 @@ __all__ = [
     "gram_tile",
     "keep_tails",
     "moments",
+    "name",
     "project",
     "real",
     "standardise",
     "warm_up",
 ]
 
+name = "reference"
 real = np.float64
 
 _EQUAL = 2.0**-49  # of the squared lengths: what rounding leaves of the distance of equal rows

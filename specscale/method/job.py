@@ -34,6 +34,7 @@ __all__ = ["Job", "certain_modes", "claim", "warn_unsettled"]
 
 _NAMED = 5  # modes in a warning
 _LATE = ("n_modes", "eta", "top", "certify", "refine", "rotate")  # options that the covariance does not know
+_USUAL = {"backend": "cpu"}
 _SCORES = ("scores", "normalised")  # the pass that makes them, and the one that makes them of unit length
 _LATER = (*_SCORES, "certificate", "start", "refine")  # passes after it
 
@@ -53,10 +54,11 @@ def claim(run: Run, problem: Problem, beside: dict[str, Any] | None = None, *, a
     ChangedError
         When the interrupted run had other options or inputs.
     """
-    configuration = {**problem.options.to_json(), **(beside or {}), **problem.configuration()}
+    backend = {"backend": run.kernels.name}
+    configuration = {**problem.options.to_json(), **(beside or {}), **problem.configuration(), **backend}
     before = run.place.interrupted() or {}
     late = [*before, *configuration] if afresh else _LATE if problem.maps else ()
-    run.place.claim(configuration, late, _LATER)
+    run.place.claim(configuration, late, _LATER, _USUAL)
 
 
 def certain_modes(run: Run, modes: Modes, pair: str = "") -> Modes:

@@ -29,7 +29,7 @@ from specscale.method.problem import Input, Problem, check_names, looked_through
 from specscale.method.run import Run, running
 from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
 from specscale.passes.base import BLOCK_ROWS, FeatureBuffers, feature_cost
-from specscale.passes.covariance import covariance
+from specscale.passes.covariance import covariance, covariance_cost
 from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
 from specscale.pictures.plots import plot_matrix
 from specscale.results.matrix import MATRIX_SCHEMA, MatrixResult
@@ -81,8 +81,9 @@ def compare_many(embeddings: Sequence[Input], **given: Any) -> MatrixResult:
     with running(place, how.threads, how.executor, how.progress) as run:
         with run.step("pairing"):
             rows = pair_inputs(inputs, options, run.place.folder, how.names)
-            rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
-        planner = _MatrixPlanner.of(rows, options, how.memory, run.pool)
+        # The machine is measured before workers begin to compile.
+        planner = _MatrixPlanner.of(rows, options, how.memory, run.pool, run.executor.crew)
+        rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         most = planner.largest_size()
         rows, duplicates = looked_through(rows, run)
         problem = pose(rows, options, most, run, duplicates)
@@ -133,10 +134,13 @@ class _MatrixPlanner(Planner):
             disk=8 * d**2 + 16 * sum(width * count for width, count in zip(pairs, wanted, strict=True)),
         )
         read = steps["covariance"].read
-        scores = score_cost(maps, self.rows.n, n_kept, read, k, BLOCK_ROWS, self.machine.threads)
-        tails = 6 * 2 * k * min(options.top, n_kept) * 16  # of a few spans at once, while they are merged
+        covariance = covariance_cost(maps, n_kept, read, len(plan.spans), self.machine.threads)
+        top = min(options.top, n_kept)
+        scores = score_cost(maps, self.rows.n, n_kept, read, k, BLOCK_ROWS, self.machine.threads, top)
+        tails = 6 * 2 * k * top * 16  # of a few spans at once, while they are merged
         memory = beside + scores.memory - feature_cost(maps, 0) + tails + 8 * k * (d + k)  # the buffers are the same
-        steps["scores"] = replace(scores, memory=memory, disk=0)
+        blocks = steps["covariance"].worker_memory - covariance.memory
+        steps["scores"] = replace(scores, memory=memory, disk=0, worker_memory=scores.memory + tails + blocks)
         return replace(plan, steps=list(steps.values()))
 
 
