@@ -94,12 +94,11 @@ def print_measures(result: ComparisonResult, agreements: list[Agreement]) -> Non
 
 def _heading(result: ComparisonResult) -> str:
     names = _names(result)
-    return f"A = {names['A']}, B = {names['B']}: {result.summary['rows']['compared']:,} rows"
+    return f"A = {names['A']}, B = {names['B']}: {result.record.rows.compared:,} rows"
 
 
 def _names(result: ComparisonResult) -> dict[str, str]:
-    inputs = result.summary["inputs"]
-    return {"A": flowing(inputs["a"]["name"]), "B": flowing(inputs["b"]["name"])}
+    return {which.upper(): flowing(one.name) for which, one in result.record.inputs.items()}
 
 
 def _grouped(group: Group) -> str:

@@ -147,7 +147,7 @@ class Rule:
         OptionError
             When the rule needs a certificate and the result has none.
         """
-        self.check_certificate(result.summary["options"]["certify"])
+        self.check_certificate(result.record.options["certify"])
         modes = sorted(result.modes, key=lambda mode: -abs(mode.eigenvalue))
         if self.name in OF_ALL:
             value, caused = self._of_all(result, modes)

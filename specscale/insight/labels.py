@@ -89,15 +89,15 @@ def label_column(result: ComparisonResult, name: str) -> Column:
 
 def _column_of(result: ComparisonResult, place: int, name: str) -> Column:
     which = "ab"[place]
-    source, described = result.source(which), result.summary["inputs"][which]
+    source, described = result.source(which), result.record.inputs[which]
     if not is_store(source) and exists(located(source)):
         raise InputError(f"{source}: labels are read from a store: `specscale ingest` it with them and compare that")
     if not is_store(source):
         raise InputError(f"{source}: {which.upper()}'s store is no longer there: move it back, or compare again")
     store = EmbeddingStore(source)
-    total = described["rows"]
-    ids = result.summary["rows"]["ids_digest"] if place == 0 else described.get("ids_digest")
-    same = begins_with(store, total, described["digest"])
+    total = described.rows
+    ids = result.record.rows.ids_digest if place == 0 else described.ids_digest
+    same = begins_with(store, total, described.digest)
     if not same or (ids and store.ids and ids_digest_of_first(store, total) != ids):
         raise ChangedError(f"{source}: no longer the embedding that was compared: compare them anew")
     if not store.columns:
@@ -129,7 +129,7 @@ def labels_of(result: ComparisonResult, column: Column, members: NDArray[np.int6
     kept = compared_rows(result)
     if column.place == 0:
         return count_labels(column, kept, members)
-    compared = np.arange(result.summary["rows"]["total"]) if kept is None else np.flatnonzero(kept)
+    compared = np.arange(result.record.rows.total) if kept is None else np.flatnonzero(kept)
     own, of_members = (rows_of_input(result, column.place, rows) for rows in (compared, members))
     if own is None or of_members is None:
         raise changed(result, "it was made by an earlier version, which does not say which rows of B it paired")

@@ -23,6 +23,7 @@ from specscale.method.problem import Input, looked_through, pair_inputs, pose_ag
 from specscale.method.run import Run, running
 from specscale.places.files import followed
 from specscale.results.comparison import ComparisonResult
+from specscale.results.schema import ConstraintRecord
 from specscale.results.workplace import Workplace
 from specscale.results.writing import checksum_of
 from specscale.runtime.events import Noted
@@ -108,7 +109,7 @@ def compare_constrained(result: R, epsilon: float, n_groups: int, out: str | Pat
                     "another epsilon may tell"
                 )
             modes = replace(modes, spec_diff=result.spec_diff)
-        constraint = {"epsilon": epsilon, "mixed": np.flatnonzero(found.mixed).tolist()}
+        constraint = ConstraintRecord(epsilon=epsilon, mixed=np.flatnonzero(found.mixed).tolist())
         job.finished(job.problem.oriented(modes, run.kernels), C, constraint)
         return type(result).of(run.place.out, result.inputs(), temporary=run.place.temporary)
 
@@ -154,7 +155,7 @@ def compare_grown(result: R, a: Input, b: Input, *, min_matched: float | None = 
             return result
         planner = Planner.of(rows, options, how.memory, run.pool, run.executor.crew)
         rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
-        choice = f"bandwidths and maps of {result.path}, {result.summary['rows']['total']:,} of these rows"
+        choice = f"bandwidths and maps of {result.path}, {result.record.rows.total:,} of these rows"
         problem = pose_alike(rows, options, result, choice, duplicates)
         plan = planner.plan(problem.maps, problem.wide)
         plan.check_memory("allow more with --memory")
@@ -184,7 +185,7 @@ def _covariance(result: ComparisonResult) -> TiledSymmetric:
 
 def _names(result: ComparisonResult, given: Sequence[str | None] | None = None) -> Sequence[str | None] | None:
     """What to call A and B; in results of old versions both may have one name."""
-    before = [str(one["name"]) for one in result.summary["inputs"].values()]
+    before = [one.name for one in result.record.inputs.values()]
     kept: list[str | None] = [*before] if len(set(before)) == len(before) else [None] * len(before)
     if given is None or isinstance(given, str) or len(given) != len(kept):
         return kept if given is None else given

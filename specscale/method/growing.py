@@ -24,17 +24,16 @@ def check_grown(rows: PairedRows, before: ComparisonResult) -> None:
     ChangedError
         When the pairs are not those of the result with others behind them.
     """
-    summary = before.summary
-    if summary["options"]["features"] == "exact":
+    was = before.record.rows
+    if before.record.maps.features == "exact":
         raise OptionError(f"--update {before.path}: a result of --features exact has no covariance to go on from")
-    if summary["rows"]["sampled"]:
+    if was.sampled:
         raise OptionError(f"--update {before.path}: compares a sample of its rows, which is not the same in more rows")
-    for one, earlier in zip(rows.embeddings, summary["inputs"].values(), strict=True):
-        count = earlier["rows"]
-        if one.p != earlier["dimension"] or not begins_with(one, count, earlier["digest"]):
+    for one, earlier in zip(rows.embeddings, before.record.inputs.values(), strict=True):
+        count = earlier.rows
+        if one.p != earlier.dimension or not begins_with(one, count, earlier.digest):
             raise changed(before, f"{one.source} does not begin with the {count:,} rows that were compared")
-    was = summary["rows"]
-    if ids_digest_of_first(rows.embeddings[0], was["total"]) != was["ids_digest"]:
+    if ids_digest_of_first(rows.embeddings[0], was.total) != was.ids_digest:
         source = rows.embeddings[0].source
         raise changed(before, f"the ids of its rows are no longer those in {source}, or were not asked for then")
     check_pairs(rows, before)
@@ -42,7 +41,7 @@ def check_grown(rows: PairedRows, before: ComparisonResult) -> None:
 
 def is_as_before(rows: PairedRows, before: ComparisonResult) -> bool:
     """Whether there are no rows but those of an earlier result that :func:`check_grown` let pass."""
-    counts = [one["rows"] for one in before.summary["inputs"].values()]
+    counts = [one.rows for one in before.record.inputs.values()]
     return [origin_of(one).n for one in rows.embeddings] == counts
 
 

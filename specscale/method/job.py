@@ -21,6 +21,7 @@ from specscale.passes.remainders import Drawn
 from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, ScoreSummary, score
 from specscale.places.files import remove_tree
 from specscale.results.comparison import LEFT_OUT
+from specscale.results.schema import ComparisonRecord, ConstraintRecord
 from specscale.results.writing import ResultWriter
 from specscale.runtime.checkpoints import Parts
 from specscale.runtime.events import Noted
@@ -162,7 +163,7 @@ class Job:
         self,
         modes: Modes | VectorModes,
         C: TiledSymmetric | None,
-        constraint: dict[str, Any] | None = None,
+        constraint: ConstraintRecord | None = None,
     ) -> None:
         """From the modes to the result on disk: scores, certificate, summary."""
         run, problem, rows = self.run, self.problem, self.problem.rows
@@ -186,13 +187,13 @@ class Job:
         writer.members(tails, rows)
         writer.maps(problem.parameters(), [one.arrays() for one in problem.maps], "ab")
         writer.summary(
-            {
-                **what_was_compared(problem, "ab"),
-                "spec_diff": modes.spec_diff,
-                "constraint": constraint,
-                "modes": mode_records(modes, tails, se, checks),
-                **how_it_went(run, self.plan, self.machine),
-            }
+            ComparisonRecord(
+                **vars(what_was_compared(problem, "ab")),
+                spec_diff=modes.spec_diff,
+                constraint=constraint,
+                modes=mode_records(modes, tails, se, checks),
+                **vars(how_it_went(run, self.plan, self.machine)),
+            )
         )
         run.place.publish(writer.folder)
 

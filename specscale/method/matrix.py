@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, combinations, pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,8 @@ from specscale.passes.base import BLOCK_ROWS, FeatureBuffers, feature_cost
 from specscale.passes.covariance import covariance, covariance_cost
 from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
 from specscale.pictures.plots import plot_matrix
-from specscale.results.matrix import MATRIX_SCHEMA, MatrixResult
+from specscale.results.matrix import MatrixResult
+from specscale.results.schema import MatrixRecord, PairRecord
 from specscale.results.workplace import Workplace
 from specscale.results.writing import Writer, members_table
 from specscale.runtime.events import Noted
@@ -181,15 +182,25 @@ def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list
         writer.coefficients(f"coefficients_{i}_{j}", here)
     writer.members(tails, rows, [(names[i], names[j]) for i, j in pairs], columns)
     found = [
-        {
-            "a": names[i],
-            "b": names[j],
-            "spec_diff": one.spec_diff,
-            "modes": [{**record, "mode": number} for number, record in enumerate(records[part])],
-        }
+        PairRecord(
+            a=names[i],
+            b=names[j],
+            spec_diff=one.spec_diff,
+            modes=[replace(record, mode=number) for number, record in enumerate(records[part])],
+        )
         for (i, j), part, one in zip(pairs, columns, solved, strict=True)
     ]
-    writer.summary(run, problem, names, found, plan, machine)
+    keys = [str(number) for number in range(len(names))]
+    writer.maps(problem.parameters(), [one.arrays() for one in maps], keys)
+    order = writer.picture(names, [one.spec_diff for one in solved])
+    writer.summary(
+        MatrixRecord(
+            **vars(what_was_compared(problem, names)),
+            order=order,
+            pairs=found,
+            **vars(how_it_went(run, plan, machine)),
+        )
+    )
     run.place.publish(writer.folder)
     return MatrixResult.of(run.place.out, temporary=run.place.temporary)
 
@@ -237,34 +248,17 @@ class _MatrixWriter(Writer):
             table = table.add_column(position, name, of_pair.take(pa.array(which, pa.int64())))
         self._members(table, rows, [str(number) for number in range(len(rows.embeddings))])
 
-    def summary(
-        self,
-        run: Run,
-        problem: Problem,
-        names: list[str],
-        pairs: list[dict[str, Any]],
-        plan: Plan,
-        machine: Machine,
-    ) -> None:
-        """Write the maps, the picture and summary.json."""
-        keys = [str(number) for number in range(len(names))]
-        self.maps(problem.parameters(), [one.arrays() for one in problem.maps], keys)
+    def picture(self, names: list[str], differences: list[float]) -> list[str]:
+        """Draw SPEC-diff of the pairs, and return the names in the order of the picture."""
         values = np.zeros((len(names), len(names)))
-        for (i, j), one in zip(combinations(range(len(names)), 2), pairs, strict=True):
-            values[i, j] = values[j, i] = one["spec_diff"]
+        for (i, j), one in zip(combinations(range(len(names)), 2), differences, strict=True):
+            values[i, j] = values[j, i] = one
         order = _clustered(values)
+        called = [names[i] for i in order]
         with tempfile.TemporaryDirectory() as here:
-            picture = plot_matrix([names[i] for i in order], values[np.ix_(order, order)], Path(here) / "matrix.png")
-            (self.folder / "matrix.png").write_bytes(picture.read_bytes())
-        self._summary(
-            {
-                "schema_version": MATRIX_SCHEMA,
-                **what_was_compared(problem, names),
-                "order": [names[i] for i in order],
-                "pairs": pairs,
-                **how_it_went(run, plan, machine),
-            }
-        )
+            drawn = plot_matrix(called, values[np.ix_(order, order)], Path(here) / "matrix.png")
+            (self.folder / "matrix.png").write_bytes(drawn.read_bytes())
+        return called
 
 
 def _clustered(values: NDArray[np.float64]) -> list[int]:

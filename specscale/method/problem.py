@@ -309,8 +309,8 @@ def _said(found: Duplicates, one: Embedding) -> str:
 
 def check_inputs(rows: PairedRows, before: ComparisonResult) -> None:
     """Raise ChangedError when embeddings are not those that an earlier result compared, or are paired otherwise."""
-    for one, was in zip(rows.embeddings, before.summary["inputs"].values(), strict=True):
-        if one.digest != was["digest"]:
+    for one, was in zip(rows.embeddings, before.record.inputs.values(), strict=True):
+        if one.digest != was.digest:
             raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
     check_pairs(rows, before)
 
@@ -326,8 +326,8 @@ def pose_again(rows: PairedRows, options: Options, before: ComparisonResult) -> 
         When the maps of the result are damaged.
     """
     check_inputs(rows, before)
-    duplicates = tuple(Duplicates(**one) for one in before.summary["duplicates"])
-    return pose_alike(rows, options, before, before.summary["choice"], duplicates)
+    duplicates = tuple(Duplicates(**vars(one)) for one in before.record.duplicates)
+    return pose_alike(rows, options, before, before.record.choice, duplicates)
 
 
 def pose_alike(
@@ -351,7 +351,7 @@ def pose_alike(
     positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
     maps: tuple[FeatureMap, ...] = ()
     try:
-        bandwidths = tuple(None if one is None else Bandwidth(**one) for one in before.summary["bandwidths"].values())
+        bandwidths = tuple(None if one is None else Bandwidth(**vars(one)) for one in before.record.bandwidths.values())
         exact = tuple(ExactKernel.restored(one) for one in before.maps)
         if options.features != "exact":
             arrays = [before.map_arrays(i) for i in range(len(before.maps))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from specscale.embeddings.store import EmbeddingStore
 from specscale.passes.scores import ScoreSummary, WriteScores
 from specscale.places.checksum import crc32c
 from specscale.places.files import Location, reaching, remove_file, remove_tree, write_whole, zarr_store
-from specscale.results.comparison import MAPS_FILE, SCHEMA, TAILS
+from specscale.places.records import to_json
+from specscale.results.comparison import MAPS_FILE, TAILS
 from specscale.results.described import KEPT_ROW, kept_columns, partners_name, sample_columns
+from specscale.results.schema import ComparisonRecord, MatrixRecord
 from specscale.results.score_array import SCORES, ScoreArray
 from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
@@ -126,8 +129,9 @@ class Writer:
         pq.write_table(table, content, write_page_checksum=True)
         write_whole(self.folder / name, content.getvalue())
 
-    def _summary(self, fields: dict[str, Any]) -> None:
-        summary = {**fields, "checksums": self._checksums}
+    def summary(self, record: ComparisonRecord | MatrixRecord) -> None:
+        """Write summary.json, with the checksums of what has been written."""
+        summary = to_json(replace(record, checksums=self._checksums))
         write_whole(self.folder / "summary.json", json.dumps(summary, indent=1, allow_nan=False).encode())
 
 
@@ -220,10 +224,6 @@ class ResultWriter(Writer):
     def members(self, tails: ScoreSummary, rows: PairedRows) -> None:
         """Write modes.parquet: the top members of both tails of every mode."""
         self._members(members_table(tails, rows), rows, "ab")
-
-    def summary(self, fields: dict[str, Any]) -> None:
-        """Write summary.json, which says what the result is."""
-        self._summary({"schema_version": SCHEMA, **fields})
 
 
 def members_table(tails: ScoreSummary, rows: PairedRows) -> pa.Table:
