@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from upath import UPath
 
+from specscale import seeds
 from specscale.embeddings.arrays import is_lazy, taken
 from specscale.embeddings.base import Embedding
 from specscale.embeddings.dropped import numbered
@@ -62,7 +63,6 @@ Scores = NDArray[np.float64]
 
 _MANY_DUPLICATES = 0.01  # of the rows: more are worth a warning
 _VARIMAX_ROWS = 32_768
-_VARIMAX_STREAM = 2  # of the seeded samples
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Problem:
 
     def localised(self, modes: Modes | VectorModes, kernels: Kernels) -> Modes | VectorModes:
         """Rotate the modes of each direction by varimax over a sample of their scores."""
-        positions, raw = self.rows.sample(_VARIMAX_ROWS, self.options.seed, _VARIMAX_STREAM)
+        positions, raw = self.rows.sample(_VARIMAX_ROWS, self.options.seed, seeds.VARIMAX)
         return modes.turned(rotation_of(modes, self._sampled_scores(modes, positions, raw, kernels)))
 
     def _sampled_scores(
