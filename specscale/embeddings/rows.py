@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.embeddings.base import Embedding
 from specscale.embeddings.chunks import READERS
 from specscale.embeddings.intact import Verifier
@@ -21,7 +22,6 @@ from specscale.stopping import check_signals
 
 __all__ = ["Block", "Match", "PairedRows", "kept_digest"]
 
-_SAMPLE = 0x5A3F1E
 _UNDER_WAY = 64 << 20  # bytes asked for ahead, what a gigabyte a second delivers in the 50 ms that an answer may take
 _FEWEST, _MOST = 2, 8  # blocks
 _GAP = 128 << 10  # bytes between two rows that are read along rather than asked for around
@@ -127,19 +127,24 @@ class PairedRows:
         low = row - rest
         return int(self._counts[run]) + (int(np.count_nonzero(self.kept[low:row])) if rest else 0)
 
-    def blocks(self, runs: Sequence[tuple[int, int]], rows: int, ring: int, *, verify: bool = False) -> Iterator[Block]:
+    def blocks(
+        self,
+        runs: Sequence[tuple[int, int]],
+        rows: int,
+        ring: int,
+        *,
+        verify: bool = False,
+        empty: Callable[[tuple[int, ...], Any], NDArray[Any]] = np.empty,
+    ) -> Iterator[Block]:
         """Yield the rows of each run ``(start, stop)`` in blocks of at most `rows`.
 
-        A block's arrays are overwritten `ring` blocks later. Several blocks are read at once where an embedding is
-        remote. With `verify`, the chunks that the runs hold whole must be those that were ingested.
+        A block's arrays are made by `empty` and overwritten `ring` blocks later. Several blocks are read at once where
+        an embedding is remote. With `verify`, the chunks that the runs hold whole must be those that were ingested.
         """
         largest = min(rows, max((stop - start for start, stop in runs), default=0))
         ahead = self._ahead(rows)
         rooms = cycle(
-            [
-                tuple(np.empty((largest, one.p), dtype=one.dtype) for one in self.embeddings)
-                for _ in range(ring - 1 + ahead)
-            ]
+            [tuple(empty((largest, one.p), one.dtype) for one in self.embeddings) for _ in range(ring - 1 + ahead)]
         )
         wanted = (
             (one, low, min(low + rows, stop), out)
@@ -196,21 +201,23 @@ class PairedRows:
             numbers[first:last] = run * _COUNTED + here[positions[first:last] - self._counts[run]]
         return numbers
 
-    def sample(self, size: int, seed: int, stream: int = 0) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
+    def sample(
+        self, size: int, seed: int, use: int = seeds.SURVEY
+    ) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
         """Draw up to `size` kept rows without replacement.
 
         Parameters
         ----------
         size : rows
         seed : seed of the comparison
-        stream : what the sample is for; samples of different streams are independent
+        use : what the sample is for; samples for different uses are independent
 
         Returns
         -------
         positions : (s,) int64, ascending positions among the kept rows
         raw : one array (s, p) for each embedding
         """
-        generator = np.random.Generator(np.random.Philox(key=[seed, _SAMPLE + (stream << 24)]))
+        generator = seeds.sampled_rows(seed, use)
         positions = generator.choice(self.n_kept, size=min(size, self.n_kept), replace=False, shuffle=False)
         positions = np.sort(positions)
         return positions, self.take(positions)

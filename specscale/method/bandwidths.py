@@ -23,7 +23,7 @@ from specscale.features.kernel import ExactKernel
 from specscale.features.ranges import BandwidthLine, StoreBandwidths
 from specscale.features.spectrum import LARGEST_SAMPLE, Spectrum, kernel_spectrum, spectrum_bytes, square_distances
 from specscale.features.survey import affine_of, survey
-from specscale.kernels import load_kernels
+from specscale.kernels.base import load_kernels
 from specscale.masking import masked
 from specscale.method.how import How
 from specscale.method.option import keywords, taken
@@ -220,9 +220,8 @@ class _Look:
         """Compute the spectrum at each bandwidth."""
         assert self._options.sample is not None
         raw = self._rows.sample(self._options.sample, self._options.seed)[1][0]
-        x = np.empty(raw.shape)
         plain = ExactKernel(np.zeros(raw.shape[1]), self._unit, None, affine=self._affine)
-        plain.standardise(load_kernels("reference"), raw, x)
+        x, _ = plain.standardised(load_kernels("reference"), raw)
         lines = sorted(chosen.items(), key=lambda one: one[1])
         spectra = _all_spectra(x, [sigma for _, sigma in lines])
         return StoreBandwidths(

@@ -15,7 +15,7 @@ from specscale.method.problem import Problem
 from specscale.method.refining import found_exactly, refined, start_vectors
 from specscale.method.run import Run
 from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
-from specscale.passes.base import FeatureBuffers, Pass, at_once
+from specscale.passes.base import Pass, at_once
 from specscale.passes.covariance import covariance
 from specscale.passes.remainders import Drawn
 from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, ScoreSummary, score
@@ -117,16 +117,15 @@ class Job:
 
     def __init__(self, run: Run, problem: Problem, plan: Plan, machine: Machine) -> None:
         self.run, self.problem, self.plan, self.machine = run, problem, plan, machine
-        self._buffers = FeatureBuffers(run.kernels, problem.maps)
 
     def covariance(self) -> TiledSymmetric | None:
         """C of the concatenated features; None where there are none."""
-        maps, kernels = self.problem.maps, self.run.kernels
+        maps = self.problem.maps
         if not maps:
             return None
         full = full_spans(self.problem.rows.n, self.plan.d, CHUNK_ROWS)
         parts = Parts(self.run.place.result / "parts", full)
-        C = self.run.sweep(covariance(maps, kernels, self._buffers), self.problem.rows, self.plan.spans, parts)
+        C = self.run.sweep(covariance(maps), self.problem.rows, self.plan.spans, parts)
         if lost := parts.lost():
             self.run.warn(
                 f"partial sums of {lost} of {full} full spans are gone from the work directory: the result is as it "
@@ -216,12 +215,11 @@ class Job:
 
     def _scores(
         self, modes: Modes | VectorModes, source: ScoreSource, writer: ResultWriter, name: str
-    ) -> Pass[Any, ScoreSummary]:
+    ) -> Pass[ScoreSummary]:
         """The scores pass, under a name of its own."""
         rows = self.problem.rows
         work = score(
             source,
-            self.run.kernels,
             modes.action,
             n=rows.n,
             top=min(self.problem.options.top, rows.n_kept),
@@ -232,5 +230,5 @@ class Job:
         return replace(work, name=name)
 
     def _mapped(self, modes: Modes, lengths: NDArray[np.float64] | None = None) -> MappedScores:
-        problem, z = self.problem, modes.coefficients
-        return MappedScores(problem.maps, self.run.kernels, z, problem.rows.n_kept, self._buffers, lengths)
+        problem = self.problem
+        return MappedScores(problem.maps, modes.coefficients, problem.rows.n_kept, lengths)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, combinations, pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,8 @@ from specscale.cost import Cost
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
 from specscale.features.bandwidth import SAMPLE_ROWS, parse_rule
-from specscale.features.fourier import FeatureMap
+from specscale.features.base import FeatureMap
+from specscale.grid import BLOCK_ROWS
 from specscale.method.how import How
 from specscale.method.job import certain_modes, claim, warn_unsettled
 from specscale.method.option import keywords, taken
@@ -28,8 +29,8 @@ from specscale.method.planning import Planner
 from specscale.method.problem import Input, Problem, check_names, looked_through, pair_inputs, pose
 from specscale.method.run import Run, running
 from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
-from specscale.passes.base import BLOCK_ROWS, FeatureBuffers, feature_cost
 from specscale.passes.covariance import covariance, covariance_cost
+from specscale.passes.mapping import feature_cost
 from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
 from specscale.pictures.plots import plot_matrix
 from specscale.results.matrix import MatrixResult
@@ -148,8 +149,7 @@ class _MatrixPlanner(Planner):
 def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list[str]) -> MatrixResult:
     """Compute the modes of all pairs and write the result."""
     rows, maps, kernels, options = problem.rows, problem.maps, run.kernels, problem.options
-    buffers = FeatureBuffers(kernels, maps)
-    C = run.sweep(covariance(maps, kernels, buffers), rows, plan.spans)
+    C = run.sweep(covariance(maps), rows, plan.spans)
     pairs = list(combinations(range(len(maps)), 2))
     with run.step("solve"):
         blocks = [slice(*edges) for edges in pairwise(accumulate((one.dim for one in maps), initial=0))]
@@ -165,11 +165,9 @@ def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list
     writer = _MatrixWriter(run.place.result)
     writer.covariance(C)
     del C
-    source = MappedScores(maps, kernels, modes.coefficients, rows.n_kept, buffers)
+    source = MappedScores(maps, modes.coefficients, rows.n_kept)
     top = min(options.top, rows.n_kept)
-    work = score(
-        source, kernels, modes.action, n=rows.n, top=top, chunk_rows=BLOCK_ROWS, write=lambda start, scores: None
-    )
+    work = score(source, modes.action, n=rows.n, top=top, chunk_rows=BLOCK_ROWS, write=lambda start, scores: None)
     tails = run.sweep(work, rows, plan.spans)
     if not tails.normed:
         factors = 1 / np.sqrt(tails.squares)

@@ -232,7 +232,7 @@ class Options:
     )
 
     def __post_init__(self) -> None:
-        from specscale.features.fourier import legal_maps
+        from specscale.features.registry import legal_maps
 
         checked(self)
         if not isinstance(self.sigma, tuple | list) or len(self.sigma) < 2:

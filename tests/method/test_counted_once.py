@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.embeddings.rows import Match, PairedRows
-from specscale.kernels import load_kernels
+from specscale.grid import BLOCK_ROWS
+from specscale.kernels.base import load_kernels
 from specscale.method.certifying import _draw
 from specscale.method.refining import start_vectors
-from specscale.passes.base import BLOCK_ROWS
 from specscale.runtime.events import silent
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.spans import cut_spans
@@ -82,10 +82,16 @@ class _Numbers:
 
     k = 1
 
-    def room(self) -> None:
-        """Nothing is needed."""
+    def room(self, kernels: Any) -> dict[str, Any]:
+        return {}
 
-    def fill(self, block: Any, part: slice, room: None, out: NDArray[Any]) -> None:
+    def load(self, kernels: Any) -> _Numbers:
+        return self
+
+    def check(self, block: Any, room: Any) -> None:
+        """No row is bad."""
+
+    def fill(self, block: Any, number: int, part: slice, room: Any, out: NDArray[Any]) -> None:
         out[:, 0] = np.arange(block.offset + part.start, block.offset + part.stop)
 
 

@@ -31,7 +31,7 @@ from specscale.errors import (
 )
 from specscale.features.kernel import ExactKernel
 from specscale.features.landmarks import LandmarkMap
-from specscale.kernels import load_kernels
+from specscale.kernels.base import load_kernels
 from specscale.method import sizing
 from specscale.method.matrix import _clustered
 from specscale.method.options import Options
