@@ -1,7 +1,8 @@
-"""What a source of vectors offers, and what every format checks alike."""
+"""What a source of vectors offers: its rows in batches, the columns beside them, and the kinds of files there are."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from specscale.embeddings.holes import Absent
+from specscale.places.listing import suffix
 from specscale.sources.choosing import Choice
 
 BATCH_BYTES = 16 << 20
@@ -48,9 +50,9 @@ class Batch:
     missing: str = "null"
 
 
-class Shard(Protocol):
+class Shard(ABC):
     """
-    One file of vectors: what a format implements.
+    One file of vectors: what a format implements, as a `arrays.ArrayShard` or a `batches.BatchShard`.
 
     Attributes
     ----------
@@ -62,6 +64,8 @@ class Shard(Protocol):
         Dimensions; ``None`` where a file without rows does not tell.
     dtype
         Floating-point type of the vectors, in the machine's byte order or not.
+    fingerprint
+        Changes when the file does; cheap.
     offered
         The samples' own columns.
     schema
@@ -73,55 +77,6 @@ class Shard(Protocol):
     dropped, dropped_rows
         Rows that were left out when the file was made, and their numbers in what it was made of, ascending; ``None``
         where these are not known.
-    fingerprint
-        Changes when the file does; cheap.
-    """
-
-    @property
-    def path(self) -> str: ...  # noqa: D102
-    @property
-    def n(self) -> int: ...  # noqa: D102
-    @property
-    def p(self) -> int | None: ...  # noqa: D102
-    @property
-    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
-    @property
-    def offered(self) -> pa.Schema: ...  # noqa: D102
-    @property
-    def schema(self) -> pa.Schema | None: ...  # noqa: D102
-    @property
-    def vectors(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def notes(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def dropped(self) -> int: ...  # noqa: D102
-    @property
-    def dropped_rows(self) -> NDArray[np.int64] | None: ...  # noqa: D102
-    @property
-    def fingerprint(self) -> str: ...  # noqa: D102
-
-    def ride(self, choice: Choice) -> None:
-        """Choose the columns that ride along."""
-        ...
-
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Yield the rows from `start` on, in order, in batches of bounded size."""
-        ...
-
-    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield the given columns of all rows, in order, without reading the vectors."""
-        ...
-
-    def dimension(self, index: int) -> str:
-        """Name a dimension of the vectors as the user knows it."""
-        ...
-
-
-class ArrayShard:
-    """
-    An array of numbers: a `Shard` whose format names neither dimensions nor columns, but for what a subclass says.
-
-    A subclass sets ``path``, ``n``, ``p``, ``dtype`` and ``fingerprint``.
     """
 
     path: str
@@ -136,25 +91,21 @@ class ArrayShard:
     dropped: int = 0
     dropped_rows: NDArray[np.int64] | None = np.zeros(0, dtype=np.int64)
 
+    @abstractmethod
     def ride(self, choice: Choice) -> None:
         """Choose the columns that ride along."""
-        riders = choice.riding(self.offered, nested=True)
-        self.schema = riders if len(riders) else None
 
+    @abstractmethod
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        """Yield the rows from `start` on, in order, in batches of bounded size."""
+
+    @abstractmethod
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield nothing: there are no columns."""
-        return iter(())
+        """Yield the given columns of all rows, in order, without reading the vectors."""
 
+    @abstractmethod
     def dimension(self, index: int) -> str:
-        """Name a dimension of the vectors."""
-        return f"column {index}"
-
-    def _in_batches(self, start: int, read: Callable[[int, int], NDArray[Any]]) -> Iterator[Batch]:
-        """Yield the rows from `start` on as `read` gives them, ``low`` to ``high``, a batch at a time."""
-        assert self.p is not None
-        step = batch_rows(self.p, self.dtype)
-        for low in range(start, self.n, step):
-            yield Batch(low, read(low, min(low + step, self.n)), None, self.path)
+        """Name a dimension of the vectors as the user knows it."""
 
 
 class Source(Protocol):
@@ -226,19 +177,23 @@ class Format:
         As error messages call it.
     suffixes
         Lower-case suffixes of its files.
-    options
-        The options it understands, a subset of ``key`` and ``vector``.
-    matches
-        Whether a path is of this kind.
     open
-        Opens a path, given its ``key`` or ``vector`` option.
+        Opens a path, given those of its options that the user gave.
+    options
+        Names of the options that it understands.
+    is_folder
+        Whether a folder is of this kind, where its vectors are not in a file.
     """
 
     name: str
     suffixes: tuple[str, ...]
-    options: frozenset[str]
-    matches: Callable[[str], bool]
-    open: Callable[[str, str | None], Shard]
+    open: Callable[..., Shard]
+    options: frozenset[str] = frozenset()
+    is_folder: Callable[[str], bool] | None = None
+
+    def matches(self, path: str) -> bool:
+        """Whether a path is of this kind."""
+        return self.is_folder(path) if self.is_folder is not None else suffix(path) in self.suffixes
 
 
 def batch_rows(p: int, dtype: np.dtype[Any]) -> int:

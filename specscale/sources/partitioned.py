@@ -13,7 +13,7 @@ from specscale.sources.choosing import Choice
 __all__ = ["PartitionedShard"]
 
 
-class PartitionedShard:
+class PartitionedShard(Shard):
     """
     A shard whose rows have columns of one value each besides their own, as text.
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import zarr
 
 from specscale.embeddings.dropped import every_dropped
 from specscale.embeddings.holes import PresentRows
 from specscale.embeddings.layout import CHUNK_ROWS, FEATURES, ROWS, store_attributes
-from specscale.embeddings.matrices import check_floating, matrix_shape
 from specscale.embeddings.trusted import ScreenedStore, check_foreign, faulty_attributes
 from specscale.errors import InputError
 from specscale.places.files import located, reaching, zarr_store
 from specscale.places.listing import fingerprint, is_file, joined
-from specscale.sources.base import ArrayShard, Batch, Format, batch_rows
+from specscale.sources.arrays import ArrayShard
+from specscale.sources.base import Batch, Format, batch_rows
 from specscale.sources.choosing import Choice
 from specscale.sources.conventions import Conventions
 from specscale.tables.parquet import RowCursor, open_parquet, parquet_rows
@@ -49,15 +48,11 @@ class ZarrShard(ArrayShard):
     """
 
     def __init__(self, path: str) -> None:
-        self.path = path
         self._array = _open(path)
         self._conventions = Conventions(path, self._array)
+        super().__init__(path, tuple(self._array.shape), self._conventions.dtype, fingerprint(path))
         self.notes = tuple(self._conventions.notes)
-        self.dtype: np.dtype[Any] = self._conventions.dtype
-        check_floating(path, self.dtype)
         self._present = PresentRows(self._array)
-        self.n, self.p = matrix_shape(path, tuple(self._array.shape))
-        self.fingerprint = fingerprint(path)
         self._rows = joined(path, ROWS)
         place = located(path)
         if (attributes := store_attributes(place)) is not None:
@@ -191,10 +186,4 @@ def is_zarr(path: str) -> bool:
     return any(is_file(joined(path, marker)) for marker in _MARKERS)
 
 
-ZARR = Format(
-    name="Zarr",
-    suffixes=(".zarr",),
-    options=frozenset(),
-    matches=is_zarr,
-    open=lambda path, _: ZarrShard(path),
-)
+ZARR = Format("Zarr", (".zarr",), ZarrShard, is_folder=is_zarr)

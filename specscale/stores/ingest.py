@@ -199,7 +199,7 @@ def ingest(
         columns = ",".join(columns) or "none"
     choice = Choice(columns, id_names)
     earlier = before.vectors if before is not None else ()
-    opened = partial(open_given, source, name, key=key, vector=vector, earlier=earlier, choice=choice)
+    opened = partial(open_given, source, name, earlier=earlier, choice=choice, key=key, vector=vector)
     rows = opened()
     if on_bad == "zero" and not is_zarr(rows.paths[0]):
         raise OptionError(
