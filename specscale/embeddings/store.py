@@ -1,4 +1,4 @@
-"""Embeddings as the passes see them: rows that can be read in runs and one by one."""
+"""An embedding store: rows that are read in runs and one by one."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import zarr
-from numpy.typing import ArrayLike, NDArray
-from upath import UPath
+from numpy.typing import NDArray
 
-from specscale.embeddings.array import ArrayEmbedding
-from specscale.embeddings.base import Embedding, read_norms, readers
+from specscale.embeddings.base import read_norms, readers
 from specscale.embeddings.chunks import RowChunks
 from specscale.embeddings.dropped import Ids, NumberedRows
 from specscale.embeddings.layout import (
@@ -38,7 +36,7 @@ from specscale.places.files import Location, await_answer, exists, is_local, loc
 from specscale.tables.parquet import open_parquet, take_rows
 from specscale.wording import one_line
 
-__all__ = ["EmbeddingStore", "Ids", "is_store", "open_embedding"]
+__all__ = ["EmbeddingStore", "Ids", "is_store"]
 
 _DAMAGE = (KeyError, ValueError, TypeError, OSError, zarr.errors.BaseZarrError)
 _LOST = "missing or damaged"
@@ -193,30 +191,6 @@ class EmbeddingStore(NumberedRows):
 def is_store(path: str | Location) -> bool:
     """Whether there is an embedding store at `path`, damaged or not."""
     return store_attributes(located(path)) is not None
-
-
-def open_embedding(embedding: str | Location | ArrayLike | Embedding, name: str = "array") -> Embedding:
-    """Open an embedding store, or take an array as an embedding.
-
-    Parameters
-    ----------
-    embedding : a path or URL of a store, an array (n, p), or an embedding, which is returned as it is
-    name : what to call an array
-
-    Returns
-    -------
-    Embedding
-
-    Raises
-    ------
-    InputError
-        When there is no embedding store at the path, or the array is not (n, p) floating.
-    """
-    if isinstance(embedding, (str, Path, UPath)):
-        return EmbeddingStore(embedding)
-    if hasattr(embedding, "check_unchanged"):
-        return cast(Embedding, embedding)
-    return ArrayEmbedding(cast(ArrayLike, embedding), name)
 
 
 def _opened_elsewhere(

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, Protocol
 
 from specscale.errors import ChangedError, ExistsError
+from specscale.places.documents import parse_json
 from specscale.places.files import Location
 from specscale.places.lock_file import LockFile, Seen
 
@@ -164,7 +165,7 @@ class Lease:
 
 def _parsed(seen: Seen | None) -> Mapping[str, Any]:
     try:
-        found = json.loads(seen.content if seen else b"{}")
+        found = parse_json(seen.content if seen else b"{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -11,13 +11,13 @@ from typing import IO, Any
 
 import numpy as np
 
-from specscale.embeddings.refusals import several_arrays, sparse_matrix
 from specscale.errors import InputError
 from specscale.places.listing import fingerprint, is_remote
 from specscale.places.sequential import open_binary
 from specscale.sources.archives import check_directory, check_members
 from specscale.sources.arrays import Extent, ExtentShard
 from specscale.sources.base import Format
+from specscale.sources.conversions import several_arrays, sparse_matrix
 from specscale.sources.npy import read_header
 from specscale.wording import shown
 
