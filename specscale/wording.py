@@ -11,13 +11,11 @@ LONGEST = 40  # of a name that is shown whole
 
 
 def one_line(error: Exception) -> str:
-    """
-    Return the first line of an error's message.
+    """Return the first line of an error's message.
 
     Parameters
     ----------
-    error
-        Any exception.
+    error : any exception
 
     Returns
     -------

@@ -30,17 +30,13 @@ _MARKS = {
 
 @dataclass(frozen=True)
 class Absent:
-    """
-    Elements of some rows of an array that are in no chunk of it.
+    """Elements of some rows of an array that are in no chunk of it.
 
     Attributes
     ----------
-    elements
-        b × p flags.
-    start
-        The first of the rows, counted over the array.
-    fill
-        What they read as.
+    elements : b × p flags
+    start : the first of the rows, counted over the array
+    fill : what they read as
     """
 
     elements: NDArray[np.bool_]
@@ -53,14 +49,13 @@ class Absent:
         return np.asarray(self.elements.any(axis=1))
 
     def part(self, low: int, high: int) -> Absent | None:
-        """The same of the rows ``low:high`` of these; ``None`` where they lack nothing."""
+        """The same of the rows ``low:high`` of these; None where they lack nothing."""
         elements = self.elements[low:high]
         return Absent(elements, self.start + low, self.fill) if elements.any() else None
 
 
 class PresentRows:
-    """
-    The rows of an array, and what of them is in no chunk.
+    """The rows of an array, and what of them is in no chunk.
 
     Zarr is asked to read with a fill value of our own: what comes out as that is absent, whatever the version of the
     format, the names of chunks, shards and codecs are. Where a number of the array happens to be the same, a second
@@ -68,13 +63,11 @@ class PresentRows:
 
     Parameters
     ----------
-    array
-        A Zarr array of floating-point numbers or integers, its rows first.
+    array : a Zarr array of floating-point numbers or integers, its rows first
 
     Attributes
     ----------
-    fill
-        What absent elements read as.
+    fill : what absent elements read as
     """
 
     def __init__(self, array: zarr.Array[Any]) -> None:
@@ -88,27 +81,24 @@ class PresentRows:
         self._array = array
 
     def read(self, start: int, stop: int) -> tuple[NDArray[Any], Absent | None]:
-        """
-        Read rows.
+        """Read rows.
 
         Parameters
         ----------
-        start, stop
-            The rows.
+        start, stop : the rows
 
         Returns
         -------
         values : ndarray
             Rows ``start:stop``, the fill value where they are absent.
         absent : Absent or None
-            What is absent; ``None`` where nothing is.
+            What is absent; None where nothing is.
         """
         values, absent = self._read(start, stop)
         return values, None if absent is None else Absent(absent.reshape(len(values), -1), start, float(self.fill))
 
     def read_finished(self, start: int, stop: int) -> tuple[NDArray[Any], Absent | None]:
-        """
-        Read rows, as `read` does, and call absent too what a writer that died has left of a chunk.
+        """Read rows, as `read` does, and call absent too what a writer that died has left of a chunk.
 
         These are the rows of the fill value in a chunk that holds other rows, up to one that is not there.
         """

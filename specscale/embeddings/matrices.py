@@ -16,27 +16,24 @@ _MOST_DIMENSIONS = 1 << 24
 
 
 def matrix_shape(path: str, shape: tuple[int, ...]) -> tuple[int, int | None]:
-    """
-    Read the shape of an array as rows and dimensions.
+    """Read the shape of an array as rows and dimensions.
 
     Parameters
     ----------
-    path
-        Where the array comes from.
-    shape
-        (n, p), or (n, 1, p) as some models return it, or (0,) for an empty array.
+    path : where the array comes from
+    shape : (n, p), or (n, 1, p) as some models return it, or (0,) for an empty array
 
     Returns
     -------
     n : int
         Rows.
     p : int or None
-        Dimensions; ``None`` for an empty array that does not tell.
+        Dimensions; None for an empty array that does not tell.
 
     Raises
     ------
     InputError
-        Any other shape.
+        When the array has any other shape.
     """
     if len(shape) == 3 and shape[1] == 1:
         shape = (shape[0], shape[2])
@@ -60,26 +57,20 @@ def matrix_shape(path: str, shape: tuple[int, ...]) -> tuple[int, int | None]:
 def check_floating(
     path: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None = None, load: str = "x", save: str = "{}"
 ) -> None:
-    """
-    Refuse arrays that do not hold floating-point numbers, and say how to make some of them.
+    """Refuse arrays that do not hold floating-point numbers, and say how to make some of them.
 
     Parameters
     ----------
-    path
-        Where the array comes from.
-    dtype
-        Its type.
-    shape
-        Its shape, where that helps.
-    load
-        An expression of Python that gives the array.
-    save
-        What saves an expression, with ``{}`` for it.
+    path : where the array comes from
+    dtype : its type
+    shape : its shape, where that helps
+    load : an expression of Python that gives the array
+    save : what saves an expression, with ``{}`` for it
 
     Raises
     ------
     InputError
-        The type is not a floating-point type.
+        When the type is not a floating-point type.
     """
     problem = _remedy(dtype, shape, load, save)
     if problem is not None:

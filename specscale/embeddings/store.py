@@ -51,20 +51,33 @@ class EmbeddingStore(NumberedRows):
 
     Parameters
     ----------
-    path : the path or URL of the store's Zarr group
+    path : str or path
+        The path or URL of the store's Zarr group.
 
     Attributes
     ----------
-    n, p : rows and dimensions
-    dtype : float16 or float32
-    digest : digest of the features
-    chunk_digests : those of the rows of each chunk, in order, or none
-    ids : the id column, or None
-    columns : names of the user's columns
-    vectors : names of the columns that the vectors came from, where they did
-    zero_norm : rows without a direction
-    dropped, dropped_rows : how many rows ingest left out, and which of the source they are
-    remote : whether it is on another file system than this machine's
+    n, p : int
+        Rows and dimensions.
+    dtype : numpy.dtype
+        float16 or float32.
+    digest : str
+        Digest of the features.
+    chunk_digests : sequence of str
+        Those of the rows of each chunk, in order, or none.
+    ids : Ids or None
+        The id column.
+    columns : list of str
+        Names of the user's columns.
+    vectors : tuple of str
+        Names of the columns that the vectors came from, where they did.
+    zero_norm : int
+        Rows without a direction.
+    dropped : int
+        How many rows ingest left out.
+    dropped_rows : numpy.ndarray or None
+        Which of the source they are; None where they are not known.
+    remote : bool
+        Whether it is on another file system than this machine's.
 
     Raises
     ------

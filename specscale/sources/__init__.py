@@ -38,20 +38,15 @@ def open_source(
     choice: Choice | None = None,
     **options: str | None,
 ) -> Source:
-    """
-    Open an embedding in any format that is read.
+    """Open an embedding in any format that is read.
 
     Parameters
     ----------
-    paths
-        Files, directories of files and globs, local or URLs, all of one format; at least one. Files listed one by one
-        keep their order, the contents of directories and globs come in natural order.
-    earlier
-        Columns of the vectors of rows that come before these, which hold where the option ``vector`` is left out.
-    choice
-        The columns that ride along.
-    **options
-        Those of the formats, as the user gave them; ``None`` for what was not given.
+    paths : files, directories of files and globs, local or URLs, all of one format; at least one; files listed one by
+        one keep their order, the contents of directories and globs come in natural order
+    earlier : columns of the vectors of rows that come before these, which hold where the option ``vector`` is left out
+    choice : the columns that ride along
+    **options : those of the formats, as the user gave them; None for what was not given
 
     Returns
     -------
@@ -61,9 +56,9 @@ def open_source(
     Raises
     ------
     InputError
-        A file is missing, cannot be used, or does not go with the others.
+        When a file is missing, cannot be used, or does not go with the others.
     OptionError
-        An option does not go with the format.
+        When an option does not go with the format.
     """
     suffixes = {one: known.name for known in FORMATS for one in known.suffixes}
     files = expand(paths, suffixes, _is_folder)

@@ -24,20 +24,17 @@ __all__ = ["GivenArray", "open_given"]
 
 
 class GivenArray(ArrayShard):
-    """
-    An array whose rows are read a few at a time.
+    """An array whose rows are read a few at a time.
 
     Parameters
     ----------
-    array
-        (n, p) or (n, 1, p), of any floating-point type, order and strides.
-    name
-        What to call it in messages.
+    array : (n, p) or (n, 1, p), of any floating-point type, order and strides
+    name : what to call it in messages
 
     Raises
     ------
     InputError
-        It is no such array.
+        When it is no such array.
     """
 
     def __init__(self, array: Any, name: str) -> None:
@@ -66,17 +63,13 @@ def open_given(
     choice: Choice | None = None,
     **options: str | None,
 ) -> Source:
-    """
-    Open what is to be ingested: files, or an array.
+    """Open what is to be ingested: files, or an array.
 
     Parameters
     ----------
-    given
-        A path or several, or an array as `GivenArray` takes it.
-    name
-        The name of the model, where it has one.
-    earlier, choice, **options
-        As of `open_source`.
+    given : a path or several, or an array as `GivenArray` takes it
+    name : the name of the model, where it has one
+    earlier, choice, **options : as of `open_source`
 
     Returns
     -------
@@ -86,9 +79,9 @@ def open_given(
     Raises
     ------
     InputError
-        It cannot be used.
+        When it cannot be used.
     OptionError
-        An option does not go with the format.
+        When an option does not go with the format.
     """
     if hasattr(given, "check_unchanged"):
         raise InputError(f"{given.source}: is already an embedding that can be compared: give a source of vectors")

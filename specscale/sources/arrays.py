@@ -26,30 +26,23 @@ ReadRows = Callable[[int, int], NDArray[Any]]
 
 
 class ArrayShard(Shard):
-    """
-    An array whose rows are read a few at a time; its dimensions have numbers, and its rows no columns.
+    """An array whose rows are read a few at a time; its dimensions have numbers, and its rows no columns.
 
     A format opens its file in `reading`; one whose rows have more to them has `batches` of its own instead.
 
     Parameters
     ----------
-    path
-        The file.
-    shape
-        Of the array: (n, p), or (n, 1, p).
-    dtype
-        Its type.
-    fingerprint
-        Changes when the file does.
-    label
-        What to call the array in messages; by default the file.
-    load, save
-        Expressions of Python that load the array, and that save another, for messages; see `check_floating`.
+    path : the file
+    shape : of the array: (n, p), or (n, 1, p)
+    dtype : its type
+    fingerprint : changes when the file does
+    label : what to call the array in messages; by default the file
+    load, save : expressions of Python that load the array, and that save another, for messages; see `check_floating`
 
     Raises
     ------
     InputError
-        The array does not hold vectors of floating-point numbers.
+        When the array does not hold vectors of floating-point numbers.
     """
 
     def __init__(
@@ -98,19 +91,14 @@ class ArrayShard(Shard):
 
 @dataclass(frozen=True)
 class Extent:
-    """
-    An array as it lies in a file, its numbers one after the other.
+    """An array as it lies in a file, its numbers one after the other.
 
     Attributes
     ----------
-    shape
-        As saved.
-    fortran
-        Whether columns, not rows, are contiguous.
-    dtype
-        Type of one element.
-    offset
-        Where the numbers begin, in bytes.
+    shape : as saved
+    fortran : whether columns, not rows, are contiguous
+    dtype : type of one element
+    offset : where the numbers begin, in bytes
     """
 
     shape: tuple[int, ...]
@@ -125,24 +113,19 @@ class Extent:
 
 
 class ExtentShard(ArrayShard):
-    """
-    An array that lies in a file as it lies in memory.
+    """An array that lies in a file as it lies in memory.
 
     Parameters
     ----------
-    path
-        The file.
-    extent
-        Where in it the numbers are.
-    size
-        Bytes of the file.
-    fingerprint, names
-        As of `ArrayShard`.
+    path : the file
+    extent : where in it the numbers are
+    size : bytes of the file
+    fingerprint, names : as of `ArrayShard`
 
     Raises
     ------
     InputError
-        The file is shorter or longer than its header says, or the array does not hold vectors.
+        When the file is shorter or longer than its header says, or the array does not hold vectors.
     """
 
     def __init__(self, path: str, extent: Extent, size: int, fingerprint: str, **names: str) -> None:

@@ -20,25 +20,17 @@ BATCH_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Batch:
-    """
-    Consecutive rows of a source.
+    """Consecutive rows of a source.
 
     Attributes
     ----------
-    start
-        The first row, counted over the whole source (over the file, where a shard yields it).
-    vectors
-        b × p, in the floating-point type of the file.
-    columns
-        The samples' own columns, b rows; ``None`` where the source has none.
-    where
-        The file the rows come from.
-    null
-        b flags: the vector, or an element of it, is null. ``None`` where the format has no nulls. Nulls read as NaN.
-    absent
-        What of the vectors is in a chunk that is not there, and reads as a fill value; ``None`` where nothing is.
-    missing
-        What null means, for messages.
+    start : the first row, counted over the whole source (over the file, where a shard yields it)
+    vectors : b × p, in the floating-point type of the file
+    columns : the samples' own columns, b rows; None where the source has none
+    where : the file the rows come from
+    null : b flags: the vector, or an element of it, is null; None where the format has no nulls; nulls read as NaN
+    absent : what of the vectors is in a chunk that is not there, and reads as a fill value; None where nothing is
+    missing : what null means, for messages
     """
 
     start: int
@@ -51,32 +43,21 @@ class Batch:
 
 
 class Shard(ABC):
-    """
-    One file of vectors: what a format implements, as a `arrays.ArrayShard` or a `batches.BatchShard`.
+    """One file of vectors: what a format implements, as a `arrays.ArrayShard` or a `batches.BatchShard`.
 
     Attributes
     ----------
-    path
-        The file, as the user names it.
-    n
-        Rows.
-    p
-        Dimensions; ``None`` where a file without rows does not tell.
-    dtype
-        Floating-point type of the vectors, in the machine's byte order or not.
-    fingerprint
-        Changes when the file does; cheap.
-    offered
-        The samples' own columns.
-    schema
-        Those of them that ride along; ``None`` where there are none.
-    vectors
-        Names of the columns that the vectors are taken from; none where the format has no columns.
-    notes
-        What is done to the numbers of the file, in words.
-    dropped, dropped_rows
-        Rows that were left out when the file was made, and their numbers in what it was made of, ascending; ``None``
-        where these are not known.
+    path : the file, as the user names it
+    n : rows
+    p : dimensions; None where a file without rows does not tell
+    dtype : floating-point type of the vectors, in the machine's byte order or not
+    fingerprint : changes when the file does; cheap
+    offered : the samples' own columns
+    schema : those of them that ride along; None where there are none
+    vectors : names of the columns that the vectors are taken from; none where the format has no columns
+    notes : what is done to the numbers of the file, in words
+    dropped, dropped_rows : rows that were left out when the file was made, and their numbers in what it was made of,
+        ascending; None where these are not known
     """
 
     path: str
@@ -109,31 +90,21 @@ class Shard(ABC):
 
 
 class Source(Protocol):
-    """
-    An embedding as the user has it: one file, or many.
+    """An embedding as the user has it: one file, or many.
 
     Attributes
     ----------
-    name
-        A name for the model, from the name of the file or directory.
-    n, p
-        Rows and dimensions.
-    dtype
-        The floating-point type that holds the vectors of all files.
-    paths
-        The files, in order.
-    schema
-        The columns that ride along; ``None`` where there are none.
-    offered
-        Names of all columns beside the vectors.
-    vectors
-        Names of the columns that the vectors are in; empty where they are not in columns.
-    fingerprint
-        Changes when a file, or the list of files, does.
-    notes
-        What is done to the numbers that the files hold, a line each.
-    dropped, dropped_rows
-        Rows that were left out when the files were made, as of `Shard`, and their numbers over all files.
+    name : a name for the model, from the name of the file or directory
+    n, p : rows and dimensions
+    dtype : the floating-point type that holds the vectors of all files
+    paths : the files, in order
+    schema : the columns that ride along; None where there are none
+    offered : names of all columns beside the vectors
+    vectors : names of the columns that the vectors are in; empty where they are not in columns
+    fingerprint : changes when a file, or the list of files, does
+    notes : what is done to the numbers that the files hold, a line each
+    dropped, dropped_rows : rows that were left out when the files were made, as of `Shard`, and their numbers over all
+        files
     """
 
     name: str
@@ -168,21 +139,15 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """
-    A kind of file that can be read.
+    """A kind of file that can be read.
 
     Attributes
     ----------
-    name
-        As error messages call it.
-    suffixes
-        Lower-case suffixes of its files.
-    open
-        Opens a path, given those of its options that the user gave.
-    options
-        Names of the options that it understands.
-    is_folder
-        Whether a folder is of this kind, where its vectors are not in a file.
+    name : as error messages call it
+    suffixes : lower-case suffixes of its files
+    open : opens a path, given those of its options that the user gave
+    options : names of the options that it understands
+    is_folder : whether a folder is of this kind, where its vectors are not in a file
     """
 
     name: str
@@ -197,15 +162,12 @@ class Format:
 
 
 def batch_rows(p: int, dtype: np.dtype[Any]) -> int:
-    """
-    Rows to read at a time.
+    """Rows to read at a time.
 
     Parameters
     ----------
-    p
-        Dimensions.
-    dtype
-        Type of one element.
+    p : dimensions
+    dtype : type of one element
 
     Returns
     -------

@@ -22,33 +22,25 @@ __all__ = ["BatchShard"]
 
 
 class BatchShard(Shard):
-    """
-    A table that is read in record batches, with the vectors in a list column, or one column for each dimension.
+    """A table that is read in record batches, with the vectors in a list column, or one column for each dimension.
 
     Parameters
     ----------
-    path
-        The file.
-    schema
-        Its columns.
-    n
-        Its rows.
-    fingerprint
-        Changes when the file does.
-    vector
-        Where the vectors are, see `dimensions.name_vector`; left out, see `dimensions.find_vector`.
+    path : the file
+    schema : its columns
+    n : its rows
+    fingerprint : changes when the file does
+    vector : where the vectors are, see `dimensions.name_vector`; left out, see `dimensions.find_vector`
 
     Attributes
     ----------
-    vectors
-        The columns of the vectors: one list column, or one column for each dimension, in order.
-    offered
-        All other columns.
+    vectors : the columns of the vectors: one list column, or one column for each dimension, in order
+    offered : all other columns
 
     Raises
     ------
     InputError
-        `vector` does not name vectors, or it is left out and cannot be guessed.
+        When `vector` does not name vectors, or it is left out and cannot be guessed.
     """
 
     def __init__(self, path: str, schema: pa.Schema, n: int, fingerprint: str, vector: str | None = None) -> None:
@@ -81,13 +73,11 @@ class BatchShard(Shard):
         self.schema = riders if len(riders) else None
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        """
-        Yield the rows in order.
+        """Yield the rows in order.
 
         Parameters
         ----------
-        start
-            The first row.
+        start : the first row
 
         Yields
         ------
@@ -97,7 +87,7 @@ class BatchShard(Shard):
         Raises
         ------
         InputError
-            A vector has another length than the first, or the file is damaged.
+            When a vector has another length than the first, or the file is damaged.
         """
         if self.p is None:
             return

@@ -35,15 +35,12 @@ _UNPACK = {".gz": "gunzip -k", ".bz2": "bunzip2 -k", ".xz": "unxz -k", ".zst": "
 
 
 def unreadable_file(path: str, readable: str) -> str:
-    """
-    Say that a file is of no kind that is read, and how to make one of it.
+    """Say that a file is of no kind that is read, and how to make one of it.
 
     Parameters
     ----------
-    path
-        The file.
-    readable
-        The kinds of file that are read.
+    path : the file
+    readable : the kinds of file that are read
 
     Returns
     -------
@@ -117,15 +114,12 @@ def _from_raw(path: str, start: bytes, save: str) -> str:
 
 
 def no_vectors_in(directory: str, suffixes: Mapping[str, str]) -> str:
-    """
-    Say that a directory holds nothing that can be read, and what it is instead.
+    """Say that a directory holds nothing that can be read, and what it is instead.
 
     Parameters
     ----------
-    directory
-        A directory.
-    suffixes
-        The suffixes of files that could be taken from it.
+    directory : a directory
+    suffixes : the suffixes of files that could be taken from it
 
     Returns
     -------
@@ -152,22 +146,18 @@ def no_vectors_in(directory: str, suffixes: Mapping[str, str]) -> str:
 
 
 def sparse_matrix(path: str, names: Mapping[str, object], shape: tuple[int, int] | None) -> str | None:
-    """
-    Say that an archive is a sparse matrix of SciPy's, and what to make of it.
+    """Say that an archive is a sparse matrix of SciPy's, and what to make of it.
 
     Parameters
     ----------
-    path
-        The archive.
-    names
-        The arrays that it holds.
-    shape
-        The shape of the matrix, where it could be read.
+    path : the archive
+    names : the arrays that it holds
+    shape : the shape of the matrix, where it could be read
 
     Returns
     -------
     str or None
-        ``None`` where it is none.
+        None where it is none.
     """
     if not {"format", "shape", "data"} <= names.keys() or not names.keys() & {"indices", "row", "offsets", "coords"}:
         return None
@@ -183,17 +173,13 @@ def sparse_matrix(path: str, names: Mapping[str, object], shape: tuple[int, int]
 
 
 def several_arrays(path: str, arrays: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], problem: str) -> str:
-    """
-    Say what an archive of several arrays holds, and how one of them is taken.
+    """Say what an archive of several arrays holds, and how one of them is taken.
 
     Parameters
     ----------
-    path
-        The archive.
-    arrays
-        The shape and type of each array.
-    problem
-        What is wrong, as in ``"holds several arrays"``.
+    path : the archive
+    arrays : the shape and type of each array
+    problem : what is wrong, as in ``"holds several arrays"``
 
     Returns
     -------

@@ -23,15 +23,12 @@ _READERS = MappingProxyType(
 
 
 def read_header(path: str, file: IO[bytes]) -> Extent:
-    """
-    Read the header of a saved array.
+    """Read the header of a saved array.
 
     Parameters
     ----------
-    path
-        Named in errors.
-    file
-        Open at the beginning of the array; left at its numbers.
+    path : named in errors
+    file : open at the beginning of the array; left at its numbers
 
     Returns
     -------
@@ -41,7 +38,7 @@ def read_header(path: str, file: IO[bytes]) -> Extent:
     Raises
     ------
     InputError
-        The bytes are not those of a saved array.
+        When the bytes are not those of a saved array.
     """
     try:
         version = npy_format.read_magic(file)
@@ -64,18 +61,16 @@ def read_header(path: str, file: IO[bytes]) -> Extent:
 
 
 class NpyShard(ExtentShard):
-    """
-    A ``.npy`` file.
+    """A ``.npy`` file.
 
     Parameters
     ----------
-    path
-        The file.
+    path : the file
 
     Raises
     ------
     InputError
-        The file cannot be used.
+        When the file cannot be used.
     """
 
     def __init__(self, path: str) -> None:

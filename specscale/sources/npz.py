@@ -25,20 +25,17 @@ _MOST_HEADERS = 16 << 20  # bytes of all arrays
 
 
 class NpzShard(ExtentShard):
-    """
-    One array of an ``.npz`` archive.
+    """One array of an ``.npz`` archive.
 
     Parameters
     ----------
-    path
-        The archive.
-    key
-        Name of the array; may be left out where the archive holds a single one.
+    path : the archive
+    key : name of the array; may be left out where the archive holds a single one
 
     Raises
     ------
     InputError
-        The archive or the array cannot be used.
+        When the archive or the array cannot be used.
     """
 
     def __init__(self, path: str, key: str | None = None) -> None:

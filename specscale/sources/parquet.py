@@ -13,20 +13,17 @@ from specscale.tables.parquet import open_parquet, parquet_rows
 
 
 class ParquetShard(BatchShard):
-    """
-    A Parquet file.
+    """A Parquet file.
 
     Parameters
     ----------
-    path
-        The file.
-    vector
-        Where the vectors are, as of `BatchShard`.
+    path : the file
+    vector : where the vectors are, as of `BatchShard`
 
     Raises
     ------
     InputError
-        The file cannot be used, or `vector` does not name vectors.
+        When the file cannot be used, or `vector` does not name vectors.
     """
 
     def __init__(self, path: str, vector: str | None = None) -> None:

@@ -27,24 +27,21 @@ _MARKERS = ("zarr.json", ".zarray", ".zgroup")
 
 
 class ZarrShard(ArrayShard):
-    """
-    A Zarr array.
+    """A Zarr array.
 
     Parameters
     ----------
-    path
-        A directory: the array (also one inside a group), a group with exactly one two-dimensional array, or an
-        embedding store, whose columns ride along.
+    path : a directory: the array (also one inside a group), a group with exactly one two-dimensional array, or an
+        embedding store, whose columns ride along
 
     Attributes
     ----------
-    notes
-        What is done to the numbers of the array, as its attributes say.
+    notes : what is done to the numbers of the array, as its attributes say
 
     Raises
     ------
     InputError
-        There is no such array, or it cannot be used.
+        When there is no such array, or it cannot be used.
     """
 
     def __init__(self, path: str) -> None:
@@ -66,13 +63,11 @@ class ZarrShard(ArrayShard):
         self.ride(Choice())
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        """
-        Yield the rows in order.
+        """Yield the rows in order.
 
         Parameters
         ----------
-        start
-            The first row.
+        start : the first row
 
         Yields
         ------
@@ -82,7 +77,7 @@ class ZarrShard(ArrayShard):
         Raises
         ------
         InputError
-            A chunk is damaged.
+            When a chunk is damaged.
         """
         if self.p is None:
             return
@@ -170,13 +165,11 @@ def _is_matrix(array: zarr.Array[Any]) -> bool:
 
 
 def is_zarr(path: str) -> bool:
-    """
-    Whether a directory is a Zarr array or group.
+    """Whether a directory is a Zarr array or group.
 
     Parameters
     ----------
-    path
-        Any path.
+    path : any path
 
     Returns
     -------

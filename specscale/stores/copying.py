@@ -29,25 +29,17 @@ def copy_rows(
     overflow: str,
     progress: Callable[[int, int], None],
 ) -> Holes:
-    """
-    Hand the rows of a source to the writer of a store, from the first that it does not have.
+    """Hand the rows of a source to the writer of a store, from the first that it does not have.
 
     Parameters
     ----------
-    rows
-        The source.
-    stream
-        Returns, for the first row, a function that gives each batch from there on its columns.
-    writer
-        The writer.
-    dtype
-        Type of the store.
-    on_bad
-        What to do with rows that cannot be used, as for `ingest.ingest`.
-    overflow
-        What to do where a number does not fit in `dtype`, for messages.
-    progress
-        Called with the rows done and the rows in all.
+    rows : the source
+    stream : returns, for the first row, a function that gives each batch from there on its columns
+    writer : the writer
+    dtype : type of the store
+    on_bad : what to do with rows that cannot be used, as for `ingest.ingest`
+    overflow : what to do where a number does not fit in `dtype`, for messages
+    progress : called with the rows done and the rows in all
 
     Returns
     -------
@@ -57,7 +49,7 @@ def copy_rows(
     Raises
     ------
     InputError
-        A row cannot be used, and `on_bad` does not say what to do with it.
+        When a row cannot be used, and `on_bad` does not say what to do with it.
     """
     start = writer.journal.next_row
     progress(start, rows.n)

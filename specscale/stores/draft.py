@@ -29,21 +29,15 @@ _PAGES: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 
 
 class Draft:
-    """
-    The files of a store in progress.
+    """The files of a store in progress.
 
     Parameters
     ----------
-    partial
-        Where they are.
-    rows
-        Rows of a chunk.
-    p
-        Dimensions.
-    dtype
-        float16 or float32.
-    schema
-        The samples' own columns; ``None`` where there are none.
+    partial : where they are
+    rows : rows of a chunk
+    p : dimensions
+    dtype : float16 or float32
+    schema : the samples' own columns; None where there are none
     """
 
     def __init__(self, partial: Partial, rows: int, p: int, dtype: np.dtype[Any], schema: pa.Schema | None) -> None:
@@ -54,13 +48,11 @@ class Draft:
         self._schema = schema
 
     def begin(self, n: int) -> None:
-        """
-        Make the arrays, in place of those of other work.
+        """Make the arrays, in place of those of other work.
 
         Parameters
         ----------
-        n
-            Rows to come, at most.
+        n : rows to come, at most
         """
         for stale in (self._partial.draft, self._partial.columns):
             remove_tree(stale)
@@ -85,17 +77,13 @@ class Draft:
         self._features, self._norms = self._arrays("r+")
 
     def write(self, index: int, block: NDArray[Any], tables: Sequence[pa.Table]) -> int:
-        """
-        Write a chunk.
+        """Write a chunk.
 
         Parameters
         ----------
-        index
-            Its number.
-        block
-            Its rows.
-        tables
-            Their columns, in pieces.
+        index : its number
+        block : its rows
+        tables : their columns, in pieces
 
         Returns
         -------
@@ -111,20 +99,17 @@ class Draft:
         return int(np.count_nonzero(norms == 0))
 
     def drop(self, begin: int, rows: NDArray[np.int64]) -> None:
-        """
-        Write the numbers of dropped rows behind the first `begin`.
+        """Write the numbers of dropped rows behind the first `begin`.
 
         Parameters
         ----------
-        begin
-            Numbers that were written before.
-        rows
-            Numbers in the source, ascending.
+        begin : numbers that were written before
+        rows : numbers in the source, ascending
         """
         append_dropped(self._group("r+"), begin, rows)
 
     def dropped_digest(self, count: int) -> str | None:
-        """Return the digest of the numbers of dropped rows; ``None`` where not all are known."""
+        """Return the digest of the numbers of dropped rows; None where not all are known."""
         rows = read_dropped(self._group("r"), count)
         return None if rows is None else dropped_digest(rows)
 
@@ -136,17 +121,13 @@ class Draft:
             return False
 
     def has(self, first: int, digests: Sequence[str], rows: int) -> bool:
-        """
-        Whether the chunks that were written are there, as they were written.
+        """Whether the chunks that were written are there, as they were written.
 
         Parameters
         ----------
-        first
-            Number of the first of them.
-        digests
-            Their digests.
-        rows
-            Rows of the store up to their end.
+        first : number of the first of them
+        digests : their digests
+        rows : rows of the store up to their end
         """
         return (
             self._is_intact(first, digests, rows) if is_local(self._partial.draft) else self._is_there(first, digests)
@@ -189,24 +170,19 @@ class Draft:
     def finish(
         self, n: int, before: Iterable[pa.Table], indices: Iterable[int], id_column: str | None
     ) -> dict[str, str] | None:
-        """
-        Fit the arrays to the rows that came, and write the columns of all rows as one file.
+        """Fit the arrays to the rows that came, and write the columns of all rows as one file.
 
         Parameters
         ----------
-        n
-            Rows of the store.
-        before
-            Columns of the chunks that were there before, one table for each.
-        indices
-            Numbers of the chunks that were written.
-        id_column
-            The column that holds the ids, if any.
+        n : rows of the store
+        before : columns of the chunks that were there before, one table for each
+        indices : numbers of the chunks that were written
+        id_column : the column that holds the ids, if any
 
         Returns
         -------
         dict or None
-            What describes the ids; ``None`` where there are none.
+            What describes the ids; None where there are none.
         """
         self._features.resize((n, self._p))
         self._norms.resize((n,))
