@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +30,7 @@ from specscale.embeddings.trusted import faulty_attributes, opened_group
 from specscale.errors import ChangedError, InputError
 from specscale.masking import masked
 from specscale.places.ahead import read_ahead
-from specscale.places.files import Location, await_answer, exists, is_local, located, reaching, unchained
+from specscale.places.files import Location, absolute, await_answer, exists, is_local, located, reaching, unchained
 from specscale.tables.parquet import open_parquet, take_rows
 from specscale.wording import one_line
 
@@ -164,8 +162,7 @@ class EmbeddingStore(NumberedRows):
         return f"<EmbeddingStore {masked(self.path)}: {self.n:,} × {self.p} {self.dtype}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        place = self._place if not isinstance(self._place, Path) else Path(os.path.abspath(self._place))
-        return _opened_elsewhere, (place, self.source, self.digest, self._declared, self.ids)
+        return _opened_elsewhere, (absolute(self._place), self.source, self.digest, self._declared, self.ids)
 
     def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return rows ``start:stop``, shape (stop − start, p)."""

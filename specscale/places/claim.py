@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from specscale.errors import ExistsError
-from specscale.places.files import Location, exists, reaching
+from specscale.places.files import Location, children, exists
 from specscale.places.lease import Lease
 from specscale.places.lock_file import lock_file, open_lock
 
@@ -72,8 +72,7 @@ def claim_folder(folder: Location, mark: str, *, renewal: float = 4, patience: f
 def _left_by_work(folder: Location, mark: str) -> bool:
     if isinstance(folder, Path) and (folder.is_symlink() or not folder.is_dir()):
         return False
-    with reaching(folder):
-        names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in children(folder)}
     return not names or any(name in (mark, LOCK) or name.startswith(f"{LOCK}.") for name in names)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from specscale.embeddings.dropped import append_dropped, dropped_digest, read_dropped
 from specscale.embeddings.layout import ATTRIBUTE, FEATURES, NORMS, ROWS, chunk_digest, ids_digest, row_norms
 from specscale.places.documents import read_json
-from specscale.places.files import PIECE, Location, is_local, read_whole, remove_tree, write_whole, zarr_store
+from specscale.places.files import Location, is_local, make_folder, read_whole, remove_tree, writing, zarr_store
 from specscale.stores.publishing import Partial
 from specscale.tables.parquet import VERIFIED
 
@@ -56,8 +55,7 @@ class Draft:
         """
         for stale in (self._partial.draft, self._partial.columns):
             remove_tree(stale)
-        if isinstance(self._partial.columns, Path):
-            self._partial.columns.mkdir()
+        make_folder(self._partial.columns)
         group = zarr.create_group(zarr_store(self._partial.draft), zarr_format=3)
         for name, shape in ((FEATURES, (n, self._p)), (NORMS, (n,))):
             group.create_array(
@@ -194,7 +192,7 @@ class Draft:
                 writer.write_table(table, row_group_size=self._rows)
                 yield table
 
-        with _sink(self._partial.draft / ROWS) as file, pq.ParquetWriter(file, self._schema, **_PAGES) as writer:
+        with writing(self._partial.draft / ROWS) as file, pq.ParquetWriter(file, self._schema, **_PAGES) as writer:
             if id_column is None:
                 deque(written(writer), maxlen=0)
                 return None
@@ -216,17 +214,11 @@ class Draft:
         return self._partial.columns / f"{index:06d}.parquet"
 
     def _write_part(self, index: int, table: pa.Table) -> None:
-        part = self._part(index)
-        if isinstance(part, Path):
-            pq.write_table(table, part, **_PAGES)
-            return
-        written = pa.BufferOutputStream()
-        pq.write_table(table, written, **_PAGES)
-        write_whole(part, written.getvalue())
+        with writing(self._part(index)) as file:
+            pq.write_table(table, file, **_PAGES)
 
     def _read_part(self, index: int) -> pa.Table:
-        part = self._part(index)
-        with pq.ParquetFile(part if isinstance(part, Path) else pa.BufferReader(read_whole(part)), **VERIFIED) as file:
+        with pq.ParquetFile(pa.BufferReader(read_whole(self._part(index))), **VERIFIED) as file:
             return file.read()
 
 
@@ -243,19 +235,3 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     array = group[name]
     assert isinstance(array, zarr.Array)
     return array
-
-
-@contextmanager
-def _sink(place: Location) -> Iterator[Any]:
-    """What ``pyarrow`` writes a file of any length to; remotely nothing is there until it is complete."""
-    if isinstance(place, Path):
-        yield place
-        return
-    file = place.fs.open(place.path, "wb", block_size=8 * PIECE)
-    try:
-        yield file
-    except BaseException:
-        file.discard()
-        file.closed = True
-        raise
-    file.close()
