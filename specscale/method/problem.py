@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from upath import UPath
 
-from specscale.embeddings.arrays import is_lazy, taken
 from specscale.embeddings.base import Embedding
+from specscale.embeddings.coercion import is_lazy, taken
 from specscale.embeddings.dropped import numbered
 from specscale.embeddings.duplicates import MOST_ROWS, Duplicates, find_duplicates
 from specscale.embeddings.opening import open_embedding

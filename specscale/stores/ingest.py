@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from upath import UPath
 
-from specscale.embeddings.arrays import are_paths, is_lazy, taken
+from specscale.embeddings.coercion import are_paths, is_lazy, taken
 from specscale.embeddings.layout import FORMAT
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
 from specscale.masking import masked
 from specscale.places.files import Location, followed, located, unchained
 from specscale.sources import Choice, Source
-from specscale.sources.array import open_given
 from specscale.sources.choosing import listed
+from specscale.sources.given import open_given
 from specscale.sources.zarr_array import is_zarr
 from specscale.stopping import check_signals, stoppable
 from specscale.stores.beginning import StoredRows

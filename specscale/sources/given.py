@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from upath import UPath
 
-from specscale.embeddings.arrays import are_paths, as_array, filled
+from specscale.embeddings.coercion import are_paths, as_array, filled
 from specscale.errors import InputError, OptionError
 from specscale.sources import open_source
 from specscale.sources.arrays import ArrayShard, ReadRows
