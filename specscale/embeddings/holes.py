@@ -13,9 +13,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-__all__ = ["Absent", "Holes", "PresentRows"]
+__all__ = ["Absent", "PresentRows"]
 
-_NAMED_RUNS = 3
 # NaNs that no arithmetic makes, and integers that are seldom met; of each two, because any of them may be met.
 _MARKS = {
     "f": {2: (0x7F5A, 0x7EA6), 4: (0x7FE5CA1E, 0x7FD0B51F), 8: (0x7FF9_E5CA_1E5C_A1E5, 0x7FFB_D0B5_1FD0_B51F)},
@@ -143,47 +142,3 @@ def _filled_with(array: zarr.Array[Any], fill: Any) -> zarr.Array[Any]:
     inner = array.async_array
     metadata: Any = replace(inner.metadata, fill_value=fill)
     return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=inner.store_path, config=inner.config))
-
-
-class Holes:
-    """The rows of arrays that are, all or in part, in no chunk, as runs."""
-
-    def __init__(self) -> None:
-        self._runs: dict[str, list[tuple[int, int]]] = {}
-        self._fills: dict[str, float] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._runs)
-
-    def add(self, path: str, absent: Absent) -> None:
-        """Add rows of the array at `path`, which follow those that were added before."""
-        runs = self._runs.setdefault(path, [])
-        self._fills[path] = absent.fill
-        edges = np.diff(absent.rows.astype(np.int8), prepend=0, append=0)
-        begins, ends = np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist()
-        for begin, end in zip(begins, ends, strict=True):
-            low, high = absent.start + begin, absent.start + end
-            if runs and runs[-1][1] == low:
-                low = runs.pop()[0]
-            runs.append((low, high))
-
-    def describe(self) -> list[str]:
-        """Say of each array which of its rows are in no chunk."""
-        return [f"{path}: {_named(runs)} in missing or unfinished chunks" for path, runs in self._runs.items()]
-
-    def fills(self) -> str:
-        """Say what they read as."""
-        return ", ".join(sorted({f"{fill:g}" for fill in self._fills.values()}))
-
-
-def _named(runs: list[tuple[int, int]]) -> str:
-    """As in "rows 2,000 to 2,999 and 7,000 and 3 more runs (5,000 rows in all) are"."""
-    count = sum(high - low for low, high in runs)
-    if count == 1:
-        return f"row {runs[0][0]:,} is"
-    named = [f"{low:,} to {high - 1:,}" if high - low > 1 else f"{low:,}" for low, high in runs[:_NAMED_RUNS]]
-    more = len(runs) - _NAMED_RUNS
-    if more > 0:
-        named.append(f"{more:,} more run{'s' * (more > 1)}")
-    text = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
-    return f"rows {text}{f' ({count:,} rows in all)' if len(runs) > 1 else ''} are"
