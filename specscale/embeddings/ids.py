@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -88,6 +87,8 @@ def _hash(array: pa.ChunkedArray) -> NDArray[np.uint64]:
     if pa.types.is_integer(array.type):
         integers: NDArray[np.uint64] = array.to_numpy().astype(np.uint64)  # distinct already
         return integers
+    import pandas as pd
+
     return pd.util.hash_array(array.to_numpy(), categorize=False)
 
 
@@ -126,6 +127,8 @@ def id_hashes(ids: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.uint64], NDAr
     two arrays of uint64
         Independent hashes of each id.
     """
+    import pandas as pd
+
     texts = ids.cast(pa.large_string()).to_numpy(zero_copy_only=False).astype(object)
     return tuple(pd.util.hash_array(texts, categorize=False, hash_key=key) for key in _KEYS)  # type: ignore[return-value]
 
