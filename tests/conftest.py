@@ -148,7 +148,7 @@ def make_store(tmp_path: Path) -> Callable[..., Path]:
 def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run Python code in a process of its own, with the test's folder as its working directory."""
 
-    def run(code: str, *arguments: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(code: str, *arguments: str, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", code, *arguments],
             cwd=tmp_path,
@@ -167,7 +167,7 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
 def run_cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line in a process of its own: ``run_cli("compare", "a.zarr", "b.zarr", "-o", "out")``."""
 
-    def run(*arguments: str | Path, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str | Path, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "specscale", *map(str, arguments)],
             cwd=tmp_path,

@@ -60,8 +60,9 @@ def test_the_demo_runs_where_it_is_installed(built: Path, tmp_path: Path) -> Non
     """The libraries are those of this environment, seen from an empty one in which the wheel alone is installed."""
     (wheel,) = built.glob("*.whl")
     programs = tmp_path / "empty" / "bin"
-    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "empty")
-    run(sys.executable, "-m", "pip", "--python", programs / "python", "install", "--no-deps", "--no-index", wheel)
+    run(sys.executable, "-m", "venv", tmp_path / "empty")
+    # Its own pip: that of this environment would take the package that is installed here for one to be replaced.
+    run(programs / "python", "-m", "pip", "install", "--no-deps", "--no-index", wheel)
     site = run(programs / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
     # Behind the wheel's own place, and without what is installed there for editing.
     Path(site, "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")

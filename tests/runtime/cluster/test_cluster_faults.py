@@ -63,7 +63,7 @@ def cluster_of(before: list[str], environment: dict[str, str]) -> Iterator[Clien
             Client(cluster, set_as_default=False) as client,
         ):
             try:
-                client.wait_for_workers(1, timeout=60)
+                client.wait_for_workers(1, timeout=300)
                 yield client
             finally:
                 worker.kill()

@@ -56,7 +56,7 @@ def cluster() -> Iterator[Client]:
 @pytest.fixture
 def client(cluster: Client) -> Client:
     """A client with two workers, of which one may have been ended and started anew."""
-    cluster.wait_for_workers(2, timeout=60)
+    cluster.wait_for_workers(2, timeout=300)
     return cluster
 
 
