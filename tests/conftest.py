@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from specscale.results.comparison import Result
 from specscale.runtime.threads import single_threaded_blas
 
-settings.register_profile("specscale", deadline=None, max_examples=30, derandomize=True)
-settings.load_profile("specscale")
+for name, examples in {"few": 8, "specscale": 30, "many": 1000}.items():
+    settings.register_profile(name, deadline=None, max_examples=examples, derandomize=name != "many")
+settings.load_profile("specscale")  # another one by --hypothesis-profile
 
 
 def pytest_configure(config: pytest.Config) -> None:
