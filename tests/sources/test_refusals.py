@@ -163,6 +163,7 @@ def test_sparse_matrices(here: Path, kind: str) -> None:
     np.testing.assert_array_equal(rows("tfidf.npy"), matrix.toarray())
 
 
+@pytest.mark.slow
 def test_wide_sparse_matrices_are_reduced(here: Path) -> None:
     wide = scipy.sparse.random(400, 9000, density=0.01, random_state=np.random.default_rng(0), format="csr")
     scipy.sparse.save_npz("tfidf.npz", wide)
