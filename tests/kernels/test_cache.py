@@ -54,7 +54,7 @@ RUN = """
 import hashlib, json
 import numpy as np
 from numba.core.dispatcher import Dispatcher
-from specscale.kernels import load_kernels
+from specscale.kernels.base import load_kernels
 kernels = load_kernels("cpu")
 kernels.warm_up()
 random = np.random.default_rng(0)
