@@ -45,10 +45,12 @@ def test_an_error_of_a_stage_is_raised_to_who_takes_its_items(stage: str) -> Non
         return number
 
     steps = {name: fail if name == stage else int for name in ("first", "second")}
-    taken = []
-    with Stages() as stages, pytest.raises(ValueError, match="3"):
+    with Stages() as stages:
         items = stages.ahead("first", map(steps["first"], range(9)))
-        taken.extend(stages.ahead("second", map(steps["second"], items)))
+        last = stages.ahead("second", map(steps["second"], items))
+        assert [next(last) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(ValueError, match="3"):
+            next(last)
     assert not names() & {"first", "second"}
 
 
