@@ -164,7 +164,7 @@ def _draw(problem: Problem, read: ReadScores, size: int, others: NDArray[np.int6
     offset = 0
     for i, (start, stop) in enumerate(chunks):
         inside = draws[(draws >= edges[i]) & (draws < edges[i + 1])]
-        count = stop - start if rows.kept is None else int(np.count_nonzero(rows.kept[start:stop]))
+        count = rows.kept_before(stop) - offset
         known = others[(others >= offset) & (others < offset + count)] - offset
         if len(inside) or len(known):
             scores = compared(start, stop)

@@ -34,7 +34,7 @@ from specscale.method.run import Run
 from specscale.method.sizing import chosen_landmarks
 from specscale.passes.mapping import LoadedMaps
 from specscale.places.files import Location, located, unchained
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 from specscale.results.pairs import check_pairs
 from specscale.runtime.events import Noted
 from specscale.sources.choosing import describe
@@ -306,15 +306,15 @@ def _said(found: Duplicates, one: Embedding) -> str:
     return replace(found, example=tuple(numbers.tolist()) if known else found.example).describe(one.name)
 
 
-def check_inputs(rows: PairedRows, before: Result) -> None:
+def check_inputs(rows: PairedRows, before: ComparisonResult) -> None:
     """Raise ChangedError when embeddings are not those that an earlier result compared, or are paired otherwise."""
-    for one, was in zip(rows.embeddings, before.summary["inputs"].values(), strict=True):
-        if one.digest != was["digest"]:
+    for one, was in zip(rows.embeddings, before.record.inputs.values(), strict=True):
+        if one.digest != was.digest:
             raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
     check_pairs(rows, before)
 
 
-def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
+def pose_again(rows: PairedRows, options: Options, before: ComparisonResult) -> Problem:
     """Take the kernels and feature maps of an earlier result on the same rows.
 
     Raises
@@ -325,12 +325,12 @@ def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
         When the maps of the result are damaged.
     """
     check_inputs(rows, before)
-    duplicates = tuple(Duplicates(**one) for one in before.summary["duplicates"])
-    return pose_alike(rows, options, before, before.summary["choice"], duplicates)
+    duplicates = tuple(Duplicates(**vars(one)) for one in before.record.duplicates)
+    return pose_alike(rows, options, before, before.record.choice, duplicates)
 
 
 def pose_alike(
-    rows: PairedRows, options: Options, before: Result, choice: str, duplicates: tuple[Duplicates, ...]
+    rows: PairedRows, options: Options, before: ComparisonResult, choice: str, duplicates: tuple[Duplicates, ...]
 ) -> Problem:
     """Take the kernels and feature maps of an earlier result on other rows.
 
@@ -350,7 +350,7 @@ def pose_alike(
     positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
     maps: tuple[FeatureMap, ...] = ()
     try:
-        bandwidths = tuple(None if one is None else Bandwidth(**one) for one in before.summary["bandwidths"].values())
+        bandwidths = tuple(None if one is None else Bandwidth(**vars(one)) for one in before.record.bandwidths.values())
         exact = tuple(ExactKernel.restored(one) for one in before.maps)
         if options.features != "exact":
             arrays = [before.map_arrays(i) for i in range(len(before.maps))]

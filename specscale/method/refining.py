@@ -105,7 +105,7 @@ def start_vectors(run: Run, problem: Problem, source: ScoreSource, spans: list[S
 
     def keep(first: int, scores: NDArray[np.float32]) -> None:
         part = slice(first, first + len(scores))
-        low = first if rows.kept is None else int(np.count_nonzero(rows.kept[:first]))
+        low = rows.kept_before(first)
         compared = scores if rows.kept is None else scores[rows.kept[part]]
         vectors[low : low + len(compared)] = compared
 
