@@ -12,13 +12,13 @@ from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.errors import InputError
 from specscale.method.certifying import certified, far_rows
 from specscale.method.problem import Problem
-from specscale.method.refining import found_exactly, refined, start_vectors
+from specscale.method.refining import found_exactly, known_scores, refined, start_vectors
 from specscale.method.run import Run
 from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
 from specscale.passes.base import Pass, at_once
 from specscale.passes.covariance import covariance
 from specscale.passes.remainders import Drawn
-from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, ScoreSummary, score
+from specscale.passes.scores import MappedScores, ScoreSource, ScoreSummary, score
 from specscale.places.files import remove_tree
 from specscale.results.comparison import LEFT_OUT
 from specscale.results.schema import ComparisonRecord, ConstraintRecord
@@ -201,7 +201,8 @@ class Job:
         run, rows, spans = self.run, self.problem.rows, self.plan.spans
         first, again = _SCORES
         if isinstance(modes, VectorModes):
-            return run.sweep(self._scores(modes, KnownScores(modes.vectors), writer, first), rows, spans), None
+            known = known_scores(run, modes.vectors)
+            return run.sweep(self._scores(modes, known, writer, first), rows, spans), None
         work, far, drawn = self._scores(modes, self._mapped(modes), writer, first), far_rows(run, self.problem), None
         if far is None:
             tails = run.sweep(work, rows, spans)
@@ -225,7 +226,6 @@ class Job:
             top=min(self.problem.options.top, rows.n_kept),
             chunk_rows=CHUNK_ROWS,
             write=writer.scores,
-            local=isinstance(modes, VectorModes),
         )
         return replace(work, name=name)
 

@@ -20,13 +20,14 @@ from specscale.features.linear import LinearMap
 from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import load_kernels
 from specscale.method.options import Options
-from specscale.method.refining import sweeps_cost
+from specscale.method.refining import stripes_at_once
 from specscale.method.sizing import SIZES, check_size
 from specscale.passes.covariance import covariance_cost
 from specscale.passes.mapping import feature_cost
 from specscale.passes.products import products_cost
 from specscale.passes.remainders import far_draws, remainders_cost
 from specscale.passes.scores import score_cost
+from specscale.passes.sweeps import sweeps_cost
 from specscale.runtime.machine import SLACK, Crew, Machine, Plan, Workers, calibrate
 from specscale.runtime.memory import available_memory, resident_memory
 from specscale.runtime.spans import cut_spans
@@ -198,6 +199,7 @@ class Planner:
         # Both stay from pass to pass.
         features, tiles = (feature_cost(maps, threads), 8 * TiledSymmetric.size(d)) if maps else (0, 0)
         block = min(2 * (n_modes + GUARD), n_kept)
+        at_once = stripes_at_once(n_kept, None if self.workers is None else self.workers.count)
         steps = [duplicates_cost(n_kept, read)] if n_kept <= MOST_ROWS else []
         if options.kernel == "gaussian":
             steps.append(bandwidth_cost(dimensions, sample))
@@ -212,14 +214,13 @@ class Planner:
             steps.append(replace(solve, memory=solve.memory + features))
             if options.refine:
                 start = score_cost(maps, n, n_kept, read, block, CHUNK_ROWS, threads)
-                memory = start.memory + tiles + 8 * n_kept * block
-                steps.append(replace(start, name="start", memory=memory, disk=0, partial=0))
-                sweeps = sweeps_cost("refine", dimensions, n_kept, block, options.refine + 1, read, threads)
+                steps.append(_passes(replace(start, name="start"), tiles + 8 * n_kept * block))
+                sweeps = sweeps_cost("refine", dimensions, n_kept, block, options.refine + 1, read, threads, at_once)
                 sweeps = replace(sweeps, speed=sweeps.speed / slower)
                 steps.append(replace(sweeps, memory=sweeps.memory + features + tiles))
                 vectors = 8 * n_kept * k
         else:
-            sweeps = sweeps_cost("exact", dimensions, n_kept, block, BLOCKS, read, threads)
+            sweeps = sweeps_cost("exact", dimensions, n_kept, block, BLOCKS, read, threads, at_once)
             sweeps = replace(sweeps, speed=sweeps.speed / slower)
             # Convergence may take more blocks than it mostly does.
             steps.append(replace(sweeps, memory=sweeps.memory + 8 * n_kept * block * (MAX_BLOCKS - BLOCKS)))

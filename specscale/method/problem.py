@@ -13,15 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 from upath import UPath
 
 from specscale import seeds
-from specscale.embeddings.arrays import is_lazy, taken
 from specscale.embeddings.base import Embedding
+from specscale.embeddings.coercion import is_lazy, taken
 from specscale.embeddings.dropped import numbered
 from specscale.embeddings.duplicates import MOST_ROWS, Duplicates, find_duplicates
+from specscale.embeddings.opening import open_embedding
 from specscale.embeddings.pairing import pair_many
 from specscale.embeddings.reordered import origin_of
 from specscale.embeddings.rows import PairedRows
 from specscale.embeddings.screening import screen
-from specscale.embeddings.store import EmbeddingStore, open_embedding
+from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import ChangedError, InputError, OptionError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
 from specscale.features.base import FeatureMap

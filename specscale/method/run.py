@@ -77,9 +77,10 @@ class Run:
     def sweep(self, work: Pass[R], rows: PairedRows, spans: list[Span], parts: Parts | None = None) -> R:
         """Run a pass over the rows; `parts` keeps those partial results that outlast the run."""
         with self.step(work.name):
-            return self.executor.run(work, rows, spans, self.place.folder / work.name, self._listen, parts)
+            return self.executor.run(work, rows, spans, self.place.folder / work.name, self.listen, parts)
 
-    def _listen(self, event: Event) -> None:
+    def listen(self, event: Event) -> None:
+        """Take an event of a pass."""
         if isinstance(event, Moved):
             self.moved[event.name] = self.moved.get(event.name, 0) + event.written + event.read
         self.notify(event)

@@ -154,17 +154,19 @@ class Plan:
 
     def moved(self, step: Cost) -> int:
         """Bytes of partial results that a step writes to and reads from the work directory of a cluster."""
-        return step.partial * (4 * len(self.spans) - 2) if self.shared(step) else 0
+        return step.partial * (4 * self._spans_of(step) - 2 * step.passes) if self.shared(step) else 0
+
+    def _spans_of(self, step: Cost) -> int:
+        return step.spans or len(self.spans)
 
     @property
     def disk(self) -> int:
         """Projected disk, in bytes, of the work directory and the result."""
-        return sum(step.disk + step.partial * self._more_nodes for step in self.steps)
+        return sum(step.disk + step.partial * self._more_nodes(step) for step in self.steps)
 
-    @property
-    def _more_nodes(self) -> int:
+    def _more_nodes(self, step: Cost) -> int:
         """Partial results on the disk beyond those of one process: two of each other worker."""
-        return min(2 * (self.workers.count - 1), len(self.spans)) if self.workers else 0
+        return min(2 * (self.workers.count - 1), self._spans_of(step)) if self.workers else 0
 
     @property
     def operations(self) -> float:
@@ -185,33 +187,34 @@ class Plan:
             read = step.read / machine.read_rate
             if self.workers is not None and step.partial:
                 faster = self.workers.rate / machine.gemm_rate if self.workers.rate else 1.0
-                seconds = self._largest_share(self.workers.count) * max(compute / faster, read)
-                out[step.name] = (
-                    seconds + self._partials_in_a_row(self.workers.count) * step.partial / machine.read_rate
-                )
+                seconds = self._largest_share(step, self.workers.count) * max(compute / faster, read)
+                moved = self._partials_in_a_row(step, self.workers.count) * step.partial
+                out[step.name] = seconds + moved / machine.read_rate
             else:
                 out[step.name] = max(compute, read)
         return out
 
-    def _largest_share(self, workers: int) -> float:
+    def _largest_share(self, step: Cost, workers: int) -> float:
         """The share of the rows that the worker with most of them has; no span is divided."""
+        if step.spans:
+            return -(-step.spans // workers) / step.spans
         length, last = (span.stop - span.start for span in (self.spans[0], self.spans[-1]))
         rounds, rest = divmod(len(self.spans), workers)
         rows = (rounds + (rest > 1)) * length + (last if rest == 1 else 0)
         return min(rows, self.n) / self.n
 
-    def _partials_in_a_row(self, workers: int) -> int:
+    def _partials_in_a_row(self, step: Cost, workers: int) -> int:
         """Partial results that are moved one after another.
 
         Each worker writes those of its spans; merges, which move three each, follow one another along the depth of the
-        tree and in each worker; the client reads the last. A single worker moves them while it computes, as a process
-        without a cluster does.
+        tree and in each worker; the client reads the last of each pass. A single worker moves them while it computes,
+        as a process without a cluster does.
         """
         if workers == 1:
             return 0
-        spans = len(self.spans)
-        merges = max((spans - 1).bit_length(), -(-(spans - 1) // workers))
-        return -(-spans // workers) + 3 * merges + 1
+        spans, passes = self._spans_of(step), step.passes
+        merges = max((-(-spans // passes) - 1).bit_length(), -(-(spans - passes) // workers))
+        return -(-spans // workers) + 3 * merges + passes
 
     def check_memory(self, remedy: str) -> None:
         """Raise PlanError when the projected peak exceeds the memory allowed."""
@@ -248,7 +251,13 @@ class Plan:
             "disk": self.disk,
             "operations": self.operations,
             "solve_threads": self.solve_threads,
-            "steps": [{**vars(step), "moved": self.moved(step)} for step in self.steps],
+            "steps": [
+                {
+                    **{name: value for name, value in vars(step).items() if name not in ("passes", "spans")},
+                    "moved": self.moved(step),
+                }
+                for step in self.steps
+            ],
             "machine": vars(machine),
             "seconds": self.seconds(machine),
             "rows_given": self.rows_given,

@@ -246,6 +246,7 @@ def test_a_matrix_of_three_stores_with_different_drops(tmp_path: Path) -> None:
     assert [rows[name] for name in ("matched", "only_a", "only_b")] == [56, 2, 5]
 
 
+@pytest.mark.slow
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_order_and_any_drops_give_the_modes_of_the_common_rows(tmp_path: Path, data: st.DataObject) -> None:

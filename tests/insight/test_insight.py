@@ -36,7 +36,7 @@ from specscale.cli.insight_tables import _probability, print_explanation
 from specscale.embeddings import duplicates
 from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.duplicates import find_duplicates
-from specscale.embeddings.store import open_embedding
+from specscale.embeddings.opening import open_embedding
 from specscale.errors import ChangedError, InputError, OptionError
 from specscale.insight import labels
 from specscale.insight import measures as agreement
