@@ -14,7 +14,7 @@ from specscale.features import base
 from specscale.features.base import FeatureMap
 from specscale.features.registry import restored_map
 from specscale.kernels.base import load_kernels
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 
 Array = NDArray[np.float64]
 

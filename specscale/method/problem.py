@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from upath import UPath
 
+from specscale import seeds
 from specscale.embeddings.arrays import is_lazy, taken
 from specscale.embeddings.base import Embedding
 from specscale.embeddings.dropped import numbered
@@ -33,7 +34,7 @@ from specscale.method.run import Run
 from specscale.method.sizing import chosen_landmarks
 from specscale.passes.mapping import LoadedMaps
 from specscale.places.files import Location, located, unchained
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 from specscale.results.pairs import check_pairs
 from specscale.runtime.events import Noted
 from specscale.sources.choosing import describe
@@ -62,7 +63,6 @@ Scores = NDArray[np.float64]
 
 _MANY_DUPLICATES = 0.01  # of the rows: more are worth a warning
 _VARIMAX_ROWS = 32_768
-_VARIMAX_STREAM = 2  # of the seeded samples
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Problem:
 
     def localised(self, modes: Modes | VectorModes, kernels: Kernels) -> Modes | VectorModes:
         """Rotate the modes of each direction by varimax over a sample of their scores."""
-        positions, raw = self.rows.sample(_VARIMAX_ROWS, self.options.seed, _VARIMAX_STREAM)
+        positions, raw = self.rows.sample(_VARIMAX_ROWS, self.options.seed, seeds.VARIMAX)
         return modes.turned(rotation_of(modes, self._sampled_scores(modes, positions, raw, kernels)))
 
     def _sampled_scores(
@@ -306,15 +306,15 @@ def _said(found: Duplicates, one: Embedding) -> str:
     return replace(found, example=tuple(numbers.tolist()) if known else found.example).describe(one.name)
 
 
-def check_inputs(rows: PairedRows, before: Result) -> None:
+def check_inputs(rows: PairedRows, before: ComparisonResult) -> None:
     """Raise ChangedError when embeddings are not those that an earlier result compared, or are paired otherwise."""
-    for one, was in zip(rows.embeddings, before.summary["inputs"].values(), strict=True):
-        if one.digest != was["digest"]:
+    for one, was in zip(rows.embeddings, before.record.inputs.values(), strict=True):
+        if one.digest != was.digest:
             raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
     check_pairs(rows, before)
 
 
-def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
+def pose_again(rows: PairedRows, options: Options, before: ComparisonResult) -> Problem:
     """Take the kernels and feature maps of an earlier result on the same rows.
 
     Raises
@@ -325,12 +325,12 @@ def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
         When the maps of the result are damaged.
     """
     check_inputs(rows, before)
-    duplicates = tuple(Duplicates(**one) for one in before.summary["duplicates"])
-    return pose_alike(rows, options, before, before.summary["choice"], duplicates)
+    duplicates = tuple(Duplicates(**vars(one)) for one in before.record.duplicates)
+    return pose_alike(rows, options, before, before.record.choice, duplicates)
 
 
 def pose_alike(
-    rows: PairedRows, options: Options, before: Result, choice: str, duplicates: tuple[Duplicates, ...]
+    rows: PairedRows, options: Options, before: ComparisonResult, choice: str, duplicates: tuple[Duplicates, ...]
 ) -> Problem:
     """Take the kernels and feature maps of an earlier result on other rows.
 
@@ -350,7 +350,7 @@ def pose_alike(
     positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
     maps: tuple[FeatureMap, ...] = ()
     try:
-        bandwidths = tuple(None if one is None else Bandwidth(**one) for one in before.summary["bandwidths"].values())
+        bandwidths = tuple(None if one is None else Bandwidth(**vars(one)) for one in before.record.bandwidths.values())
         exact = tuple(ExactKernel.restored(one) for one in before.maps)
         if options.features != "exact":
             arrays = [before.map_arrays(i) for i in range(len(before.maps))]

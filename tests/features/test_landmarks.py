@@ -24,7 +24,7 @@ from specscale.features.pivoting import pivoted_rows
 from specscale.features.registry import restored_map
 from specscale.kernels.base import load_kernels
 from specscale.method import sizing
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread")
 

@@ -23,7 +23,7 @@ from specscale.features.pivoting import pivoted_rows
 from specscale.features.precision import precision
 from specscale.features.registry import chosen_maps, restored_map
 from specscale.kernels.base import load_kernels
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.runtime.events import Event, Warned
 from specscale.spectral import difference as module
 from specscale.spectral.difference import check_possible
