@@ -129,7 +129,7 @@ def test_the_slowest_worker_has_most_rows(rounds: int, rest: int, last: int, wor
         hands[span.index % workers] += span.stop - span.start
     step = Cost("pass", 1, operations=1e12, speed=1.0, partial=0)
     plan = Plan(n, n, 4, 8, spans, [step], 0, None, workers=Workers(workers))
-    assert plan._largest_share(workers) == pytest.approx(max(hands) / n)
+    assert plan._largest_share(step, workers) == pytest.approx(max(hands) / n)
 
 
 def test_a_rate_that_is_given_speeds_up_the_passes_alone() -> None:
@@ -199,10 +199,12 @@ def test_memory_of_workers_and_of_the_client(n: int, p: int, workers: int, refin
         assert told["peak"] <= plan_of(10**6, workers, p, refine=refine).to_json(MACHINE)["workers"]["peak"]
 
 
-def test_what_is_held_in_the_clients_memory_is_done_there() -> None:
+def test_workers_share_all_that_passes_over_the_rows() -> None:
     refined, exact = plan_of(80_000, 8, refine=1), planner(80_000, Workers(8), features="exact").plan(())
-    assert [step.name for step in refined.steps if refined.shared(step)] == ["covariance", "certificate"]
-    assert [step.name for step in exact.steps if exact.shared(step)] == ["certificate"]
+    assert [step.name for step in refined.steps if refined.shared(step)] == [
+        *("covariance", "start", "refine", "scores", "certificate")
+    ]
+    assert [step.name for step in exact.steps if exact.shared(step)] == ["exact", "scores", "certificate"]
 
 
 # --- other numbers of rows
