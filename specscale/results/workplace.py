@@ -12,9 +12,10 @@ import json
 import re
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from specscale.errors import ChangedError, ExistsError, OptionError, SpecscaleError
@@ -184,7 +185,13 @@ class Workplace:
         """What the run that is taken up recorded; None where this run begins afresh."""
         return self._recorded()
 
-    def claim(self, configuration: dict[str, Any], late: Sequence[str] = (), later: Sequence[str] = ()) -> None:
+    def claim(
+        self,
+        configuration: dict[str, Any],
+        late: Sequence[str] = (),
+        later: Sequence[str] = (),
+        usual: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         """Record what this run computes; a run that is taken up again must compute the same.
 
         Parameters
@@ -192,6 +199,7 @@ class Workplace:
         configuration : everything that decides the answer
         late : keys of it that decide only what passes after the first make, which then begin afresh
         later : the folders of these passes
+        usual : what is recorded only where it is otherwise, as versions that knew no other recorded nothing
 
         Raises
         ------
@@ -200,7 +208,8 @@ class Workplace:
             another process took the work over.
         """
         self._lock.check()
-        text = _text(configuration)
+        recorded = {key: value for key, value in configuration.items() if key not in usual or value != usual[key]}
+        text = _text(recorded)
         if self._finished is not None:
             self.done = self._finished.endswith(_hash(text.encode()))
             if not self.done:
@@ -210,7 +219,7 @@ class Workplace:
         before = self._recorded()
         if before is not None:
             del before["token"]
-            now = json.loads(text)
+            before, now = {**usual, **before}, {**usual, **json.loads(text)}
             # In the order of the configuration, whose options come before what follows from them.
             changed = [key for key in {**configuration, **before} if before.get(key) != now.get(key)]
             for key in changed:
@@ -224,7 +233,7 @@ class Workplace:
             if changed:
                 self._forget(later)
         if not self.done:
-            write_whole(self.work / _RUN, _text({"token": self._token, **configuration}).encode(), durable=True)
+            write_whole(self.work / _RUN, _text({"token": self._token, **recorded}).encode(), durable=True)
 
     def _forget(self, later: Sequence[str]) -> None:
         """Remove what passes after the first have left, and what is there of a result but the parts that outlast it."""

@@ -24,7 +24,7 @@ from specscale.cli import app as app_module
 from specscale.cli.json_output import print_json
 from specscale.errors import ExistsError, InputError, OptionError
 from specscale.features.bandwidth import choose_bandwidth, parse_rule
-from specscale.kernels import load_kernels
+from specscale.kernels.base import load_kernels
 from specscale.results.workplace import Workplace
 from specscale.stores.ingest import ingest
 
@@ -389,6 +389,7 @@ def test_json_is_valid_whatever_the_columns_hold(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.process
 @pytest.mark.parametrize(("sign", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_can_be_resumed(tmp_path: Path, sign: signal.Signals, status: int) -> None:
     a, b = embeddings(150_000)

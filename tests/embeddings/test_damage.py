@@ -25,8 +25,8 @@ from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import InputError, PairingError
 from specscale.method.again import compare_grown
+from specscale.method.result import Result
 from specscale.places.files import located
-from specscale.results.comparison import Result
 from specscale.results.score_array import ScoreArray
 from specscale.runtime.checkpoints import load_arrays, save_arrays
 from specscale.runtime.cluster.connecting import local_cluster
@@ -453,6 +453,7 @@ def test_scores_that_a_disk_does_not_keep_are_an_error(
     assert not Path("out").exists()
 
 
+@pytest.mark.cluster
 def test_workers_say_what_they_wrote(here: Path) -> None:
     events: list[Event] = []
     with local_cluster(1) as client:

@@ -19,7 +19,7 @@ from oracle import Truth, cosine_kernel, difference, gaussian_kernel
 import specscale as ss
 from specscale.errors import OptionError
 from specscale.method import refining
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.runtime.events import Event, PassFinished, PassStarted, RowsDone, Stage
 from specscale.runtime.machine import SLACK
 from specscale.spectral import lanczos
@@ -291,7 +291,6 @@ def test_refined_modes_converge_to_the_exact_ones(pair: Pair, case: str) -> None
     )
 
 
-@pytest.mark.slow
 def test_one_step_on_definitions_under_two_models(wordnet: tuple[Path, ...]) -> None:
     a, b = (np.load(path, mmap_mode="r")[:3000].astype(np.float32) for path in wordnet[:2])
     options: dict[str, Any] = {"sigma": ("auto", "auto"), "n_modes": 10}

@@ -19,15 +19,13 @@ import specscale as ss
 import specscale.runtime.spans as spans_module
 from specscale.errors import ChangedError, InputError, OptionError
 from specscale.method.again import compare_grown
+from specscale.method.result import Result
 from specscale.places import publication
 from specscale.places.files import Location, exists, located, move
-from specscale.results.comparison import Result
 from specscale.runtime.checkpoints import NodeFolder
 from specscale.runtime.cluster.connecting import local_cluster
 from specscale.runtime.events import Event, PassStarted
 from specscale.stores.ingest import ingest
-
-pytestmark = pytest.mark.slow
 
 CHUNK = 32_768
 SETTINGS: dict[str, Any] = {"size": 30, "certify": 40, "top": 20}
@@ -85,6 +83,7 @@ def test_an_update_is_the_comparison_of_all_rows_with_the_same_maps(
     assert NodeFolder(grown.parts()).nodes() == NodeFolder(full.parts()).nodes()
 
 
+@pytest.mark.cluster
 def test_updates_follow_one_another(arrays: tuple[NDArray[Any], NDArray[Any]], tmp_path: Path) -> None:
     """Also where the middle one has no new full span, and where they run on a cluster."""
     result = ss.compare(*first(arrays, CHUNK + 10), out=tmp_path / "0", **SETTINGS)

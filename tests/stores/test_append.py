@@ -394,6 +394,7 @@ ingest("b.npy", "s.zarr", metadata="b.parquet", append=True, progress=lambda don
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("chunks", [0, 1, 3])
 def test_a_killed_append_continues(here: Path, monkeypatch: pytest.MonkeyPatch, chunks: int) -> None:
     """Kill the process with no chance to clean up, and run the same command again."""

@@ -31,8 +31,6 @@ from specscale.places.claim import claim_folder
 from specscale.places.files import Location, exists, located, read_whole, remove_tree, write_whole
 from specscale.stores.ingest import ingest
 
-pytestmark = pytest.mark.slow
-
 Files = dict[str, bytes]
 
 
@@ -417,6 +415,7 @@ ingest("b.npy", sys.argv[1], metadata="b.parquet", name="mine", progress=lambda 
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", ["new", "append"])
 def test_a_killed_ingest_continues(s3: str, here: Path, kind: str) -> None:
     """Kill the process with no chance to clean up, twice, and run the same command again."""

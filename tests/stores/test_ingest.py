@@ -535,6 +535,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.process
 def test_full_disk(here: Path, small_disk: Path) -> None:
     np.save("a.npy", matrix(3 * CHUNK_ROWS, 4))  # half a MiB a chunk
     write_metadata(here / "m.parquet", {"text": [str(i) * 3 for i in range(3 * CHUNK_ROWS)]})
@@ -583,6 +584,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", ["npy", "fortran", "parquet"])
 def test_memory_does_not_grow_with_the_file(here: Path, kind: str) -> None:
     values = np.ones((200_000, 256), np.float32)

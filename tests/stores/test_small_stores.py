@@ -123,6 +123,7 @@ ingest(sys.argv[1], "s.zarr", append=True, progress=lambda done, total: time.sle
 """
 
 
+@pytest.mark.process
 def test_from_one_row_to_a_million(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In many steps, one of which is killed, to the bytes of a store that is made at once."""
     ends = [1, 2, 3, 8, 9, 513, 20_000, 20_001, 32_768, 32_769, 100_000, 131_072, 131_100, 1_000_000]

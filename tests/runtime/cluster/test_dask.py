@@ -23,12 +23,10 @@ from distributed import Client, LocalCluster
 import specscale as ss
 import specscale.runtime.spans as spans_module
 from specscale.errors import ClusterError, InputError, OptionError
+from specscale.method.result import Result
 from specscale.method.run import Cluster
-from specscale.results.comparison import Result
 from specscale.runtime.cluster.connecting import connected, local_cluster
 from specscale.runtime.events import Event, Moved, PassStarted, RowsDone
-
-pytestmark = pytest.mark.slow
 
 N = 150_000
 SETTINGS: dict[str, Any] = {"features": "landmarks", "size": 40, "sigma": (1.5, 1.5), "certify": 64, "top": 20}

@@ -20,13 +20,11 @@ from silence import silent_port
 
 import specscale as ss
 from specscale.errors import ClusterError
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.runtime.cluster import asking, tasks
 from specscale.runtime.cluster import connecting as cluster
 from specscale.runtime.cluster.connecting import connected
 from specscale.runtime.events import Event, PassStarted
-
-pytestmark = pytest.mark.slow
 
 N = 120_000
 SETTINGS: dict[str, Any] = {"size": 40, "sigma": (1.5, 1.5), "certify": 64, "top": 20}
