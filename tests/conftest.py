@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
+from needs import Needs
 from numpy.typing import NDArray
 
 from specscale.method.result import Result
@@ -20,6 +21,10 @@ from specscale.runtime.threads import single_threaded_blas
 
 settings.register_profile("specscale", deadline=None, max_examples=30, derandomize=True)
 settings.load_profile("specscale")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Needs(), "needs")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

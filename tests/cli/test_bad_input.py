@@ -389,6 +389,7 @@ def test_json_is_valid_whatever_the_columns_hold(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.process
 @pytest.mark.parametrize(("sign", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_can_be_resumed(tmp_path: Path, sign: signal.Signals, status: int) -> None:
     a, b = embeddings(150_000)

@@ -25,7 +25,7 @@ from specscale.runtime.threads import Threads
 from specscale.stopping import Stop, Stopped, check_signals, stoppable
 from specscale.stores.writer import StoreWriter
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
+pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
 
 LINE = "specscale: interrupted: the same command goes on from here (compare and matrix with --resume added)\n"
 KINDS = list(SWALLOWED)

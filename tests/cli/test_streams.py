@@ -19,7 +19,7 @@ from conftest import command, structured
 from specscale import compare, ingest, open_result
 from specscale.cli.streams import Enduring
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="shells")]
+pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform == "win32", reason="shells")]
 
 SPECSCALE = [sys.executable, "-m", "specscale"]
 FULL = "specscale: standard output: no space left on device: what is printed there is not complete, send it elsewhere\n"

@@ -39,8 +39,6 @@ from specscale.places import files
 from specscale.places.ahead import read_ahead
 from specscale.places.files import located
 
-pytestmark = pytest.mark.slow
-
 pytest.importorskip("s3fs")
 
 MakeStore = Callable[..., Path]

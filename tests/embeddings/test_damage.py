@@ -453,6 +453,7 @@ def test_scores_that_a_disk_does_not_keep_are_an_error(
     assert not Path("out").exists()
 
 
+@pytest.mark.cluster
 def test_workers_say_what_they_wrote(here: Path) -> None:
     events: list[Event] = []
     with local_cluster(1) as client:

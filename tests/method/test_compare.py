@@ -689,7 +689,7 @@ ss.compare(a, b, out=out, progress=progress, executor=executor, size=16, n_modes
 """
 
 
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize(("name", "count"), [("covariance", 34), ("scores", 3), ("scores", 36)])
 def test_a_killed_run_goes_on_to_the_same_bytes(
     make_pair: MakePair, make_store: MakeStore, tmp_path: Path, name: str, count: int
@@ -779,7 +779,7 @@ ss.compare(a, b, out=out, threads=2, **json.loads(sys.argv[4]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize(
     "options",
     [{"size": 300}, {"size": 60, "n_modes": 3}, {"kernel": "cosine"}, {"size": 200, "sample": 30_000}],
@@ -813,7 +813,6 @@ def test_a_plan_runs_nothing(pair: Pair, make_store: MakeStore, tmp_path: Path) 
 # --- real data
 
 
-@pytest.mark.slow
 def test_definitions_under_two_models(wordnet: tuple[Path, ...]) -> None:
     a, b = (np.load(path, mmap_mode="r")[:5000] for path in wordnet[:2])
     result = ss.compare(a, b, size=200, n_modes=5)

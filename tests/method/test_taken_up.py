@@ -21,8 +21,6 @@ from specscale.runtime.local import LocalExecutor
 from specscale.runtime.threads import Threads
 from specscale.spectral import difference, krylov
 
-pytestmark = pytest.mark.slow
-
 KILLED = """
 import os, signal, sys
 import numpy as np, specscale as ss
@@ -51,6 +49,7 @@ def same(found: Result, expected: Result) -> None:
     ]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("stage", ["solve", "certificate"])
 def test_a_killed_run_goes_on_with_other_modes_from_its_covariance(pair: Pair, tmp_path: Path, stage: str) -> None:
     names = [str(tmp_path / f"{name}.npy") for name in "ab"]

@@ -287,6 +287,7 @@ def hold() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         child.wait()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("place", ["local", "s3"])
 def test_a_killed_owner_holds_nothing(
     place: str, request: pytest.FixtureRequest, tmp_path: Path, hold: Callable[..., subprocess.Popen[str]]
@@ -302,6 +303,7 @@ def test_a_killed_owner_holds_nothing(
     claim.close()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("place", ["s3", "no locks"])
 def test_an_owner_that_slept_notices(
     place: str, request: pytest.FixtureRequest, tmp_path: Path, hold: Callable[..., subprocess.Popen[str]]

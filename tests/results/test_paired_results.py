@@ -237,6 +237,7 @@ def test_the_members_of_a_matrix_keep_their_texts(tmp_path: Path, monkeypatch: p
 # --- clusters
 
 
+@pytest.mark.cluster
 def test_workers_read_what_was_put_in_another_order(tmp_path: Path) -> None:
     a, b = structured(300, 4, 3)
     order = np.random.default_rng(2).permutation(300)

@@ -26,8 +26,6 @@ from specscale.runtime.cluster.connecting import local_cluster
 from specscale.runtime.events import Event, PassStarted
 from specscale.stores.ingest import ingest
 
-pytestmark = pytest.mark.slow
-
 N = 120_000
 SETTINGS: dict[str, Any] = {"size": 40, "sigma": (1.5, 1.5), "certify": 64, "top": 20}
 

@@ -28,8 +28,6 @@ from specscale.method.run import Cluster
 from specscale.runtime.cluster.connecting import connected, local_cluster
 from specscale.runtime.events import Event, Moved, PassStarted, RowsDone
 
-pytestmark = pytest.mark.slow
-
 N = 150_000
 SETTINGS: dict[str, Any] = {"features": "landmarks", "size": 40, "sigma": (1.5, 1.5), "certify": 64, "top": 20}
 PASSES = ["covariance", "scores", "certificate"]

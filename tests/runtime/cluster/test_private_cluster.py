@@ -18,8 +18,6 @@ from distributed.security import Security
 
 from specscale.runtime.cluster.connecting import local_cluster
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:

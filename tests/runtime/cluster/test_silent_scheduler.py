@@ -26,8 +26,6 @@ from specscale.runtime.cluster import connecting as cluster
 from specscale.runtime.cluster.connecting import connected
 from specscale.runtime.events import Event, PassStarted
 
-pytestmark = pytest.mark.slow
-
 N = 120_000
 SETTINGS: dict[str, Any] = {"size": 40, "sigma": (1.5, 1.5), "certify": 64, "top": 20}
 
