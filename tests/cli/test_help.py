@@ -1,4 +1,7 @@
-"""What the commands say of their options is the kept text."""
+"""What the commands say of their options is the kept text.
+
+``COLUMNS=80 specscale COMMAND --help > tests/cli/help/COMMAND.txt`` keeps another.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,6 @@ KEPT = sorted((Path(__file__).parent / "help").glob("*.txt"))
 )
 @pytest.mark.parametrize("kept", KEPT, ids=lambda path: path.stem)
 def test_the_help_of_a_command_is_the_kept_text(kept: Path) -> None:
-    done = CliRunner().invoke(app, [kept.stem, "--help"], terminal_width=100, prog_name="specscale")
+    done = CliRunner().invoke(app, [kept.stem, "--help"], terminal_width=78, prog_name="specscale")
     assert done.exit_code == 0
     assert done.output == kept.read_text(encoding="utf-8")
