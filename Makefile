@@ -1,8 +1,13 @@
-# Both commands do all their set-up: a virtual environment in .venv with the tested versions.
+# All commands do their set-up themselves: a virtual environment in .venv with the tested versions.
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test test-lowest torture lint bench clean
+# Many tests wait, for servers and for other processes: more of them at a time than there are processors.
+WORKERS ?= 4
+# Tests that need nothing but a process of Python.
+ALONE = not (process or cluster or s3 or data or gpu or install or slow)
+
+.PHONY: demo check test test-lowest torture wheel lint bench clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -12,11 +17,18 @@ BIN = .venv/bin
 demo: .venv/.installed          ## compare two embeddings of real images and draw the groups
 	$(BIN)/specscale demo --overwrite
 
-test: .venv/.installed          ## run the tests
-	$(BIN)/python -m pytest
+check: .venv/.installed         ## run the tests that answer in a minute
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "$(ALONE)" --hypothesis-profile few
 
-torture: .venv/.installed       ## kill every command at every file operation, and give it again (an hour or two)
+test: .venv/.installed          ## run all tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+torture: .venv/.installed       ## kill every command at every file operation, draw many examples (an hour or two)
 	$(BIN)/python -m pytest tests/test_torture.py --every-crash --timeout 0
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "$(ALONE)" --hypothesis-profile many --timeout 0
+
+wheel: .venv/.installed         ## build the package, install it into an empty environment and run the demo there
+	$(BIN)/python -m pytest -m install
 
 .venv-lowest/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-lowest
@@ -24,8 +36,8 @@ torture: .venv/.installed       ## kill every command at every file operation, a
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[test]'
 	touch $@
 
-test-lowest: .venv-lowest/.installed  ## run the quick tests with the lowest versions that pyproject.toml allows
-	.venv-lowest/bin/python -m pytest -m "not slow"
+test-lowest: .venv-lowest/.installed  ## run the tests of make check with the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/python -m pytest -n auto --dist worksteal -m "$(ALONE)"
 
 lint: .venv/.installed          ## check style and types
 	$(BIN)/ruff check .

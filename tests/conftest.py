@@ -13,13 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
+from needs import Needs
 from numpy.typing import NDArray
 
 from specscale.method.result import Result
 from specscale.runtime.threads import single_threaded_blas
 
-settings.register_profile("specscale", deadline=None, max_examples=30, derandomize=True)
-settings.load_profile("specscale")
+for name, examples in {"few": 8, "specscale": 30, "many": 1000}.items():
+    settings.register_profile(name, deadline=None, max_examples=examples, derandomize=name != "many")
+settings.load_profile("specscale")  # another one by --hypothesis-profile
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Needs(), "needs")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -150,7 +156,7 @@ def make_store(tmp_path: Path) -> Callable[..., Path]:
 def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run Python code in a process of its own, with the test's folder as its working directory."""
 
-    def run(code: str, *arguments: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(code: str, *arguments: str, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", code, *arguments],
             cwd=tmp_path,
@@ -169,7 +175,7 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
 def run_cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line in a process of its own: ``run_cli("compare", "a.zarr", "b.zarr", "-o", "out")``."""
 
-    def run(*arguments: str | Path, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str | Path, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "specscale", *map(str, arguments)],
             cwd=tmp_path,

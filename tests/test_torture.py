@@ -15,7 +15,7 @@ from s3server import BUCKET
 from torture import SCENARIOS, Files, LocalPlace, S3Place, Torture, Zygote, differences, warm, write_sources
 from zygote import KILLED
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks into /proc")]
+pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks into /proc")]
 
 DRAWN = {"local": 2, "s3": 1}
 

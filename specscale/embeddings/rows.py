@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.embeddings.base import Embedding
 from specscale.embeddings.chunks import READERS
 from specscale.embeddings.intact import Verifier
@@ -22,7 +23,6 @@ from specscale.stopping import check_signals
 
 __all__ = ["Block", "Match", "PairedRows", "kept_digest"]
 
-_SAMPLE = 0x5A3F1E
 _UNDER_WAY = 64 << 20  # bytes asked for ahead, what a gigabyte a second delivers in the 50 ms that an answer may take
 _FEWEST, _MOST = 2, 8  # blocks
 _GAP = 128 << 10  # bytes between two rows that are read along rather than asked for around
@@ -205,21 +205,23 @@ class PairedRows:
             numbers[first:last] = run * _COUNTED + here[positions[first:last] - self._counts[run]]
         return numbers
 
-    def sample(self, size: int, seed: int, stream: int = 0) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
+    def sample(
+        self, size: int, seed: int, use: int = seeds.SURVEY
+    ) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
         """Draw up to `size` kept rows without replacement.
 
         Parameters
         ----------
         size : rows
         seed : seed of the comparison
-        stream : what the sample is for; samples of different streams are independent
+        use : what the sample is for; samples for different uses are independent
 
         Returns
         -------
         positions : (s,) int64, ascending positions among the kept rows
         raw : one array (s, p) for each embedding
         """
-        generator = np.random.Generator(np.random.Philox(key=[seed, _SAMPLE + (stream << 24)]))
+        generator = seeds.sampled_rows(seed, use)
         positions = generator.choice(self.n_kept, size=min(size, self.n_kept), replace=False, shuffle=False)
         positions = np.sort(positions)
         return positions, self.take(positions)

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.features.kernel import ExactKernel
 from specscale.kernels.base import Kernels
 
@@ -40,7 +41,7 @@ def pivoted_rows(
         Ascending numbers of candidates; where everything is explained before, uniform ones complete them.
     """
     s = len(raw[0])
-    generator = np.random.Generator(np.random.Philox(key=[seed, 0x9C701]))
+    generator = seeds.pivots(seed)
     standardised = [one.standardised(kernels, x)[0] for one, x in zip(exact, raw, strict=True)]
     factor = np.empty((s, size), dtype=kernels.real)
     left = np.ones(s)

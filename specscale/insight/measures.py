@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from specscale import seeds
 from specscale.features.kernel import ExactKernel
 from specscale.insight.groups import Group, groups_of, opened
 from specscale.method.earlier import check_inputs
@@ -22,7 +23,6 @@ __all__ = ["Agreement", "measures"]
 
 SAMPLE_ROWS = 2000
 _STARTS = 10
-_STREAM = 0x3EA5
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def measure(
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than groups: the NMI shows it
         means = KMeans(groups, n_init=_STARTS, random_state=seed % (1 << 32)).fit(vectors)
-    generator = np.random.Generator(np.random.Philox(key=[seed, _STREAM]))
+    generator = seeds.clustered_rows(seed)
     drawn = np.sort(generator.choice(members, size=min(members, SAMPLE_ROWS), replace=False, shuffle=False))
     distances = euclidean_distances(vectors[drawn])
     found = labels[drawn]

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.embeddings.base import Embedding
+from specscale.embeddings.opening import open_embedding
 from specscale.embeddings.rows import Match, PairedRows
 from specscale.embeddings.screening import screen
-from specscale.embeddings.store import EmbeddingStore, open_embedding
+from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import OptionError, PlanError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth, Rule, degenerate_warning, parse_rule
 from specscale.features.kernel import ExactKernel

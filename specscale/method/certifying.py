@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.features.landmarks import LandmarkMap
 from specscale.method.problem import Problem
@@ -157,7 +158,7 @@ def _draw(problem: Problem, read: ReadScores, size: int, others: NDArray[np.int6
         return _Drawn(np.arange(rows.n_kept), np.ones(rows.n_kept), None, np.concatenate(parts))
     others = np.sort(others)
     edges = np.concatenate([[0.0], np.cumsum(totals)])
-    generator = np.random.Generator(np.random.Philox(key=[problem.options.seed, 0xCE471F]))
+    generator = seeds.certificate_draws(problem.options.seed)
     draws = np.sort(generator.random(size)) * edges[-1]
     positions, chances, chosen = [], [], []
     offset = 0

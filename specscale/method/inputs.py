@@ -9,12 +9,13 @@ from typing import Any, cast
 from numpy.typing import ArrayLike
 from upath import UPath
 
-from specscale.embeddings.arrays import is_lazy, taken
 from specscale.embeddings.base import Embedding
+from specscale.embeddings.coercion import is_lazy, taken
+from specscale.embeddings.opening import open_embedding
 from specscale.embeddings.pairing import pair_many
 from specscale.embeddings.rows import PairedRows
 from specscale.embeddings.screening import screen
-from specscale.embeddings.store import EmbeddingStore, open_embedding
+from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import InputError, OptionError
 from specscale.method.options import Options
 from specscale.places.files import Location, located, unchained

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.kernels.base import Kernels
 from specscale.method.problem import Problem
 from specscale.passes.mapping import LoadedMaps
@@ -18,7 +19,6 @@ from specscale.spectral.varimax import rotation_of
 __all__ = ["localised", "oriented"]
 
 _VARIMAX_ROWS = 32_768
-_VARIMAX_STREAM = 2  # of the seeded samples
 
 Scores = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ def oriented(problem: Problem, modes: Modes | VectorModes, kernels: Kernels) -> 
 
 def localised(problem: Problem, modes: Modes | VectorModes, kernels: Kernels) -> Modes | VectorModes:
     """Rotate the modes of each direction by varimax over a sample of their scores."""
-    positions, raw = problem.rows.sample(_VARIMAX_ROWS, problem.options.seed, _VARIMAX_STREAM)
+    positions, raw = problem.rows.sample(_VARIMAX_ROWS, problem.options.seed, seeds.VARIMAX)
     return modes.turned(rotation_of(modes, _sampled_scores(problem, modes, positions, raw, kernels)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from specscale.embeddings.rows import PairedRows
@@ -20,6 +20,7 @@ from specscale.method.run import Run
 from specscale.method.steps import Extent, Steps
 from specscale.runtime.events import Noted
 from specscale.runtime.machine import Machine
+from specscale.stores.stored import stored
 
 __all__ = ["Asked", "Begun", "begun"]
 
@@ -89,6 +90,9 @@ def begun(run: Run, asked: Asked) -> Begun | None:
         asked.check(rows)
     # The machine is measured before workers begin to compile.
     planner = Planner.of(rows, options, asked.steps, asked.memory, run.pool, run.executor.crew)
+    if planner.workers is not None:  # arrays are in the memory of this process alone
+        readable = (stored(one, place.folder / f"array-{i}.zarr") for i, one in enumerate(rows.embeddings))
+        rows = replace(rows, embeddings=tuple(readable))
     rows = run.executor.ready(rows, place.folder, temporary=place.temporary)
     preparation = Preparation(run, rows, options, asked.earlier.size if asked.earlier else largest_size(planner))
     first = planner.of_size(preparation.most).sequence

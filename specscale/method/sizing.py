@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
 from specscale.features.base import mapped
@@ -25,7 +26,6 @@ __all__ = ["SIZES", "TARGET", "Landmarks", "check_size", "chosen_landmarks"]
 SIZES = (500, 1000, 2000)  # that ``auto`` tries, in this order
 TARGET = 0.99  # of the leading modes, captured on a sample
 _JUDGED_ROWS = 2048
-_STREAM = 1  # of the seeded samples
 _ALL_PAIRS = 4  # embeddings up to which every pair is judged
 _TIE = 2.0  # standard errors between neighbours
 _STEPS = 7  # of a block Krylov iteration from a random start: enough for a share to three digits
@@ -128,11 +128,11 @@ def _maps(
     rows: PairedRows, exact: tuple[ExactKernel, ...], options: Options, size: int, kernels: Kernels, run: Run
 ) -> tuple[LandmarkMap, ...]:
     if options.landmarks == "pivoted":
-        candidates, raw = rows.sample(max(CANDIDATES, size), options.seed, _STREAM)
+        candidates, raw = rows.sample(max(CANDIDATES, size), options.seed, seeds.LANDMARKS)
         chosen = pivoted_rows(exact, raw, size, options.seed, kernels)
         positions, landmarks = candidates[chosen], tuple(one[chosen] for one in raw)
     else:
-        positions, landmarks = rows.sample(size, options.seed, _STREAM)
+        positions, landmarks = rows.sample(size, options.seed, seeds.LANDMARKS)
     maps: list[LandmarkMap | None] = [None] * len(exact)
 
     def make(which: int) -> None:

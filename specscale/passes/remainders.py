@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.cost import Cost
 from specscale.embeddings.rows import Block
 from specscale.features.base import LoadedMap
@@ -129,7 +130,7 @@ def remainders(source: Remainders, draws: int, seed: int) -> Pass[Drawn]:
         def append(total: Accumulator, block: Block, room: Room) -> list[Task]:
             def race() -> None:
                 remains = kernels.get(room["remains"][:, : len(block.raw[0])])
-                generator = np.random.Generator(np.random.Philox(key=[seed, 0x5EED0000 + block.start]))
+                generator = seeds.remainder_races(seed, block.start)
                 positions, times = np.full((m, draws), -1, dtype=np.int64), np.full((m, draws), np.inf)
                 sums = np.zeros(m)
                 for which in range(m):

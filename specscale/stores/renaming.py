@@ -13,7 +13,7 @@ from specscale.embeddings.store import EmbeddingStore
 from specscale.places.claim import claim_folder
 from specscale.places.documents import read_json
 from specscale.places.durable import sync_folder
-from specscale.places.files import exists, followed, located, move, remove_tree, unchained, write_whole
+from specscale.places.files import exists, followed, located, move, unchained, write_whole
 from specscale.sources.naming import check_name
 from specscale.stores.publishing import MARK, Partial, finish_earlier
 
@@ -21,16 +21,15 @@ __all__ = ["rename"]
 
 
 def rename(store: str | PathLike[str] | UPath, name: str) -> str:
-    """
-    Give the model of a store another name, by which later comparisons call it.
+    """Give the model of a store another name, by which later comparisons call it.
 
     The store's rows, columns and digest stay, and earlier results keep the name that they have.
 
     Parameters
     ----------
-    store
+    store : str or path
         The embedding store, local or a URL.
-    name
+    name : str
         The new name.
 
     Returns
@@ -66,6 +65,6 @@ def rename(store: str | PathLike[str] | UPath, name: str) -> str:
             write_whole(place / "zarr.json", content)
     finally:
         if isinstance(partial.folder, Path) and not exists(partial.journal):
-            remove_tree(partial.folder)
+            partial.remove_folder()
         claim.close()
     return before

@@ -389,6 +389,7 @@ def test_json_is_valid_whatever_the_columns_hold(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.process
 @pytest.mark.parametrize(("sign", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_can_be_resumed(tmp_path: Path, sign: signal.Signals, status: int) -> None:
     a, b = embeddings(150_000)
@@ -401,7 +402,7 @@ def test_an_interrupted_run_can_be_resumed(tmp_path: Path, sign: signal.Signals,
             assert run.poll() is None, run.stderr and run.stderr.read()
             time.sleep(0.02)
         run.send_signal(sign)
-        errors = run.communicate(timeout=60)[1]
+        errors = run.communicate(timeout=300)[1]
     assert run.returncode == status
     assert errors.splitlines()[-1].startswith("specscale: interrupted: the same command goes on from here")
     assert "Traceback" not in errors

@@ -136,6 +136,7 @@ def test_info(run: Any) -> None:
     assert run("info", "nothing.zarr").status == 1
 
 
+@pytest.mark.process
 def test_help_loads_no_engine(tmp_path: Path) -> None:
     code = "import sys, specscale.cli.ingest; print(sorted({'numpy', 'zarr', 'pyarrow'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
@@ -145,6 +146,7 @@ def test_help_loads_no_engine(tmp_path: Path) -> None:
 COMMAND = [sys.executable, "-c", "from specscale.cli.app import main; main()"]
 
 
+@pytest.mark.process
 def test_the_bar_is_for_terminals(tmp_path: Path) -> None:
     save(str(tmp_path / "a.npy"), 200_000)
     terminal, screen = pty.openpty()
@@ -165,7 +167,7 @@ def test_the_bar_is_for_terminals(tmp_path: Path) -> None:
     assert b"200,000 rows" in seen
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_a_killed_ingest_continues(tmp_path: Path) -> None:
     """Kill the process with no chance to clean up, twice, and run the same command again."""
     shards = tmp_path / "shards"

@@ -109,6 +109,7 @@ def test_no_command_sends_them(evil: str, monkeypatch: pytest.MonkeyPatch, capsy
     assert described["rows"][0]["columns"][f"text{EVIL}"] == f"a\n{EVIL} 0"
 
 
+@pytest.mark.process
 def test_bars_move_and_texts_do_not() -> None:
     """On a terminal the bars command it; names that they show do not, nor does markup in them."""
     code = (
@@ -137,6 +138,7 @@ def test_bars_move_and_texts_do_not() -> None:
     assert not [one for one in ("\x1b]", "\x1b[31m", "\x07", "\x9b", "\x7f", "\u202e", "\u2066") if one in text]
 
 
+@pytest.mark.process
 def test_names_that_look_like_markup(here: Path, make_pair: Callable[..., Pair]) -> None:
     """On a terminal, where bars are drawn: what stands in square brackets is text, whatever it would mean."""
     red, bold = "[/red] :smile:", "[bold]x[/] :smile:"

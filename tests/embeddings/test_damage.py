@@ -187,6 +187,7 @@ def test_rows_that_are_written_in_another_order_are_verified(
         ss.compare("c.zarr", "keyed.zarr", out="new", **SETTINGS)
 
 
+@pytest.mark.slow
 def test_the_passes_verify_where_nobody_looks_for_repeated_rows(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation_module, "MOST_ROWS", 100)
     chunk = here / "b.zarr/features/c/1/0"
@@ -453,6 +454,7 @@ def test_scores_that_a_disk_does_not_keep_are_an_error(
     assert not Path("out").exists()
 
 
+@pytest.mark.cluster
 def test_workers_say_what_they_wrote(here: Path) -> None:
     events: list[Event] = []
     with local_cluster(1) as client:

@@ -15,7 +15,7 @@ import specscale as ss
 from specscale.errors import InputError
 from specscale.kernels import base
 from specscale.kernels.base import load_kernels
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread", "_registered")
 
@@ -91,6 +91,30 @@ def test_a_matrix_too(tmp_path: Path, choose: Choose) -> None:
         )
         found.append((result.path / "modes.parquet").read_bytes())
     assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_workers_have_the_backend_of_the_run(
+    tmp_path: Path, choose: Choose, make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import Client, LocalCluster
+
+    stores = [make_store(name, x) for name, x in zip("ab", pair(700), strict=True)]
+    loaded: list[str] = []
+    monkeypatch.setattr(
+        "specscale.runtime.cluster.worker.load_kernels", lambda name: loaded.append(name) or load_kernels(name)
+    )
+    found = []
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        for name, executor in (("reference", None), ("nasty", client)):
+            choose(name)
+            options: dict[str, Any] = {"features": "landmarks", "size": 20, "n_modes": 2, "sigma": (1.0, 1.0)}
+            found.append(content(ss.compare(*stores, out=tmp_path / name, executor=executor, **options)))
+    assert found[0] == found[1]
+    assert loaded == ["nasty"]
 
 
 def test_a_bad_row_is_named_as_ever(

@@ -689,7 +689,7 @@ ss.compare(a, b, out=out, progress=progress, executor=executor, size=16, n_modes
 """
 
 
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize(("name", "count"), [("covariance", 34), ("scores", 3), ("scores", 36)])
 def test_a_killed_run_goes_on_to_the_same_bytes(
     make_pair: MakePair, make_store: MakeStore, tmp_path: Path, name: str, count: int
@@ -698,7 +698,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     stores = make_store("a", pair[0]), make_store("b", pair[1])
     out = tmp_path / "out"
     command = [sys.executable, "-c", KILLED, *map(str, stores), str(out), name, str(count)]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=300, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not out.exists()
     options: dict[str, Any] = {"size": 16, "n_modes": 2}
@@ -779,7 +779,7 @@ ss.compare(a, b, out=out, threads=2, **json.loads(sys.argv[4]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize(
     "options",
     [{"size": 300}, {"size": 60, "n_modes": 3}, {"kernel": "cosine"}, {"size": 200, "sample": 30_000}],
@@ -791,7 +791,7 @@ def test_the_peak_of_memory_stays_below_the_plan(
     pair = make_pair(100_000, 96, 64)
     stores = make_store("a", pair[0]), make_store("b", pair[1])
     command = [sys.executable, "-c", MEASURED, *map(str, stores), str(tmp_path / "out"), json.dumps(options)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     summary = ss.open_result(tmp_path / "out").summary
     planned, measured = summary["plan"]["memory"]["peak"], summary["measured"]["peak_memory"]
@@ -813,7 +813,6 @@ def test_a_plan_runs_nothing(pair: Pair, make_store: MakeStore, tmp_path: Path) 
 # --- real data
 
 
-@pytest.mark.slow
 def test_definitions_under_two_models(wordnet: tuple[Path, ...]) -> None:
     a, b = (np.load(path, mmap_mode="r")[:5000] for path in wordnet[:2])
     result = ss.compare(a, b, size=200, n_modes=5)

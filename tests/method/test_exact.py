@@ -291,7 +291,6 @@ def test_refined_modes_converge_to_the_exact_ones(pair: Pair, case: str) -> None
     )
 
 
-@pytest.mark.slow
 def test_one_step_on_definitions_under_two_models(wordnet: tuple[Path, ...]) -> None:
     a, b = (np.load(path, mmap_mode="r")[:3000].astype(np.float32) for path in wordnet[:2])
     options: dict[str, Any] = {"sigma": ("auto", "auto"), "n_modes": 10}

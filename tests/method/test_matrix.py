@@ -136,7 +136,7 @@ def test_the_coefficients_of_a_pair_solve_its_part_of_the_covariance(make_pair: 
         z = result.coefficients(b, a)[:]
         chosen = np.r_[edges[i] : edges[i + 1], edges[j] : edges[j + 1]]
         part, signs = C[np.ix_(chosen, chosen)], np.repeat([1.0, -1.0], [widths[i], widths[j]])
-        values = [mode["eigenvalue"] for mode in result._pair(a, b)["modes"]]
+        values = [mode.eigenvalue for mode in result._pair(a, b).modes]
         np.testing.assert_allclose(z.T @ part @ z, np.eye(len(values)), atol=1e-6)
         np.testing.assert_allclose(z.T @ part @ (signs[:, None] * (part @ z)), np.diag(values), atol=1e-7)
 
@@ -465,8 +465,8 @@ def test_the_command_prints_the_table_and_each_pair(
     table = result.spec_diff
     for a, b in combinations("xyz", 2):
         assert f"{a} (A) against {b} (B): SPEC-diff {table.loc[a, b]:.4f}" in done.stdout
-        mode = result._pair(a, b)["modes"][0]
-        assert f"{mode['eigenvalue']:+.5f} ± {mode['se']:.5f}" in done.stdout
+        mode = result._pair(a, b).modes[0]
+        assert f"{mode.eigenvalue:+.5f} ± {mode.se:.5f}" in done.stdout
     assert [one["sigma"] for one in result.summary["bandwidths"].values()] == [2, 2, 1.5]
 
 

@@ -73,9 +73,8 @@ WIDTHS = st.sampled_from([4, 100, 1000])
 def test_one_worker_takes_what_a_process_takes(n: int, p: int, refine: int) -> None:
     alone, one = plan_of(n, None, p, refine=refine), plan_of(n, 1, p, refine=refine)
     assert one.seconds(MACHINE) == alone.seconds(MACHINE)
-    assert (one.operations, one.spans, one.d) == (alone.operations, alone.spans, alone.d)
-    if not refine:  # of which a worker has several stripes at once
-        assert (one.disk, one.steps) == (alone.disk, alone.steps)
+    assert (one.operations, one.disk, one.spans, one.d) == (alone.operations, alone.disk, alone.spans, alone.d)
+    assert one.steps == alone.steps
 
 
 def test_the_same_number_of_rows_is_the_same_plan() -> None:
@@ -203,15 +202,12 @@ def test_memory_of_workers_and_of_the_client(n: int, p: int, workers: int, refin
         assert told["peak"] <= plan_of(10**6, workers, p, refine=refine).to_json(MACHINE)["workers"]["peak"]
 
 
-def test_every_pass_is_shared_by_the_workers() -> None:
+def test_workers_share_all_that_passes_over_the_rows() -> None:
     refined, exact = plan_of(80_000, 8, refine=1), planner(80_000, Workers(8), features="exact").plan(())
     assert [step.name for step in refined.steps if refined.shared(step)] == [
-        *SHARED[:1],
-        "start",
-        "refine",
-        *SHARED[1:],
+        *("covariance", "start", "refine", "scores", "certificate")
     ]
-    assert [step.name for step in exact.steps if exact.shared(step)] == ["exact", *SHARED[1:]]
+    assert [step.name for step in exact.steps if exact.shared(step)] == ["exact", "scores", "certificate"]
 
 
 # --- other numbers of rows

@@ -21,8 +21,6 @@ from specscale.runtime.local import LocalExecutor
 from specscale.runtime.threads import Threads
 from specscale.spectral import difference, krylov
 
-pytestmark = pytest.mark.slow
-
 KILLED = """
 import os, signal, sys
 import numpy as np, specscale as ss
@@ -51,6 +49,7 @@ def same(found: Result, expected: Result) -> None:
     ]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("stage", ["solve", "certificate"])
 def test_a_killed_run_goes_on_with_other_modes_from_its_covariance(pair: Pair, tmp_path: Path, stage: str) -> None:
     names = [str(tmp_path / f"{name}.npy") for name in "ab"]
@@ -58,7 +57,7 @@ def test_a_killed_run_goes_on_with_other_modes_from_its_covariance(pair: Pair, t
         np.save(name, x)
     out = tmp_path / "out"
     arguments = [sys.executable, "-c", KILLED, *names, str(out), stage]
-    done = subprocess.run(arguments, capture_output=True, timeout=200, check=False)
+    done = subprocess.run(arguments, capture_output=True, timeout=300, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     with pytest.raises(ChangedError, match=r"begun with seed 0, now it is 1.*but for n_modes, eta, top"):
         compare(*pair, out=out, resume=True, seed=1)

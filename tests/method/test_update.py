@@ -16,18 +16,16 @@ from conftest import structured
 from numpy.typing import NDArray
 
 import specscale as ss
-import specscale.results.workplace as workplace_module
 import specscale.runtime.spans as spans_module
 from specscale.errors import ChangedError, InputError, OptionError
 from specscale.method.growing import compare_grown
 from specscale.method.result import Result
+from specscale.places import publication
 from specscale.places.files import Location, exists, located, move
 from specscale.runtime.checkpoints import NodeFolder
 from specscale.runtime.cluster.connecting import local_cluster
 from specscale.runtime.events import Event, PassStarted
 from specscale.stores.ingest import ingest
-
-pytestmark = pytest.mark.slow
 
 CHUNK = 32_768
 SETTINGS: dict[str, Any] = {"size": 30, "certify": 40, "top": 20}
@@ -85,6 +83,7 @@ def test_an_update_is_the_comparison_of_all_rows_with_the_same_maps(
     assert NodeFolder(grown.parts()).nodes() == NodeFolder(full.parts()).nodes()
 
 
+@pytest.mark.cluster
 def test_updates_follow_one_another(arrays: tuple[NDArray[Any], NDArray[Any]], tmp_path: Path) -> None:
     """Also where the middle one has no new full span, and where they run on a cluster."""
     result = ss.compare(*first(arrays, CHUNK + 10), out=tmp_path / "0", **SETTINGS)
@@ -212,11 +211,11 @@ def test_an_update_that_is_killed_while_it_replaces_its_result_is_finished_by_th
             raise KeyboardInterrupt
 
         def stop_at_the_second(source: Location, target: Location, **options: Any) -> None:
-            patch.setattr(workplace_module, "move", stop)
+            patch.setattr(publication, "move", stop)
             move(source, target, **options)
 
-        patch.setattr(workplace_module, "move", stop_at_the_second)
-        patch.setattr(workplace_module, "copy_tree", stop)
+        patch.setattr(publication, "move", stop_at_the_second)
+        patch.setattr(publication, "copy_tree", stop)
         with pytest.raises(KeyboardInterrupt):
             compare_grown(earlier, *map(str, stores), out=out, overwrite=True)
     with pytest.raises(InputError, match="no result"):

@@ -287,6 +287,7 @@ def hold() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         child.wait()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("place", ["local", "s3"])
 def test_a_killed_owner_holds_nothing(
     place: str, request: pytest.FixtureRequest, tmp_path: Path, hold: Callable[..., subprocess.Popen[str]]
@@ -302,6 +303,7 @@ def test_a_killed_owner_holds_nothing(
     claim.close()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("place", ["s3", "no locks"])
 def test_an_owner_that_slept_notices(
     place: str, request: pytest.FixtureRequest, tmp_path: Path, hold: Callable[..., subprocess.Popen[str]]
@@ -312,7 +314,7 @@ def test_an_owner_that_slept_notices(
     child.send_signal(signal.SIGSTOP)
     claim = take(folder, PATIENCE)
     child.send_signal(signal.SIGCONT)
-    out, _ = child.communicate("\n", timeout=60)
+    out, _ = child.communicate("\n", timeout=300)
     assert "this process stood still or was cut off" in out
     claim.check()
     claim.close()

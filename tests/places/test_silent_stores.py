@@ -20,8 +20,6 @@ from specscale.places import files
 from specscale.runtime.events import Event, PassStarted
 from specscale.stores.ingest import ingest
 
-pytestmark = pytest.mark.slow
-
 pytest.importorskip("s3fs")
 
 N = 120_000

@@ -34,8 +34,6 @@ from specscale.runtime.checkpoints import save_arrays
 from specscale.spectral.lanczos import VectorModes
 from specscale.stores.ingest import ingest
 
-pytestmark = pytest.mark.slow
-
 Run = Callable[..., subprocess.CompletedProcess[str]]
 OPTIONS: dict[str, Any] = {"size": 30, "n_modes": 2, "sigma": (1.5, 1.5), "certify": 50, "top": 20}
 FILES = {"spec.zarr/scores/c/0/0": "12", "modes.parquet": "3"}

@@ -22,8 +22,6 @@ from specscale.runtime.checkpoints import NodeFolder, Parts
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.threads import Threads
 
-pytestmark = pytest.mark.slow
-
 SETTINGS: dict[str, Any] = {"size": 20, "n_modes": 2, "top": 5, "certify": 50, "sigma": (3.0, 3.0)}
 
 
@@ -134,6 +132,7 @@ CALLS: dict[str, Callable[..., Result]] = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("killed", "call"), [("eta", "eta"), ("constrained", "constrained"), ("eta", "other eta")])
 def test_a_killed_call_is_made_again(earlier: Path, tmp_path: Path, killed: str, call: str) -> None:
     out = tmp_path / "out.spec"

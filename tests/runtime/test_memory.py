@@ -181,6 +181,7 @@ def limited() -> Iterator[Path]:
     pytest.skip("control groups cannot be made here")
 
 
+@pytest.mark.process
 def test_a_real_one(limited: Path) -> None:
     code = (
         "import os, pathlib, sys\n"

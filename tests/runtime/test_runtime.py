@@ -42,7 +42,7 @@ from specscale.units import format_bytes, parse_bytes
 
 CHUNK = 32_768
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("one_blas_thread")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("one_blas_thread")]
 
 # --- spans
 

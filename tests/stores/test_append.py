@@ -22,11 +22,11 @@ from chunks import CHUNK, shrink_chunks
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import specscale.stores.publishing as publishing
 import specscale.stores.writer as writer_module
 from specscale.embeddings.layout import CHUNK_ROWS, store_attributes
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
+from specscale.places import publication
 from specscale.places.files import located
 from specscale.stores.ingest import IngestReport, ingest
 
@@ -71,6 +71,7 @@ def at_once(*names: str, store: str = "whole.zarr", with_columns: bool = False, 
 SIZES = st.integers(1, 3 * CHUNK + 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @example([CHUNK, 1], set(), True)
 @example([CHUNK - 1, 1, CHUNK], {0}, False)
@@ -338,8 +339,8 @@ def test_stopped_at_the_very_end(here: Path, job: dict[str, Any], monkeypatch: p
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "move", stopping(publishing.move, 1))
-        patch.setattr(publishing, "remove_tree", stopping(publishing.remove_tree, 0))
+        patch.setattr(publication, "move", stopping(publication.move, 1))
+        patch.setattr(publication, "remove_tree", stopping(publication.remove_tree, 0))
         with pytest.raises(Stop):
             ingest(**job)
     report = ingest(**job)  # the rows are not added twice
@@ -394,6 +395,7 @@ ingest("b.npy", "s.zarr", metadata="b.parquet", append=True, progress=lambda don
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("chunks", [0, 1, 3])
 def test_a_killed_append_continues(here: Path, monkeypatch: pytest.MonkeyPatch, chunks: int) -> None:
     """Kill the process with no chance to clean up, and run the same command again."""

@@ -20,8 +20,6 @@ from specscale.errors import InputError
 from specscale.runtime.cluster.connecting import local_cluster
 from specscale.stores.ingest import ingest
 
-pytestmark = pytest.mark.slow
-
 SETTINGS: dict[str, Any] = {"sigma": (1.5, 1.5), "size": 30, "certify": 40}
 
 
@@ -69,6 +67,7 @@ def test_what_all_chunks_need_is_computed_once(tmp_path: Path) -> None:
     assert len(computed) == 5
 
 
+@pytest.mark.cluster
 def test_they_are_computed_by_a_cluster(tmp_path: Path) -> None:
     a, b = structured(40_000)
     expected = ss.compare(a, b, out=tmp_path / "1", **SETTINGS)

@@ -214,6 +214,7 @@ def after_a_power_cut(image: Path, folder: Path, name: str) -> dict[str, bytes]:
         assert run("umount", place)
 
 
+@pytest.mark.process
 def test_a_power_cut_at_the_end_of_a_command_finds_all_that_it_wrote(disk: tuple[Path, Path], tmp_path: Path) -> None:
     place, image = disk
     for step in STEPS:

@@ -21,9 +21,9 @@ from chunks import CHUNK, shrink_grid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import specscale.stores.publishing as publishing
 from specscale.embeddings.layout import CHUNK_ROWS, chunk_digest, features_digest, ids_digest, store_attributes
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
+from specscale.places import publication
 from specscale.sources import base
 from specscale.sources.metadata import Metadata
 from specscale.stores.ingest import IngestReport, ingest
@@ -476,8 +476,8 @@ def test_stopped_at_the_very_end(
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "move", stopping(publishing.move, 1))
-        patch.setattr(publishing, "remove_tree", stopping(publishing.remove_tree, 0))
+        patch.setattr(publication, "move", stopping(publication.move, 1))
+        patch.setattr(publication, "remove_tree", stopping(publication.remove_tree, 0))
         with pytest.raises(Stop):
             ingest(store="s.zarr", overwrite=True, **job)
     # Nothing is lost, whatever is run next: the new store was complete.
@@ -535,6 +535,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.process
 def test_full_disk(here: Path, small_disk: Path) -> None:
     np.save("a.npy", matrix(3 * CHUNK_ROWS, 4))  # half a MiB a chunk
     write_metadata(here / "m.parquet", {"text": [str(i) * 3 for i in range(3 * CHUNK_ROWS)]})
@@ -583,6 +584,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", ["npy", "fortran", "parquet"])
 def test_memory_does_not_grow_with_the_file(here: Path, kind: str) -> None:
     values = np.ones((200_000, 256), np.float32)
