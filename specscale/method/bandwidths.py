@@ -27,9 +27,9 @@ from specscale.features.survey import affine_of, survey
 from specscale.kernels.base import load_kernels
 from specscale.masking import masked
 from specscale.method.how import How
-from specscale.method.option import keywords, taken
+from specscale.method.inputs import Input, opened
+from specscale.method.keywords import keywords, taken
 from specscale.method.options import Options
-from specscale.method.problem import Input, opened
 from specscale.runtime.events import Stage, Warned, silent
 from specscale.runtime.memory import available_memory
 from specscale.runtime.threads import Threads, available_cores, single_threaded_blas

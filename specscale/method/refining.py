@@ -33,7 +33,7 @@ _TASKS = 8  # of each worker, from one wait for all of them to the next
 
 def stripes_at_once(n: int, workers: int | None) -> int:
     """How many stripes of n rows are multiplied at once; `workers` is None where this process does all."""
-    return 1 if workers is None else -(-_TASKS * workers // -(-n // VISIT_ROWS))
+    return 1 if workers in (None, 1) else -(-_TASKS * workers // -(-n // VISIT_ROWS))
 
 
 @dataclass(frozen=True)

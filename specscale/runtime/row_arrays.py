@@ -137,6 +137,5 @@ class RowsBeside:
             self._work.outputs[name].write(first, values)
 
     def _empty(self, span: Span) -> dict[str, NDArray[Any]]:
-        kept = self._rows.kept
-        count = span.stop - span.start if kept is None else int(np.count_nonzero(kept[span.start : span.stop]))
+        count = self._rows.kept_before(span.stop) - self._rows.kept_before(span.start)
         return {name: one.empty(count) for name, one in self._work.outputs.items()}
