@@ -1,4 +1,4 @@
-"""The grid of rows: chunks, blocks and slices are cut at the same rows wherever and however rows are read."""
+"""The grid of rows: blocks and slices are cut at the same rows wherever and however rows are read."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Sweeper:
         """
         rows.check_unchanged()
         kernels, loaded = self.kernels, self._load(work)
-        rooms = cycle(self._take(work.room(kernels)))
+        rooms = cycle(self._rooms)
         remaining = iter(spans)
         span, total = next(remaining), work.create(kernels)
         before: tuple[Block, Room] | None = None
@@ -96,13 +96,15 @@ class Sweeper:
         self.kernels.release()
 
     def _load(self, work: Pass[Any]) -> LoadedPass:
+        """The pass in the backend's memory, with its rooms."""
         if self._loaded is None or self._loaded[0] is not work:
             self.unload()  # both would not fit beside one another
+            self._make_rooms(work.room(self.kernels))
             self._loaded = work, work.load(self.kernels)
         return self._loaded[1]
 
-    def _take(self, layout: Layout) -> tuple[Room, Room]:
-        """Both rooms, with the arrays of a layout and no others."""
+    def _make_rooms(self, layout: Layout) -> None:
+        """Give both rooms the arrays of a layout and no others; those that are there already stay."""
         for room in self._rooms:
             for name in list(room):
                 shape, dtype = layout.get(name, ((), None))
@@ -112,7 +114,6 @@ class Sweeper:
             for name, (shape, dtype) in layout.items():
                 if name not in room:
                     room[name] = self.kernels.empty(shape, dtype)
-        return self._rooms
 
     @contextmanager
     def _blocks(
