@@ -67,19 +67,18 @@ def assert_same(first: Result, second: Result) -> None:
     ],
     ids=["refined", "exact", "twice", "sample"],
 )
-@pytest.mark.parametrize("workers", [1, 2])
-def test_any_number_of_workers_gives_the_same_bits(
-    client: Client, tmp_path: Path, options: dict[str, Any], workers: int
-) -> None:
+def test_two_workers_give_the_bits_of_one_process(client: Client, tmp_path: Path, options: dict[str, Any]) -> None:
     a, b = structured(N, 6, 5)
     a[::9], a[2000:2700] = np.nan, np.nan
     here = ss.compare(a, b, out=tmp_path / "here.spec", on_bad="drop", **options)
-    if workers == 1:
-        with local_cluster(1) as alone:
-            there = ss.compare(a, b, out=tmp_path / "there.spec", on_bad="drop", executor=alone, **options)
-    else:
-        there = ss.compare(a, b, out=tmp_path / "there.spec", on_bad="drop", executor=client, **options)
-    assert_same(here, there)
+    assert_same(here, ss.compare(a, b, out=tmp_path / "there.spec", on_bad="drop", executor=client, **options))
+
+
+def test_one_worker_gives_them_too(stores: tuple[str, str], quiet: Result, tmp_path: Path) -> None:
+    with local_cluster(1) as client:
+        assert_same(ss.compare(*stores, out=tmp_path / "out.spec", executor=client, **REFINED), quiet)
+        exact = ss.compare(*stores, out=tmp_path / "exact.spec", executor=client, **EXACT)
+    assert_same(exact, ss.compare(*stores, out=tmp_path / "here.spec", **EXACT))
 
 
 def test_all_passes_are_run_by_the_workers(
