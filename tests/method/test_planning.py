@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import command
+from conftest import command, priced
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,10 +20,13 @@ from specscale.embeddings.rows import Match, PairedRows
 from specscale.errors import OptionError, PlanError
 from specscale.features.base import FeatureMap
 from specscale.features.linear import LinearMap
+from specscale.method.comparing import comparison_steps
+from specscale.method.fitting import largest_size
 from specscale.method.options import Options
+from specscale.method.plan import SLACK, Plan, Workers
 from specscale.method.planning import Planner
 from specscale.places.files import located
-from specscale.runtime.machine import SLACK, Machine, Plan, Workers
+from specscale.runtime.machine import Machine
 from specscale.runtime.spans import Span, cut_spans
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.units import parse_rows
@@ -42,7 +45,7 @@ def planner(
     kept = None if not dropped else np.arange(200) >= dropped
     rows = PairedRows((ArrayEmbedding(a, "a"), ArrayEmbedding(b, "b")), kept, Match("position", 200, 0, 0, dropped))
     chosen = Options(**{"kernel": "cosine", **options})
-    own = Planner(rows, chosen, 300 << 20, 1 << 40, MACHINE, rows.n, rows.n_kept)
+    own = Planner(rows, chosen, comparison_steps, 300 << 20, 1 << 40, MACHINE, rows.n, rows.n_kept)
     return own if n is None and workers is None else own.projected(n, workers, None)
 
 
@@ -128,7 +131,7 @@ def test_the_slowest_worker_has_most_rows(rounds: int, rest: int, last: int, wor
     for span in spans:  # dealt out in turn
         hands[span.index % workers] += span.stop - span.start
     step = Cost("pass", 1, operations=1e12, speed=1.0, partial=0)
-    plan = Plan(n, n, 4, 8, spans, [step], 0, None, workers=Workers(workers))
+    plan = Plan(n, n, 4, 8, spans, priced(step), 0, None, workers=Workers(workers))
     assert plan._largest_share(step, workers) == pytest.approx(max(hands) / n)
 
 
@@ -219,8 +222,8 @@ def test_the_share_of_rows_that_take_part_stays() -> None:
 
 def test_exact_modes_of_too_many_rows_are_refused_and_of_fewer_planned() -> None:
     with pytest.raises(OptionError, match=r"--sample"):
-        planner(1_000_000, features="exact").largest_size()
-    assert planner(1_000_000, features="exact", sample=50_000).largest_size() == 0
+        largest_size(planner(1_000_000, features="exact"))
+    assert largest_size(planner(1_000_000, features="exact", sample=50_000)) == 0
 
 
 def test_what_this_machine_has_free_does_not_limit_another(make_pair: MakePair) -> None:
@@ -284,7 +287,7 @@ def test_workers_have_more_partial_results_on_the_disk() -> None:
 
 
 def test_an_object_store_has_no_limit_known(tmp_path: Path) -> None:
-    plan = Plan(10, 10, 4, 8, [Span(0, 0, 10)], [Cost("wide", 1, disk=1 << 60)], 0, None)
+    plan = Plan(10, 10, 4, 8, [Span(0, 0, 10)], priced(Cost("wide", 1, disk=1 << 60)), 0, None)
     plan.check_disk(located("memory://folder/work"))
     with pytest.raises(PlanError, match="disk"):
         plan.check_disk(tmp_path / "not" / "there")

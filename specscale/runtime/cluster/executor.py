@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from distributed import Client
@@ -26,7 +26,6 @@ from specscale.runtime.events import Moved, Notify, PassFinished, PassStarted, R
 from specscale.runtime.local import LocalExecutor, Planned
 from specscale.runtime.machine import Crew
 from specscale.runtime.spans import Span
-from specscale.stores.stored import stored
 
 __all__ = ["DaskExecutor"]
 
@@ -67,14 +66,14 @@ class DaskExecutor:
 
         Parameters
         ----------
-        rows : the embeddings that workers will read
+        rows : the paired rows, of embeddings that other processes can open
         folder : the work directory
         temporary : whether nobody asked for that place, so that workers need not see it
 
         Returns
         -------
         PairedRows
-            The rows with stores in the work directory in place of arrays of this process.
+            The same rows.
 
         Raises
         ------
@@ -82,8 +81,6 @@ class DaskExecutor:
             When there is no worker, or one that has not this version of the package or does not see what it must.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        readable = (stored(one, folder / f"array-{i}.zarr") for i, one in enumerate(rows.embeddings))
-        rows = replace(rows, embeddings=tuple(readable))
         self._shared = seen_by_workers(self._client, rows, folder)
         if not self._shared and not temporary:
             raise ClusterError(
