@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from specscale.method.result import Result
 from specscale.runtime.threads import single_threaded_blas
 
-settings.register_profile("specscale", deadline=None, max_examples=30, derandomize=True)
-settings.load_profile("specscale")
+for name, examples in {"few": 8, "specscale": 30, "many": 1000}.items():
+    settings.register_profile(name, deadline=None, max_examples=examples, derandomize=name != "many")
+settings.load_profile("specscale")  # another one by --hypothesis-profile
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,6 +60,13 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     with pytest.raises(SystemExit) as end:
         main()
     return end.value.code if isinstance(end.value.code, int) else 0
+
+
+def priced(*costs: Any) -> Any:
+    """Steps that cost so much and do nothing."""
+    from specscale.method.steps import Step, Steps
+
+    return Steps(computing=tuple(Step(cost, lambda state: None) for cost in costs))
 
 
 @pytest.fixture
@@ -148,7 +156,7 @@ def make_store(tmp_path: Path) -> Callable[..., Path]:
 def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run Python code in a process of its own, with the test's folder as its working directory."""
 
-    def run(code: str, *arguments: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(code: str, *arguments: str, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", code, *arguments],
             cwd=tmp_path,
@@ -167,7 +175,7 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
 def run_cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line in a process of its own: ``run_cli("compare", "a.zarr", "b.zarr", "-o", "out")``."""
 
-    def run(*arguments: str | Path, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str | Path, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "specscale", *map(str, arguments)],
             cwd=tmp_path,

@@ -402,7 +402,7 @@ def test_an_interrupted_run_can_be_resumed(tmp_path: Path, sign: signal.Signals,
             assert run.poll() is None, run.stderr and run.stderr.read()
             time.sleep(0.02)
         run.send_signal(sign)
-        errors = run.communicate(timeout=60)[1]
+        errors = run.communicate(timeout=300)[1]
     assert run.returncode == status
     assert errors.splitlines()[-1].startswith("specscale: interrupted: the same command goes on from here")
     assert "Traceback" not in errors

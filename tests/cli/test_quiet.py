@@ -93,7 +93,7 @@ def test_silence_ends_with_the_run(capsys: pytest.CaptureFixture[str], monkeypat
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("kind", ["digits", "text"])
+@pytest.mark.parametrize("kind", ["digits", pytest.param("text", marks=pytest.mark.slow)])
 def test_a_quiet_demo(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:

@@ -25,7 +25,7 @@ from specscale.runtime.threads import Threads
 from specscale.stopping import Stop, Stopped, check_signals, stoppable
 from specscale.stores.writer import StoreWriter
 
-pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 LINE = "specscale: interrupted: the same command goes on from here (compare and matrix with --resume added)\n"
 KINDS = list(SWALLOWED)
@@ -230,29 +230,32 @@ def standing_still(folder: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
             child.kill()
 
 
+@pytest.mark.process
 def test_what_stands_still_is_ended(arrays: Path) -> None:
     with standing_still(arrays) as child:
         child.send_signal(signal.SIGTERM)
         child.send_signal(signal.SIGTERM)  # as some that end a whole group do
-        errors = child.communicate(timeout=60)[1]
+        errors = child.communicate(timeout=300)[1]
     assert (child.returncode, errors) == (143, LINE)
 
 
+@pytest.mark.process
 def test_ctrl_c_twice_ends_at_once(arrays: Path) -> None:
     with standing_still(arrays) as child:
         child.send_signal(signal.SIGINT)
         time.sleep(1)  # the second is the user's, and not the first passed on by whoever started this process
         child.send_signal(signal.SIGINT)
-        errors = child.communicate(timeout=60)[1]
+        errors = child.communicate(timeout=300)[1]
     assert (child.returncode, errors) == (130, "")  # without the line that ends what has stood still for longer
 
 
+@pytest.mark.process
 def test_a_command_under_nohup_outlives_the_terminal(arrays: Path) -> None:
     deaf = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
     place = "specscale.runtime.threads:Threads.run"
     done = subprocess.run(
         [sys.executable, "-c", deaf + CHILD, str(Path(__file__).parents[1]), place, "1", "caught", "3", *COMPARE],
-        cwd=arrays, capture_output=True, text=True, timeout=120,
+        cwd=arrays, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert (arrays / "out").exists()
@@ -261,6 +264,8 @@ def test_a_command_under_nohup_outlives_the_terminal(arrays: Path) -> None:
 # --- workers
 
 
+@pytest.mark.process
+@pytest.mark.cluster
 def test_workers_end_with_the_run(arrays: Path) -> None:
     pytest.importorskip("distributed")
     for name, array in zip("ab", structured(150_000), strict=True):
@@ -275,7 +280,7 @@ def test_workers_end_with_the_run(arrays: Path) -> None:
             time.sleep(0.02)
         os.killpg(child.pid, signal.SIGINT)  # as a terminal does
         # The end of standard error, which they share, is that of the last of them.
-        errors = child.communicate(timeout=60)[1]
+        errors = child.communicate(timeout=300)[1]
     assert (child.returncode, errors) == (130, LINE)
 
 
@@ -290,9 +295,9 @@ def test_a_task_that_is_given_up_ends_on_its_worker() -> None:
         distributed.Client(cluster, set_as_default=False) as client,
     ):
         future = client.submit(_compute)
-        assert _BEGUN.wait(30)
+        assert _BEGUN.wait(300)
         client.cancel([future], force=True)
-        assert _ENDED.wait(30)
+        assert _ENDED.wait(300)
 
 
 _BEGUN, _ENDED = threading.Event(), threading.Event()

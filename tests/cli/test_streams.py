@@ -19,7 +19,7 @@ from conftest import command, structured
 from specscale import compare, ingest, open_result
 from specscale.cli.streams import Enduring
 
-pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform == "win32", reason="shells")]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="shells")
 
 SPECSCALE = [sys.executable, "-m", "specscale"]
 FULL = "specscale: standard output: no space left on device: what is printed there is not complete, send it elsewhere\n"
@@ -45,7 +45,7 @@ def sh(there: Path) -> Run:
     def run(redirections: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["sh", "-c", f'exec "$@" {redirections}', "sh", *SPECSCALE, *arguments],
-            cwd=there, capture_output=True, text=True, timeout=120,
+            cwd=there, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
 
     return run
@@ -61,13 +61,14 @@ def without_reader(folder: Path, *arguments: str, lines: int = 0) -> tuple[int, 
         with open(reading) as reader:
             for _ in range(lines):
                 assert reader.readline()
-        errors = child.communicate(timeout=120)[1]
+        errors = child.communicate(timeout=300)[1]
     return child.returncode, errors
 
 
 RULE = ["compare", "a.zarr", "b.zarr", "-o", "new", "--size", "60", "--quiet", "--json", "--fail-on", "spec_diff>0"]
 
 
+@pytest.mark.process
 def test_nobody_reads_on(there: Path) -> None:
     assert without_reader(there, "info", "a.zarr", "--rows", "700", lines=1) == (0, "")
     assert without_reader(there, "modes", "out", "--top", "100") == (0, "")
@@ -75,6 +76,7 @@ def test_nobody_reads_on(there: Path) -> None:
     assert without_reader(there, "info", "none.zarr")[0] == 1
 
 
+@pytest.mark.process
 def test_a_rule_that_holds_is_told_by_the_status_to_whoever_does_not_read(there: Path) -> None:
     status, errors = without_reader(there, *RULE)
     assert status == 3
@@ -83,6 +85,7 @@ def test_a_rule_that_holds_is_told_by_the_status_to_whoever_does_not_read(there:
     assert open_result(there / "new").modes
 
 
+@pytest.mark.process
 @needs_full
 def test_a_full_device(sh: Run, there: Path) -> None:
     done = sh(">/dev/full", "info", "a.zarr", "--json")
@@ -97,6 +100,7 @@ def test_a_full_device(sh: Run, there: Path) -> None:
     assert done.returncode == 2
 
 
+@pytest.mark.process
 def test_closed_streams(sh: Run, there: Path) -> None:
     for redirections in ("<&-", ">&-", "2>&-"):
         done = sh(redirections, "info", "a.zarr", "--json")
@@ -109,6 +113,7 @@ def test_closed_streams(sh: Run, there: Path) -> None:
     assert open_result(there / "new").modes
 
 
+@pytest.mark.process
 def test_nothing_is_written_into_what_takes_the_place_of_closed_streams(sh: Run, there: Path) -> None:
     assert sh("<&- >&- 2>&-", "ingest", str(there / "a.npy"), "new.zarr").returncode == 0
 
@@ -119,6 +124,7 @@ def test_nothing_is_written_into_what_takes_the_place_of_closed_streams(sh: Run,
     assert content("new.zarr") == content("a.zarr")
 
 
+@pytest.mark.process
 def test_a_terminal_that_is_gone(there: Path) -> None:
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
@@ -126,7 +132,7 @@ def test_a_terminal_that_is_gone(there: Path) -> None:
     deaf = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); from specscale.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", deaf, *[one for one in RULE if one not in ("--json", "--quiet")]],
-        cwd=there, stdin=theirs, stdout=theirs, stderr=theirs, timeout=120,
+        cwd=there, stdin=theirs, stdout=theirs, stderr=theirs, timeout=300,
     )  # fmt: skip
     os.close(theirs)
     assert done.returncode == 3

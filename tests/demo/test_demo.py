@@ -119,6 +119,7 @@ def test_docstrings_are_collected_without_importing(library: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_text(tmp_path: Path) -> None:
     lines: list[str] = []
     result = run_text(Demo(tmp_path / "text", say=lines.append), rows=600)
@@ -157,6 +158,7 @@ def test_batches_do_not_depend_on_the_number_of_rows() -> None:
     assert not np.array_equal(few[0].a, next(draw_batches(65_536, seed=2)).a)
 
 
+@pytest.mark.slow
 def test_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "planted"
     assert demo(monkeypatch, "--kind", "planted", "--rows", 20_000, "-o", out, "--threads", 2) == 0
@@ -171,6 +173,7 @@ def test_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert len({(one.mode, one.tail) for one in findings}) == len(GROUPS)
 
 
+@pytest.mark.slow
 def test_planted_fails_where_the_groups_are_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

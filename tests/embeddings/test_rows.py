@@ -246,6 +246,7 @@ def test_a_matrix_of_three_stores_with_different_drops(tmp_path: Path) -> None:
     assert [rows[name] for name in ("matched", "only_a", "only_b")] == [56, 2, 5]
 
 
+@pytest.mark.slow
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_order_and_any_drops_give_the_modes_of_the_common_rows(tmp_path: Path, data: st.DataObject) -> None:
@@ -407,7 +408,7 @@ def test_keys_that_are_written_in_two_ways_are_named(tmp_path: Path, capsys: pyt
     inputs = both(tmp_path, {"id": paths}, {"note": words[0]}, np.arange(N))
     result = ss.compare(*map(str, inputs), **EXACT)
     assert result.summary["rows"]["id_of"] == [result.summary["inputs"]["a"]["name"]]
-    print_pairing(result.summary)
+    print_pairing(result.record)
     assert f"(only {result.summary['inputs']['a']['name']} has a column id)" in capsys.readouterr().out
 
 

@@ -392,6 +392,7 @@ def test_a_table_has_a_line_for_each_bandwidth() -> None:
 # --- the picture
 
 
+@pytest.mark.slow
 def test_a_picture_is_a_png_of_a_row_for_each_embedding(tmp_path: Path) -> None:
     one, two = ss.bandwidth(normal(80, 4)), ss.bandwidth(normal(80, 4), np.ones((5, 2)))
     heights = []

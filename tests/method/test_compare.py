@@ -698,7 +698,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     stores = make_store("a", pair[0]), make_store("b", pair[1])
     out = tmp_path / "out"
     command = [sys.executable, "-c", KILLED, *map(str, stores), str(out), name, str(count)]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=300, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not out.exists()
     options: dict[str, Any] = {"size": 16, "n_modes": 2}
@@ -791,7 +791,7 @@ def test_the_peak_of_memory_stays_below_the_plan(
     pair = make_pair(100_000, 96, 64)
     stores = make_store("a", pair[0]), make_store("b", pair[1])
     command = [sys.executable, "-c", MEASURED, *map(str, stores), str(tmp_path / "out"), json.dumps(options)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     summary = ss.open_result(tmp_path / "out").summary
     planned, measured = summary["plan"]["memory"]["peak"], summary["measured"]["peak_memory"]

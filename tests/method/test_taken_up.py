@@ -57,7 +57,7 @@ def test_a_killed_run_goes_on_with_other_modes_from_its_covariance(pair: Pair, t
         np.save(name, x)
     out = tmp_path / "out"
     arguments = [sys.executable, "-c", KILLED, *names, str(out), stage]
-    done = subprocess.run(arguments, capture_output=True, timeout=200, check=False)
+    done = subprocess.run(arguments, capture_output=True, timeout=300, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     with pytest.raises(ChangedError, match=r"begun with seed 0, now it is 1.*but for n_modes, eta, top"):
         compare(*pair, out=out, resume=True, seed=1)
@@ -82,14 +82,14 @@ def test_the_size_of_the_maps_is_that_of_the_interrupted_run(
         raise SpecscaleError("as if")
 
     with monkeypatch.context() as broken:
-        broken.setattr("specscale.method.job.solve_difference", fail)
+        broken.setattr("specscale.method.comparing.solve_difference", fail)
         with pytest.raises(SpecscaleError, match="as if"):
             compare(*pair, out=tmp_path / "out", n_modes=1, executor=LocalExecutor(Threads(1), patience=0))
     for stop in (True, False):  # and once more, when it is interrupted again
         events: list[Event] = []
         with monkeypatch.context() as broken:
             if stop:
-                broken.setattr("specscale.method.job.solve_difference", fail)
+                broken.setattr("specscale.method.comparing.solve_difference", fail)
                 with pytest.raises(SpecscaleError, match="as if"):
                     compare(*pair, out=tmp_path / "out", n_modes=20, resume=True)
             else:

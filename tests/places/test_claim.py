@@ -314,7 +314,7 @@ def test_an_owner_that_slept_notices(
     child.send_signal(signal.SIGSTOP)
     claim = take(folder, PATIENCE)
     child.send_signal(signal.SIGCONT)
-    out, _ = child.communicate("\n", timeout=60)
+    out, _ = child.communicate("\n", timeout=300)
     assert "this process stood still or was cut off" in out
     claim.check()
     claim.close()

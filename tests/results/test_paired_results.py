@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import specscale as ss
 import specscale.runtime.spans as spans_module
 from specscale.errors import ChangedError, InputError
-from specscale.method.again import compare_grown
+from specscale.method.growing import compare_grown
 from specscale.runtime.cluster.connecting import local_cluster
 from specscale.stores.ingest import ingest
 
@@ -57,6 +57,7 @@ def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spans_module, "_MOST_CHUNKS", 1)
 
 
+@pytest.mark.slow
 def test_an_update_of_rows_in_another_order_is_the_comparison_of_all(tmp_path: Path, short_spans: None) -> None:
     n, more = CHUNK + 300, 2 * CHUNK + 50
     a, b = structured(more, 4, 3)
@@ -87,6 +88,7 @@ def test_a_new_row_that_completes_an_old_one_is_no_update(tmp_path: Path) -> Non
         compare_grown(earlier, *stores, out=tmp_path / "grown")
 
 
+@pytest.mark.slow
 def test_an_update_of_stores_that_dropped_rows(tmp_path: Path, short_spans: None) -> None:
     n, more = CHUNK + 40, 2 * CHUNK + 100
     a, b = structured(more, 4, 3)

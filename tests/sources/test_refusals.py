@@ -18,6 +18,7 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 import scipy.sparse
+import zarr
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
@@ -109,6 +110,14 @@ def test_arrays_of_other_types(here: Path, kind: str, container: str) -> None:
     np.testing.assert_array_equal(rows(made), expected())
 
 
+def test_the_dimensions_of_packed_bits_are_named(here: Path) -> None:
+    bits = np.packbits(X > 0, axis=1)
+    np.save("a.npy", bits)
+    zarr.create_array("a.zarr", data=bits, chunks=bits.shape)
+    for path in ("a.npy", "a.zarr"):
+        assert "packed bits (8 dimensions)" in refusal(path)
+
+
 def test_packed_bits_of_int8_are_unpacked(here: Path) -> None:
     np.save("a.npy", (np.packbits(X > 0, axis=1).astype(np.int16) - 128).astype(np.int8))
     message = refusal("a.npy")
@@ -154,6 +163,7 @@ def test_sparse_matrices(here: Path, kind: str) -> None:
     np.testing.assert_array_equal(rows("tfidf.npy"), matrix.toarray())
 
 
+@pytest.mark.slow
 def test_wide_sparse_matrices_are_reduced(here: Path) -> None:
     wide = scipy.sparse.random(400, 9000, density=0.01, random_state=np.random.default_rng(0), format="csr")
     scipy.sparse.save_npz("tfidf.npz", wide)

@@ -71,6 +71,7 @@ def at_once(*names: str, store: str = "whole.zarr", with_columns: bool = False, 
 SIZES = st.integers(1, 3 * CHUNK + 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @example([CHUNK, 1], set(), True)
 @example([CHUNK - 1, 1, CHUNK], {0}, False)

@@ -63,7 +63,7 @@ def cluster_of(before: list[str], environment: dict[str, str]) -> Iterator[Clien
             Client(cluster, set_as_default=False) as client,
         ):
             try:
-                client.wait_for_workers(1, timeout=60)
+                client.wait_for_workers(1, timeout=300)
                 yield client
             finally:
                 worker.kill()
@@ -199,9 +199,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with local_cluster(1) as client:
+        yield client
+
+
 @pytest.mark.parametrize("name", ["covariance", "scores", "certificate"])
 def test_the_disk_fills_up_under_the_workers(
-    stores: tuple[str, str], quiet: Result, small_disk: Path, name: str
+    stores: tuple[str, str], quiet: Result, client: Client, small_disk: Path, name: str
 ) -> None:
     filler = small_disk / "filler"
 
@@ -216,13 +222,12 @@ def test_the_disk_fills_up_under_the_workers(
                         raise
                     file.truncate(max(0, file.tell() - (1 << 17)))  # the order and some nodes fit, the others do not
 
-    with local_cluster(1) as client:
-        with pytest.raises(OSError, match="No space left") as raised:
-            ss.compare(*stores, out=small_disk / "out.spec", executor=client, progress=fill, **SETTINGS)
-        assert raised.value.errno == errno.ENOSPC
-        assert not (small_disk / "out.spec").exists()
-        filler.unlink()
-        found = ss.compare(*stores, out=small_disk / "out.spec", executor=client, resume=True, **SETTINGS)
+    with pytest.raises(OSError, match="No space left") as raised:
+        ss.compare(*stores, out=small_disk / "out.spec", executor=client, progress=fill, **SETTINGS)
+    assert raised.value.errno == errno.ENOSPC
+    assert not (small_disk / "out.spec").exists()
+    filler.unlink()
+    found = ss.compare(*stores, out=small_disk / "out.spec", executor=client, resume=True, **SETTINGS)
     assert_same(found, quiet)
 
 

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +48,28 @@ def quiet(stores: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
+def cluster() -> Iterator[Client]:
     with local_cluster(2) as client:
+        yield client
+
+
+@pytest.fixture
+def client(cluster: Client) -> Client:
+    """A client with two workers, of which one may have been ended and started anew."""
+    cluster.wait_for_workers(2, timeout=300)
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[str]:
+    """The address of a scheduler that is not one run's own."""
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def several(request: pytest.FixtureRequest) -> Iterator[Client]:
+    with local_cluster(request.param) as client:
         yield client
 
 
@@ -59,12 +78,11 @@ def slowly(stores: tuple[str, str], marks: Path, seconds: float = 0.03) -> tuple
     return Slow(stores[0], marks, seconds, os.getpid()), ss.open_embedding(stores[1])
 
 
-@pytest.mark.parametrize(("workers", "threads"), [(1, 1), (1, 3), (4, 1)])
+@pytest.mark.parametrize(("several", "threads"), [(1, 1), (1, 3), (4, 1)], indirect=["several"])
 def test_any_number_of_workers_gives_the_same_bits(
-    stores: tuple[str, str], quiet: Result, tmp_path: Path, workers: int, threads: int
+    stores: tuple[str, str], quiet: Result, tmp_path: Path, several: Client, threads: int
 ) -> None:
-    with local_cluster(workers) as client:
-        found = ss.compare(*stores, out=tmp_path / "out.spec", executor=Cluster(client, threads), **SETTINGS)
+    found = ss.compare(*stores, out=tmp_path / "out.spec", executor=Cluster(several, threads), **SETTINGS)
     assert_same(found, quiet)
 
 
@@ -146,29 +164,27 @@ def test_many_embeddings_are_compared_on_a_cluster(stores: tuple[str, str], clie
 
 @pytest.mark.parametrize("name", PASSES)
 def test_a_worker_is_killed_in_the_middle_of_a_pass(
-    stores: tuple[str, str], quiet: Result, tmp_path: Path, name: str
+    stores: tuple[str, str], quiet: Result, client: Client, tmp_path: Path, name: str
 ) -> None:
-    with local_cluster(2) as client:
-        hit = InTheMiddle(name, tmp_path / "marks", kill)
-        a, b = slowly(stores, tmp_path / "marks")
-        found = ss.compare(a, b, out=tmp_path / "out.spec", executor=Cluster(client, 1), progress=hit, **SETTINGS)
-        assert hit.done.is_set()
+    hit = InTheMiddle(name, tmp_path / "marks", kill)
+    a, b = slowly(stores, tmp_path / "marks")
+    found = ss.compare(a, b, out=tmp_path / "out.spec", executor=Cluster(client, 1), progress=hit, **SETTINGS)
+    assert hit.done.is_set()
     assert_same(found, quiet)
 
 
 def test_a_worker_that_stands_still_for_a_while_costs_time_alone(
-    stores: tuple[str, str], quiet: Result, tmp_path: Path
+    stores: tuple[str, str], quiet: Result, client: Client, tmp_path: Path
 ) -> None:
 
     def stop(process: int) -> None:
         os.kill(process, signal.SIGSTOP)
         threading.Timer(3.0, os.kill, (process, signal.SIGCONT)).start()
 
-    with local_cluster(2) as client:
-        hit = InTheMiddle("covariance", tmp_path / "marks", stop)
-        a, b = slowly(stores, tmp_path / "marks")
-        found = ss.compare(a, b, out=tmp_path / "out.spec", executor=Cluster(client, 1), progress=hit, **SETTINGS)
-        assert hit.done.is_set()
+    hit = InTheMiddle("covariance", tmp_path / "marks", stop)
+    a, b = slowly(stores, tmp_path / "marks")
+    found = ss.compare(a, b, out=tmp_path / "out.spec", executor=Cluster(client, 1), progress=hit, **SETTINGS)
+    assert hit.done.is_set()
     assert_same(found, quiet)
 
 
@@ -315,19 +331,21 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("name", PASSES)
 @pytest.mark.parametrize("where", ["local", "elsewhere"])
 def test_the_client_is_killed_and_the_run_resumed(
-    stores: tuple[str, str], quiet: Result, client: Client, tmp_path: Path, name: str, where: str
+    stores: tuple[str, str],
+    quiet: Result,
+    client: Client,
+    tmp_path: Path,
+    name: str,
+    where: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
     script = tmp_path / "client.py"
     script.write_text(CLIENT.format(path=[str(Path(__file__).parents[2])], settings=SETTINGS))
-    with ExitStack() as stack:
-        address = "local"
-        if where == "elsewhere":
-            cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0")
-            address = stack.enter_context(cluster).scheduler_address
-        command = [sys.executable, str(script), *stores, str(marks), str(tmp_path / "out.spec"), address]
-        process = stack.enter_context(subprocess.Popen(command))
+    address = request.getfixturevalue("elsewhere") if where == "elsewhere" else "local"
+    command = [sys.executable, str(script), *stores, str(marks), str(tmp_path / "out.spec"), address]
+    with subprocess.Popen(command) as process:
         folder = tmp_path / "out.spec.work"
         while not list(folder.glob(f"**/{name}/*.node")) and process.poll() is None:
             time.sleep(0.01)

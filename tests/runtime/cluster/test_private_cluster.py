@@ -58,14 +58,14 @@ def listening() -> set[tuple[str, int]]:
     }
 
 
-def knock(port: int, scheme: str, security: Security | None) -> None:
-    """Do what a client or a worker begins with."""
+def knock(port: int, scheme: str, security: Security | None, patience: float) -> None:
+    """Do what a client or a worker begins with; who is refused tries again as long as there is patience."""
     given = security.get_connection_args("client") if security else {}  # type: ignore[no-untyped-call]
 
     async def talk() -> None:
-        comm: Any = await asyncio.wait_for(connect(f"{scheme}://127.0.0.1:{port}", timeout=5, **given), 5)  # type: ignore[no-untyped-call]
+        comm: Any = await asyncio.wait_for(connect(f"{scheme}://127.0.0.1:{port}", timeout=patience, **given), patience)  # type: ignore[no-untyped-call]
         await comm.write({"op": "identity", "reply": True})
-        await asyncio.wait_for(comm.read(), 5)
+        await asyncio.wait_for(comm.read(), patience)
         await comm.close()
 
     asyncio.run(talk())
@@ -79,12 +79,12 @@ def test_every_socket_is_on_the_loopback_interface(sockets: set[tuple[str, int]]
 def test_who_has_not_the_certificate_is_not_heard(client: Client, sockets: set[tuple[str, int]]) -> None:
     stranger: Security = Security.temporary()  # type: ignore[no-untyped-call]
     for _, port in sockets:
-        knock(port, "tls", client.security)
+        knock(port, "tls", client.security, 60)
         for scheme, security in (("tcp", None), ("tls", stranger)):
             with pytest.raises(OSError):  # noqa: PT011
-                knock(port, scheme, security)
+                knock(port, scheme, security, 2)
     with pytest.raises(OSError):  # noqa: PT011
-        Client(client.scheduler.address, security=stranger, timeout=5)  # type: ignore[no-untyped-call]
+        Client(client.scheduler.address, security=stranger, timeout=2)  # type: ignore[no-untyped-call]
 
 
 def test_no_web_server_answers(sockets: set[tuple[str, int]]) -> None:

@@ -76,7 +76,7 @@ def test_so_does_its_process(run_python: Callable[..., Any]) -> None:
         "except ClusterError as error:\n    print(error)"
     )
     with silent_port() as port:
-        done = run_python(code, f"tcp://127.0.0.1:{port}", timeout=60)
+        done = run_python(code, f"tcp://127.0.0.1:{port}", timeout=300)
     assert "no answer for 1 s" in done.stdout
     assert done.stderr == ""
 
@@ -100,8 +100,8 @@ def processes() -> Iterator[tuple[Client, subprocess.Popen[bytes], subprocess.Po
         ) as worker,
     ):
         try:
-            client: Client = Client(address, set_as_default=False, timeout=60)  # type: ignore[no-untyped-call]
-            client.wait_for_workers(1, timeout=60)
+            client: Client = Client(address, set_as_default=False, timeout=300)  # type: ignore[no-untyped-call]
+            client.wait_for_workers(1, timeout=300)
             yield client, scheduler, worker
         finally:
             for process in (scheduler, worker):
