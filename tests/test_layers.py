@@ -127,6 +127,17 @@ def test_what_is_not_needed_is_not_loaded(run_python: Callable[..., CompletedPro
     assert json.loads(done.stderr.splitlines()[-1]) == []
 
 
+def test_a_comparison_loads_what_it_needs(run_python: Callable[..., CompletedProcess[str]]) -> None:
+    names = ["pandas", "sklearn", "dask", "distributed", "matplotlib", "s3fs"]
+    code = (
+        "import sys, numpy as np, specscale\na = np.random.default_rng(0).normal(size=(50, 3))\n"
+        f"specscale.compare(a, a + a**2, size=4)\nprint([name for name in {names} if name in sys.modules])"
+    )
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_every_public_name_is_there() -> None:
     for name in specscale.__all__:
         assert getattr(specscale, name).__name__ == name

@@ -59,14 +59,14 @@ kernels = load_kernels("cpu")
 kernels.warm_up()
 random = np.random.default_rng(0)
 digest = hashlib.sha256()
-wide = random.normal(size=(37, 19))
+wide, bad = random.normal(size=(37, 19)), np.full(1, -1)
 for dtype in ("float16", "float32", "float64"):
     for out in (np.float32, np.float64):
         for unit in (False, True):
             rows = np.empty((37, 19), dtype=out)
-            kernels.standardise(wide.astype(dtype), wide[0].astype(out), unit, rows)
+            kernels.standardise(wide.astype(dtype), wide[0].astype(out), unit, rows, bad)
             digest.update(rows.tobytes())
-        kernels.affine(wide.astype(dtype), wide[0], wide[1], rows)
+        kernels.affine(wide.astype(dtype), wide[0], wide[1], rows, bad)
         digest.update(rows.tobytes())
 x, points = wide.astype(np.float32), random.normal(size=(19, 23)).astype(np.float32)
 features = np.empty((37, 46), dtype=np.float32)
@@ -274,6 +274,7 @@ def test_threads_ask_for_one_kernel_at_once(place: Path) -> None:
         assert hits(kernel) == found
 
 
+@pytest.mark.process
 def test_kernels_travel_to_other_processes(place: Path) -> None:
     kernel = tiny.fresh()
     kernel(X)
@@ -325,6 +326,7 @@ def test_it_can_be_turned_off(place: Path, tmp_path: Path, monkeypatch: pytest.M
     assert os.listdir(tmp_path) == ["cache"]
 
 
+@pytest.mark.process
 def test_numba_told_to_compile_nothing(place: Path) -> None:
     assert run("import tiny; print(tiny.fresh()([]) if 0 else tiny.tripled(2))", NUMBA_DISABLE_JIT="1") == "6.0\n"
 
@@ -332,7 +334,7 @@ def test_numba_told_to_compile_nothing(place: Path) -> None:
 # --- processes
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.process
 def test_eight_processes_at_once(place: Path) -> None:
     load = "from numba.core.registry import cpu_target\ncpu_target.target_context.refresh()"
     run(RACE.format(load=load, run="assert tiny.fresh()(tiny.np.arange(5, dtype='f4')) == 30"))
@@ -342,6 +344,7 @@ def test_eight_processes_at_once(place: Path) -> None:
     assert hits(kernel) == 1
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_eight_processes_compile_all_kernels_at_once(place: Path, tmp_path: Path) -> None:
     said = run(RACE.format(load="", run=f"exec({RUN!r}, {{}})"))
@@ -352,6 +355,7 @@ def test_eight_processes_compile_all_kernels_at_once(place: Path, tmp_path: Path
     assert (found[0], found[2]) == (digest, 0)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_kernels_that_were_kept_give_the_same_bits(place: Path) -> None:
     alone = everything(SPECSCALE_CACHE_DIR="off")
@@ -365,3 +369,20 @@ def test_kernels_that_were_kept_give_the_same_bits(place: Path) -> None:
     assert digest == alone[0]
     assert found > 0
     assert compiled > 0
+
+
+@pytest.mark.cluster
+def test_workers_find_what_was_compiled(place: Path, tmp_path: Path) -> None:
+    from distributed import Client, LocalCluster
+
+    said = tmp_path / "said"
+    into = f"import contextlib\nwith open({str(said)!r}, 'a') as file, contextlib.redirect_stdout(file):\n "
+    for _ in range(2):
+        with (
+            LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            client.submit(exec, f"{into}exec({RUN!r}, {{}})", {}).result()
+    (digest, found, compiled), again = map(json.loads, said.read_text().splitlines())
+    assert (found, compiled > 10) == (0, True)
+    assert (again[0], again[1] > 10, again[2]) == (digest, True, 0)
