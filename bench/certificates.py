@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 import specscale as ss
 from bench.common import exact_difference, report, text_sample, unit, workspace
-from specscale.results.comparison import Mode, Result
+from specscale.method.result import Result
+from specscale.results.comparison import Mode
 
 MODES = 10
 SPREADS = (0.03, 0.3)  # of the rows of a group that is moved, where the spread of the groups' centres is 1

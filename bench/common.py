@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.embeddings.rows import PairedRows
-from specscale.kernels import Kernels, load_kernels
+from specscale.kernels.base import Kernels, load_kernels
 from specscale.method.options import Options
 from specscale.method.problem import Problem, pose
 from specscale.method.run import running
@@ -171,14 +171,14 @@ class Rig:
             run.place.leave()
             return problem
 
-    def sweep(self, work: Pass[Any, R], problem: Problem) -> tuple[R, float]:
+    def sweep(self, work: Pass[R], problem: Problem) -> tuple[R, float]:
         """The result of a pass and its wall seconds."""
         rows, d = problem.rows, sum(one.dim for one in problem.maps)
         spans = cut_spans(rows.n, d, CHUNK_ROWS)
         place = Path(tempfile.mkdtemp(dir=self.folder))
         with single_threaded_blas():
             began = time.perf_counter()
-            result = LocalExecutor(self.pool).run(work, rows, spans, place, silent)
+            result = LocalExecutor(self.pool, kernels=self.kernels).run(work, rows, spans, place, silent)
             return result, time.perf_counter() - began
 
 

@@ -6,7 +6,6 @@ import statistics
 
 from bench.common import ORTHOGONAL, gemm_rate, report, rig, text_stores
 from specscale.method.problem import pair_inputs
-from specscale.passes.base import FeatureBuffers
 from specscale.passes.covariance import covariance
 
 ROUNDS = 7
@@ -20,12 +19,11 @@ def run(sizes: tuple[int, ...] = (500, 1000)) -> None:
         for size in sizes:
             problem = bench.pose(rows, ORTHOGONAL, size)
             d = sum(one.dim for one in problem.maps)
-            buffers = FeatureBuffers(bench.kernels, problem.maps)
             ratios, seconds, rates = [], [], []
             for _ in range(ROUNDS):
                 # The rate before and after each run, so that a busy neighbour weighs on both alike.
                 before = gemm_rate()
-                _, took = bench.sweep(covariance(problem.maps, bench.kernels, buffers), problem)
+                _, took = bench.sweep(covariance(problem.maps), problem)
                 seconds.append(took)
                 rates.append((before + gemm_rate()) / 2)
                 ratios.append(rows.n_kept * d * (d + 1) / took / rates[-1])

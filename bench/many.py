@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import specscale as ss
 from bench.common import report, text_sample, workspace
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.results.matrix import MatrixResult
 
 ROUNDS, MODES, TOP = 3, 5, 20

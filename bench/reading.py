@@ -37,9 +37,9 @@ def run(n: int = 500_000) -> None:
             kept[start : start + len(scores)] = scores
 
         def sweep() -> float:
-            source = MappedScores(problem.maps, bench.kernels, z, n)
+            source = MappedScores(problem.maps, z, n)
             action = np.eye(MODES)
-            work = score(source, bench.kernels, action, n=n, top=100, chunk_rows=CHUNK_ROWS, write=write)
+            work = score(source, action, n=n, top=100, chunk_rows=CHUNK_ROWS, write=write)
             return bench.sweep(work, problem)[1]
 
         for cache in ("warm", "cold"):

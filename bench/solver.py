@@ -23,7 +23,7 @@ def run(sizes: tuple[int, ...] = (1000, 3000)) -> None:
         rows = pair_inputs(stores, ORTHOGONAL, bench.folder)
         for size in sizes:
             problem = bench.pose(rows, ORTHOGONAL, size)
-            C, _ = bench.sweep(covariance(problem.maps, bench.kernels), problem)
+            C, _ = bench.sweep(covariance(problem.maps), problem)
             with single_threaded_blas():
                 began = time.perf_counter()
                 modes = solve_difference(C, problem.d_a, 1.0, MODES, bench.pool.run)

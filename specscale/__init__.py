@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from specscale.method.bandwidths import bandwidth
     from specscale.method.compare import compare, plan
     from specscale.method.matrix import compare_many
-    from specscale.results.comparison import Mode, Result, open_result
+    from specscale.method.result import Result, open_result
+    from specscale.results.comparison import Mode
     from specscale.results.matrix import MatrixResult, open_matrix
     from specscale.stores.ingest import ingest
     from specscale.stores.renaming import rename
@@ -42,7 +43,7 @@ _HOMES = {
     "EmbeddingStore": "specscale.embeddings.store",
     "MatrixResult": "specscale.results.matrix",
     "Mode": "specscale.results.comparison",
-    "Result": "specscale.results.comparison",
+    "Result": "specscale.method.result",
     "SpecscaleError": "specscale.errors",
     "bandwidth": "specscale.method.bandwidths",
     "compare": "specscale.method.compare",
@@ -51,7 +52,7 @@ _HOMES = {
     "ingest": "specscale.stores.ingest",
     "open_embedding": "specscale.embeddings.store",
     "open_matrix": "specscale.results.matrix",
-    "open_result": "specscale.results.comparison",
+    "open_result": "specscale.method.result",
     "plan": "specscale.method.compare",
     "rename": "specscale.stores.renaming",
 }

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.embeddings.store import EmbeddingStore
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.runtime.events import Event, PassStarted
 
 

@@ -16,7 +16,7 @@ from hypothesis import settings
 from needs import Needs
 from numpy.typing import NDArray
 
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.runtime.threads import single_threaded_blas
 
 for name, examples in {"few": 8, "specscale": 30, "many": 1000}.items():

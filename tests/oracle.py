@@ -10,9 +10,11 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from specscale.features.fourier import FeatureMap, restored_map
-from specscale.kernels import load_kernels
-from specscale.results.comparison import Result
+from specscale.features import base
+from specscale.features.base import FeatureMap
+from specscale.features.registry import restored_map
+from specscale.kernels.base import load_kernels
+from specscale.method.result import Result
 
 Array = NDArray[np.float64]
 
@@ -40,10 +42,10 @@ def difference(kernel_a: Array, kernel_b: Array, eta: float) -> Array:
 
 def mapped(one: FeatureMap, x: NDArray[Any]) -> Array:
     """φ of the rows of x in float64, by the reference kernels."""
-    out = np.empty((len(x), one.dim))
     # A float64 embedding is compared as float32.
     x = np.asarray(x, dtype=np.float32 if np.asarray(x).dtype == np.float64 else None)
-    assert one.apply(load_kernels("reference"), x, out) == -1
+    out, bad = base.mapped(one, load_kernels("reference"), x)
+    assert bad == -1
     return out
 
 

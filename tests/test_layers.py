@@ -21,7 +21,7 @@ HEAVY = ["numpy", "scipy", "pandas", "zarr", "numba", "pyarrow", "torch", "sklea
 LAYERS = [
     "masking stopping cost",
     "errors",
-    "wording units",
+    "grid seeds wording units",
     "places",
     "tables",
     "kernels",

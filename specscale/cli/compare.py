@@ -93,7 +93,7 @@ def compare(
         from specscale.cli.pairing import print_pairing
         from specscale.cli.tables import print_overview
 
-        print_pairing(result.summary)
+        print_pairing(result.record)
         if update is not None and result is before:
             print(f"nothing is new: {inert(update)} compares all rows of {inert(a)} and {inert(b)}, and stays as it is")
         else:

@@ -27,7 +27,7 @@ def explain(
 ) -> None:
     """Show which labels are enriched among the members of each group."""
     from specscale.insight.enrichment import explain as run
-    from specscale.results.comparison import open_result
+    from specscale.method.result import open_result
 
     result = open_result(out, fetch=fetch)
     explanation = run(result, labels, top, alpha)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from specscale.method.result import Result
     from specscale.method.run import Cluster
-    from specscale.results.comparison import Result
 
 
 @contextmanager
@@ -50,12 +50,12 @@ def earlier_result(ctx: typer.Context, path: str, answer: dict[str, Any]) -> Res
     """
     from specscale.errors import OptionError
     from specscale.method.options import Options
-    from specscale.results.comparison import open_result
+    from specscale.method.result import open_result
     from specscale.results.workplace import finish_publishing
 
     finish_publishing(path)
     result = open_result(path)
-    asked, kept = _by_option(Options(**answer).to_json()), _by_option(result.summary["options"])
+    asked, kept = _by_option(Options(**answer).to_json()), _by_option(result.record.options)
     kept.pop("min_matched", None)  # decides whether rows are compared, not what is found
     for name, value in kept.items():
         if was_given(ctx, name) and asked[name] != value:

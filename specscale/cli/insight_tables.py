@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from specscale.insight.groups import Group
     from specscale.insight.measures import Agreement
     from specscale.insight.overlap import Overlap
-    from specscale.results.comparison import Result
+    from specscale.results.comparison import ComparisonResult
 
 _MOST_LABELS = 10  # of one group
 _WIDEST_LABEL = 32
 _LEAST_LOG = -300  # below, floats lose digits
 
 
-def print_explanation(result: Result, explanation: Explanation) -> None:
+def print_explanation(result: ComparisonResult, explanation: Explanation) -> None:
     """Print the enriched labels of each group, a line each."""
     print(_heading(result))
     if not explanation.groups:
@@ -56,7 +56,7 @@ def print_explanation(result: Result, explanation: Explanation) -> None:
             print(f"  … and {len(enriched) - _MOST_LABELS:,} more (--json shows all)")
 
 
-def print_overlap(result: Result, overlap: Overlap) -> None:
+def print_overlap(result: ComparisonResult, overlap: Overlap) -> None:
     """Print the pairs of groups that share members."""
     pairs = overlap.pairs()
     print(f"{_heading(result)}; groups that share a tenth of their members, of {len(overlap.groups):,}")
@@ -71,7 +71,7 @@ def print_overlap(result: Result, overlap: Overlap) -> None:
         )
 
 
-def print_measures(result: Result, agreements: list[Agreement]) -> None:
+def print_measures(result: ComparisonResult, agreements: list[Agreement]) -> None:
     """Print how each embedding agrees with the groups of each direction."""
     names = _names(result)
     print(_heading(result))
@@ -92,14 +92,13 @@ def print_measures(result: Result, agreements: list[Agreement]) -> None:
     )
 
 
-def _heading(result: Result) -> str:
+def _heading(result: ComparisonResult) -> str:
     names = _names(result)
-    return f"A = {names['A']}, B = {names['B']}: {result.summary['rows']['compared']:,} rows"
+    return f"A = {names['A']}, B = {names['B']}: {result.record.rows.compared:,} rows"
 
 
-def _names(result: Result) -> dict[str, str]:
-    inputs = result.summary["inputs"]
-    return {"A": flowing(inputs["a"]["name"]), "B": flowing(inputs["b"]["name"])}
+def _names(result: ComparisonResult) -> dict[str, str]:
+    return {which.upper(): flowing(one.name) for which, one in result.record.inputs.items()}
 
 
 def _grouped(group: Group) -> str:

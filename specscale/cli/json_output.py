@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from specscale.masking import masked
 
 if TYPE_CHECKING:
-    from specscale.results.comparison import Result
+    from specscale.results.comparison import ComparisonResult
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -22,7 +22,7 @@ def print_json(value: dict[str, Any]) -> None:
     print(json.dumps(plain(value), allow_nan=False).replace("\x7f", "\\u007f"))
 
 
-def inputs_of(result: Result) -> dict[str, Any]:
+def inputs_of(result: ComparisonResult) -> dict[str, Any]:
     """Return what the summary of a result says of its embeddings; earlier versions kept their addresses whole."""
     return {which: {**one, "source": masked(one["source"])} for which, one in result.summary["inputs"].items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from specscale.cli.progress import run_progress
 
 if TYPE_CHECKING:
     from specscale.results.matrix import MatrixResult
+    from specscale.results.schema import ModeRecord
 
 _SHOWN = 3  # modes of a direction that fit in a line
 _WIDEST = 24
@@ -91,44 +92,43 @@ def matrix(
 def _print(result: MatrixResult) -> None:
     from specscale.results.comparison import LEFT_OUT
 
-    summary = result.summary
-    rows, maps = summary["rows"], summary["maps"]
-    left_out = rows["total"] - rows["compared"]
+    record = result.record
+    rows, maps = record.rows, record.maps
+    left_out = rows.total - rows.compared
     note = f" ({left_out:,} left out)" if left_out else ""
-    print_pairing(summary)
-    print(f"{len(result.names)} embeddings, {rows['compared']:,} rows{note}, {summary['options']['kernel']} kernel")
+    print_pairing(record)
+    print(f"{len(result.names)} embeddings, {rows.compared:,} rows{note}, {record.options['kernel']} kernel")
     print(
-        f"{maps['features']} features of dimension {maps['dimension']:,}",
-        *map(inert, summary["choice"].split("; ")),
+        f"{maps.features} features of dimension {maps.dimension:,}",
+        *map(inert, record.choice.split("; ")),
         sep="\n",
     )
     print("\nSPEC-diff")
-    order = summary["order"]
+    order = record.order
     names = {name: cut(flowing(name), _WIDEST) for name in order}
     wide = max(7, *(cells(name) for name in names.values()))
-    table = result.spec_diff
+    table = result.spec_diff.loc[order, order].to_numpy()
     print(" " * wide + "".join(f"  {padded(names[name], wide, right=True)}" for name in order))
-    for one in order:
+    for one, row in zip(order, table, strict=True):
         values = "".join(
-            f"  {table.loc[one, other]:>{wide}.4f}" if other != one else f"  {'·':>{wide}}" for other in order
+            f"  {value:>{wide}.4f}" if other != one else f"  {'·':>{wide}}"
+            for other, value in zip(order, row, strict=True)
         )
         print(f"{padded(names[one], wide)}{values}")
-    for pair in result.pairs:
-        print(f"\n{flowing(pair['a'])} (A) against {flowing(pair['b'])} (B): SPEC-diff {pair['spec_diff']:.4f}")
-        if not pair["modes"]:
-            pair_of = f"{pair['a']} and {pair['b']}: "
-            uncertain = any(
-                one.startswith(pair_of) and LEFT_OUT in one for one in map(str, summary.get("warnings", ()))
-            )
+    for pair in record.pairs:
+        print(f"\n{flowing(pair.a)} (A) against {flowing(pair.b)} (B): SPEC-diff {pair.spec_diff:.4f}")
+        if not pair.modes:
+            pair_of = f"{pair.a} and {pair.b}: "
+            uncertain = any(one.startswith(pair_of) and LEFT_OUT in one for one in record.warnings)
             print("  no mode is certain" if uncertain else "  no mode: no |λ| exceeds 0.00001")
         for which in "AB":
-            _print_direction(which, [one for one in pair["modes"] if one["grouped_by"] == which])
+            _print_direction(which, [one for one in pair.modes if one.grouped_by == which])
     print("\n± is the sampling of rows alone; a pair of interest, with a certificate: specscale compare A B")
     print(f"heat map: {place_of(result.path)}/matrix.png")
 
 
-def _print_direction(which: str, modes: list[dict[str, Any]]) -> None:
+def _print_direction(which: str, modes: list[ModeRecord]) -> None:
     if modes:
-        values = ", ".join(f"{one['eigenvalue']:+.5f} ± {one['se']:.5f}" for one in modes[:_SHOWN])
+        values = ", ".join(f"{one.eigenvalue:+.5f} ± {one.se:.5f}" for one in modes[:_SHOWN])
         more = f", and {len(modes) - _SHOWN} more" if len(modes) > _SHOWN else ""
         print(f"  grouped by {which}: λ {values}{more}")

@@ -11,7 +11,7 @@ from specscale.cli.inert import flowing
 from specscale.errors import OptionError
 
 if TYPE_CHECKING:
-    from specscale.results.comparison import Result
+    from specscale.results.comparison import ComparisonResult
 
 OWN = ("mode", "tail", "rank", "row", "source_row", "id", "score")
 _ALONE = 240  # cells of a column where a line has no end
@@ -21,7 +21,7 @@ _WIDEST_NAME = 20
 _NONE = "none"
 
 
-def members_of(result: Result, top: int, show: str | None = None) -> list[dict[str, Any]]:
+def members_of(result: ComparisonResult, top: int, show: str | None = None) -> list[dict[str, Any]]:
     """Return the first members of each tail of a result's modes, with the columns of the samples.
 
     Parameters
@@ -44,7 +44,7 @@ def members_of(result: Result, top: int, show: str | None = None) -> list[dict[s
     return records(table.select([*own, *(there if show is None else _chosen(show, there, result))]))
 
 
-def _chosen(show: str, there: list[str], result: Result) -> list[str]:
+def _chosen(show: str, there: list[str], result: ComparisonResult) -> list[str]:
     """The columns that --show names, in its order."""
     if show in there:
         return [show]

@@ -38,7 +38,7 @@ def modes(
     json: o.Json = False,
 ) -> None:
     """Show the groups of a result, with what is known of their members."""
-    from specscale.results.comparison import open_result
+    from specscale.method.result import open_result
 
     if show is not None and (overlap or measures):
         raise typer.BadParameter("goes with the groups, not with --overlap or --measures", param_hint="'--show'")

@@ -12,7 +12,8 @@ from specscale.cli.members import OWN, MemberTable, members_of
 
 if TYPE_CHECKING:
     from specscale.insight.gate import Verdict
-    from specscale.results.comparison import Mode, Result
+    from specscale.results.comparison import ComparisonResult, Mode
+    from specscale.results.schema import MapsRecord
     from specscale.runtime.machine import Machine, Plan
 
 _SHOWN = 3  # members of each tail of a mode that made a rule hold
@@ -135,10 +136,10 @@ def _assumptions(plan: Plan, machine: Machine) -> list[str]:
     return lines
 
 
-def print_overview(result: Result) -> None:
+def print_overview(result: ComparisonResult) -> None:
     """Print what was chosen, and a result's modes, a line each."""
     print(_heading(result))
-    for choice in result.summary["choice"].split("; "):
+    for choice in result.record.choice.split("; "):
         print(inert(choice))
     if not result.modes:
         print(_none(result))
@@ -151,7 +152,7 @@ def print_overview(result: Result) -> None:
     print(f"\nthe groups: specscale modes {place_of(result.path)}")
 
 
-def _none(result: Result) -> str:
+def _none(result: ComparisonResult) -> str:
     """What it means that a result has no mode."""
     if result.uncertain:
         return "no mode is certain: those with |λ| above 0.00001 were left out, as rounding may have made them"
@@ -173,7 +174,7 @@ def _mode_line(mode: Mode) -> str:
     )
 
 
-def print_causes(result: Result, verdicts: Sequence[Verdict]) -> None:
+def print_causes(result: ComparisonResult, verdicts: Sequence[Verdict]) -> None:
     """Print to standard error the modes that made rules hold, with some of their members."""
     numbers = {number for one in verdicts for number in one.modes}
     modes = [mode for mode in result.modes if mode.mode in numbers]
@@ -187,9 +188,9 @@ def print_causes(result: Result, verdicts: Sequence[Verdict]) -> None:
         table.print([one for one in members if one["mode"] == mode.mode])
 
 
-def _legend(result: Result, checked: bool) -> str:
+def _legend(result: ComparisonResult, checked: bool) -> str:
     if checked:
-        rows = min(result.summary["options"]["certify"], result.summary["rows"]["compared"])
+        rows = min(result.record.options["certify"], result.record.rows.compared)
         return (
             f"± of λ is the sampling of rows; exact λ is uᵀΛu under the exact kernels, with the error of estimating it "
             f"from {rows:,} rows,\nand the residual is how far the mode is from an exact one; noise: not to be believed"
@@ -199,18 +200,18 @@ def _legend(result: Result, checked: bool) -> str:
     )
 
 
-def print_modes(result: Result, top: int, show: str | None = None) -> None:
+def print_modes(result: ComparisonResult, top: int, show: str | None = None) -> None:
     """Print a result's groups: each mode, then the top members of its tails, with the columns that `show` names."""
     members = members_of(result, top, show)
     print(_heading(result))
     if not result.modes:
         print(_none(result))
     else:
-        average = result.summary["rows"]["compared"] ** -0.5
+        average = result.record.rows.compared**-0.5
         print(f"a member's score is u; an average row has ±{average:.5f}, and a tail of little more is no group")
     names = _names(result)
     table = MemberTable(members)
-    known = any(one.get("columns") for one in result.summary["inputs"].values())
+    known = any(one.columns for one in result.record.inputs.values())
     if members and known and show is None and not set(members[0]) - set(OWN):
         print(f"the samples' columns are not shown: {_why_not(result)}")
     if table.left_out:
@@ -237,7 +238,7 @@ def _certificate(mode: Mode) -> str:
     )
 
 
-def _why_not(result: Result) -> str:
+def _why_not(result: ComparisonResult) -> str:
     """Why the samples' columns are not there."""
     from specscale.masking import is_masked, masked
     from specscale.results.described import unread
@@ -251,7 +252,7 @@ def _why_not(result: Result) -> str:
     return f"they are said to be at {where}; to have them read from there add --fetch"
 
 
-def modes_json(result: Result, top: int, show: str | None = None) -> dict[str, Any]:
+def modes_json(result: ComparisonResult, top: int, show: str | None = None) -> dict[str, Any]:
     """Return a result's groups as plain values."""
     members = members_of(result, top, show)
     return {
@@ -275,32 +276,31 @@ def _fields(mode: Mode) -> dict[str, Any]:
     return {name: value for name, value in vars(mode).items() if name != "_result"}
 
 
-def _heading(result: Result) -> str:
-    names, rows = _names(result), result.summary["rows"]
-    left_out = rows["total"] - rows["compared"]
+def _heading(result: ComparisonResult) -> str:
+    names, rows = _names(result), result.record.rows
+    left_out = rows.total - rows.compared
     note = f" ({left_out:,} left out)" if left_out else ""
-    options, maps = result.summary["options"], result.summary["maps"]
-    bandwidths = [one for one in result.summary["bandwidths"].values() if one]
-    sigma = f", σ {' and '.join(format(one['sigma'], '.4g') for one in bandwidths)}" if bandwidths else ""
+    options = result.record.options
+    bandwidths = [one for one in result.record.bandwidths.values() if one]
+    sigma = f", σ {' and '.join(format(one.sigma, '.4g') for one in bandwidths)}" if bandwidths else ""
     unit = {"unit": ", rows of unit norm", "centre": ", centred rows", "standardise": ", standardised dimensions"}.get(
         options["normalize"], ""
     )
-    constraint = result.summary["constraint"]
-    of = f"groups of A with b ≤ {constraint['epsilon']:g}, " if constraint else ""
+    constraint = result.record.constraint
+    of = f"groups of A with b ≤ {constraint.epsilon:g}, " if constraint else ""
     eta = "" if options["eta"] == 1 else f"{options['eta']:g} "
     return (
-        f"A = {names['A']}, B = {names['B']}: {rows['compared']:,} rows{note}, SPEC-diff {result.spec_diff:.4f}\n"
-        f"{of or f'λ = a − {eta}b, '}{options['kernel']} kernel{sigma}{unit}, {_maps(maps)}"
+        f"A = {names['A']}, B = {names['B']}: {rows.compared:,} rows{note}, SPEC-diff {result.spec_diff:.4f}\n"
+        f"{of or f'λ = a − {eta}b, '}{options['kernel']} kernel{sigma}{unit}, {_maps(result.record.maps)}"
         f"{', refined' if options['refine'] else ''}{', rotated' if options['rotate'] != 'none' else ''}"
     )
 
 
-def _maps(maps: dict[str, Any]) -> str:
-    if maps["features"] == "exact":
+def _maps(maps: MapsRecord) -> str:
+    if maps.features == "exact":
         return "exact"
-    return f"{maps['features']} features of dimension {maps['dimension']:,}"
+    return f"{maps.features} features of dimension {maps.dimension:,}"
 
 
-def _names(result: Result) -> dict[str, str]:
-    inputs = result.summary["inputs"]
-    return {"A": flowing(inputs["a"]["name"]), "B": flowing(inputs["b"]["name"])}
+def _names(result: ComparisonResult) -> dict[str, str]:
+    return {which.upper(): flowing(one.name) for which, one in result.record.inputs.items()}

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.demo.place import Demo
+from specscale.method.result import Result
 from specscale.pictures.montage import Section, Strip, montage
-from specscale.results.comparison import Mode, Result
+from specscale.results.comparison import Mode
 
 __all__ = ["MONTAGE", "gradient_histograms", "run_digits"]
 
@@ -109,7 +110,7 @@ def draw(result: Result, images: NDArray[np.float32], path: Path) -> None:
     path : PNG file to write
     """
     embeddings = {which: np.load(str(result.path.parent / f"{name}.npy")) for which, name in _NAMES.items()}
-    sigmas = {which: result.summary["bandwidths"][which.lower()]["sigma"] for which in _NAMES}
+    sigmas = {which.upper(): one.sigma for which, one in result.record.bandwidths.items() if one}
     sections = []
     for which, other in (("A", "B"), ("B", "A")):
         strips: list[Strip] = []

@@ -9,7 +9,7 @@ from typing import Any
 
 from specscale.errors import ExistsError
 from specscale.method.compare import compare
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.runtime.events import Notify
 from specscale.stores.ingest import ingest
 

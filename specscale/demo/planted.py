@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from specscale.demo.place import Demo
 from specscale.errors import OptionError, SpecscaleError
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 
 __all__ = ["GROUPS", "ROWS", "Batch", "Finding", "check", "draw_batches", "run_planted"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from specscale.demo.place import Demo
 from specscale.errors import InputError, OptionError
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 
 __all__ = ["Docstring", "collect_docstrings", "run_text"]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.cost import Cost
 from specscale.embeddings.base import Embedding
 from specscale.embeddings.rows import Match, PairedRows
@@ -125,7 +126,7 @@ def _runs_from(ordered: NDArray[np.uint64], start: int) -> tuple[NDArray[np.int6
 def _digests(embedding: Embedding, kept: NDArray[np.bool_] | None) -> NDArray[np.uint64]:
     """The digest of each row that takes part."""
     words = -(-embedding.p * embedding.dtype.itemsize // 4)
-    weights = np.random.Generator(np.random.Philox(key=0xD1)).integers(0, 1 << 64, size=(2, words), dtype=np.uint64)
+    weights = seeds.row_weights().integers(0, 1 << 64, size=(2, words), dtype=np.uint64)
     step = max(1, _WORDS // words)
     wide = np.empty((step, words), dtype=np.uint64)
     digests = np.empty(embedding.n if kept is None else int(np.count_nonzero(kept)), dtype=np.uint64)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import cycle, islice, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.embeddings.base import Embedding
 from specscale.embeddings.chunks import READERS
 from specscale.embeddings.intact import Verifier
@@ -20,11 +22,11 @@ from specscale.stopping import check_signals
 
 __all__ = ["Block", "Match", "PairedRows", "kept_digest"]
 
-_SAMPLE = 0x5A3F1E
 _UNDER_WAY = 64 << 20  # bytes asked for ahead, what a gigabyte a second delivers in the 50 ms that an answer may take
 _FEWEST, _MOST = 2, 8  # blocks
 _GAP = 128 << 10  # bytes between two rows that are read along rather than asked for around
 _RUN = 4 << 20  # bytes of one read of several rows
+_COUNTED = 8192  # rows of the mask that are counted together
 
 
 @dataclass(frozen=True)
@@ -105,24 +107,44 @@ class PairedRows:
         """Rows of A."""
         return self.embeddings[0].n
 
-    @property
+    @cached_property
     def n_kept(self) -> int:
         """Rows that take part."""
-        return self.n if self.kept is None else int(np.count_nonzero(self.kept))
+        return self.n if self.kept is None else int(self._counts[-1])
 
-    def blocks(self, runs: Sequence[tuple[int, int]], rows: int, ring: int, *, verify: bool = False) -> Iterator[Block]:
+    @cached_property
+    def _counts(self) -> NDArray[np.int64]:
+        """Rows that take part before each run of `_COUNTED` rows, and all of them: a mask is counted once."""
+        assert self.kept is not None
+        runs = (self.kept[low : low + _COUNTED] for low in range(0, len(self.kept), _COUNTED))
+        return np.cumsum([0, *(int(np.count_nonzero(run)) for run in runs)], dtype=np.int64)
+
+    def kept_before(self, row: int) -> int:
+        """Rows that take part before a row."""
+        if self.kept is None:
+            return row
+        run, rest = divmod(row, _COUNTED)
+        low = row - rest
+        return int(self._counts[run]) + (int(np.count_nonzero(self.kept[low:row])) if rest else 0)
+
+    def blocks(
+        self,
+        runs: Sequence[tuple[int, int]],
+        rows: int,
+        ring: int,
+        *,
+        verify: bool = False,
+        empty: Callable[[tuple[int, ...], Any], NDArray[Any]] = np.empty,
+    ) -> Iterator[Block]:
         """Yield the rows of each run ``(start, stop)`` in blocks of at most `rows`.
 
-        A block's arrays are overwritten `ring` blocks later. Several blocks are read at once where an embedding is
-        remote. With `verify`, the chunks that the runs hold whole must be those that were ingested.
+        A block's arrays are made by `empty` and overwritten `ring` blocks later. Several blocks are read at once where
+        an embedding is remote. With `verify`, the chunks that the runs hold whole must be those that were ingested.
         """
         largest = min(rows, max((stop - start for start, stop in runs), default=0))
         ahead = self._ahead(rows)
         rooms = cycle(
-            [
-                tuple(np.empty((largest, one.p), dtype=one.dtype) for one in self.embeddings)
-                for _ in range(ring - 1 + ahead)
-            ]
+            [tuple(empty((largest, one.p), one.dtype) for one in self.embeddings) for _ in range(ring - 1 + ahead)]
         )
         wanted = (
             (one, low, min(low + rows, stop), out)
@@ -134,7 +156,7 @@ class PairedRows:
         arrays = read_ahead(_read, wanted, (ahead - 1) * len(self.embeddings) + 1)
         with closing(Verifier(self.embeddings if verify else ())) as verifier:
             for start, stop in runs:
-                offset = start if self.kept is None else int(np.count_nonzero(self.kept[:start]))
+                offset = self.kept_before(start)
                 for low in range(start, stop, rows):
                     check_signals()
                     high = min(low + rows, stop)
@@ -163,24 +185,39 @@ class PairedRows:
 
     def take(self, positions: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         """Return the kept rows at distinct ascending `positions` among them, (s, p) for each embedding."""
-        numbers = positions if self.kept is None else np.flatnonzero(self.kept)[positions]
+        numbers = self._numbers(positions)
         return tuple(_take_remote(one, numbers) if one.remote else _take(one, numbers) for one in self.embeddings)
 
-    def sample(self, size: int, seed: int, stream: int = 0) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
+    def _numbers(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows at ascending positions among those that take part; only the runs that hold them are looked at."""
+        if self.kept is None:
+            return positions
+        numbers = np.empty(len(positions), dtype=np.int64)
+        runs = np.searchsorted(self._counts, positions, side="right") - 1
+        edges = [*np.flatnonzero(np.diff(runs, prepend=-1)), len(runs)]
+        for first, last in pairwise(map(int, edges)):
+            run = int(runs[first])
+            here = np.flatnonzero(self.kept[run * _COUNTED : (run + 1) * _COUNTED])
+            numbers[first:last] = run * _COUNTED + here[positions[first:last] - self._counts[run]]
+        return numbers
+
+    def sample(
+        self, size: int, seed: int, use: int = seeds.SURVEY
+    ) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
         """Draw up to `size` kept rows without replacement.
 
         Parameters
         ----------
         size : rows
         seed : seed of the comparison
-        stream : what the sample is for; samples of different streams are independent
+        use : what the sample is for; samples for different uses are independent
 
         Returns
         -------
         positions : (s,) int64, ascending positions among the kept rows
         raw : one array (s, p) for each embedding
         """
-        generator = np.random.Generator(np.random.Philox(key=[seed, _SAMPLE + (stream << 24)]))
+        generator = seeds.sampled_rows(seed, use)
         positions = generator.choice(self.n_kept, size=min(size, self.n_kept), replace=False, shuffle=False)
         positions = np.sort(positions)
         return positions, self.take(positions)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.embeddings.base import Embedding, readers
 from specscale.embeddings.layout import chunk_runs, row_norms
 from specscale.embeddings.reordered import name_row
@@ -74,7 +75,7 @@ def screen(rows: PairedRows, *, directions: bool, on_bad: str, sample: int | Non
         if sample < 1:
             raise OptionError(f"--sample is a number of rows, not {sample}")
         chosen = np.zeros(rows.n, dtype=np.bool_)
-        generator = np.random.Generator(np.random.Philox(key=[seed, 0x5A3F1F]))
+        generator = seeds.compared_rows(seed)
         candidates = np.flatnonzero(kept) if kept is not None else np.arange(rows.n)
         chosen[generator.choice(candidates, size=sample, replace=False, shuffle=False)] = True
         match = replace(match, sampled=True).leaving_out(_NOT_DRAWN, [len(candidates) - sample] * len(counts))

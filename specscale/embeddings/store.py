@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from upath import UPath
 
 from specscale.embeddings.array import ArrayEmbedding
+from specscale.embeddings.attributes import StoreRecord
 from specscale.embeddings.base import Embedding, read_norms, readers
 from specscale.embeddings.chunks import RowChunks
 from specscale.embeddings.dropped import Ids, NumberedRows
@@ -30,11 +31,12 @@ from specscale.embeddings.layout import (
     features_digest,
     store_attributes,
 )
-from specscale.embeddings.trusted import faulty_attributes, opened_group
+from specscale.embeddings.trusted import opened_group
 from specscale.errors import ChangedError, InputError
 from specscale.masking import masked
 from specscale.places.ahead import read_ahead
 from specscale.places.files import Location, await_answer, exists, is_local, located, reaching, unchained
+from specscale.places.records import faulty_fields, needed
 from specscale.tables.parquet import open_parquet, take_rows
 from specscale.wording import one_line
 
@@ -43,7 +45,6 @@ __all__ = ["EmbeddingStore", "Ids", "is_store", "open_embedding"]
 _DAMAGE = (KeyError, ValueError, TypeError, OSError, zarr.errors.BaseZarrError)
 _LOST = "missing or damaged"
 _AGAIN = "ingest the embedding again"
-_KEYS = {"name", "n", "p", "dtype", "digest", "ids", "columns", "zero_norm", "dropped"}
 
 
 class EmbeddingStore(NumberedRows):
@@ -262,8 +263,8 @@ def _open_group(path: Location) -> tuple[zarr.Group, dict[str, Any]]:
         raise InputError(f"{path}/zarr.json: damaged, format cannot be: {_AGAIN}")
     if attributes.get("format") != FORMAT:
         raise InputError(f"{path}: a store of format {attributes.get('format')}, this version reads format {FORMAT}")
-    if lost := sorted(_KEYS - attributes.keys()):
+    if lost := sorted(set(needed(StoreRecord)) - attributes.keys()):
         raise InputError(f"{path}/zarr.json: damaged, {', '.join(lost)} is not there: {_AGAIN}")
-    if wrong := faulty_attributes(attributes):
+    if wrong := faulty_fields(StoreRecord, attributes):
         raise InputError(f"{path}/zarr.json: damaged, {', '.join(wrong)} cannot be: {_AGAIN}")
     return group, attributes

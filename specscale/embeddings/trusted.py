@@ -21,7 +21,7 @@ from specscale.errors import InputError
 from specscale.places.documents import parse_json
 from specscale.places.files import Location, zarr_store
 
-__all__ = ["ScreenedStore", "WholeStore", "check_foreign", "check_own", "faulty_attributes", "opened_group"]
+__all__ = ["ScreenedStore", "WholeStore", "check_foreign", "check_own", "opened_group"]
 
 _MOST_BYTES = 16 << 20  # of metadata; the digests of a billion rows are a megabyte
 _MOST_CHUNKS = 1 << 22
@@ -199,29 +199,3 @@ def opened_group(place: Location, remedy: str, kind: type[ScreenedStore] = Scree
     store = kind(zarr_store(place, read_only=True), str(place), remedy)
     # Looking for other formats too would leave requests behind where a store does not answer.
     return zarr.open_group(store, mode="r", zarr_format=3)
-
-
-def faulty_attributes(attributes: dict[str, Any]) -> list[str]:
-    """Return the names of the attributes of an embedding store that are not what ingest writes there."""
-    faulty = []
-    for name, value in attributes.items():
-        match name:
-            case "name" | "digest":
-                is_sound = isinstance(value, str)
-            case "dtype":
-                is_sound = value in ("float16", "float32")
-            case "n" | "p" | "zero_norm" | "dropped":
-                is_sound = _is_count(value)
-            case "dropped_rows":
-                is_sound = isinstance(value, list) and all(map(_is_count, value))
-            case "columns" | "vectors" | "source" | "chunk_digests":
-                is_sound = isinstance(value, list) and all(isinstance(one, str) for one in value)
-            case "ids":
-                is_sound = value is None or (
-                    isinstance(value, dict) and all(isinstance(value.get(one), str) for one in ("column", "digest"))
-                )
-            case _:
-                is_sound = True
-        if not is_sound:
-            faulty.append(name)
-    return sorted(faulty)

@@ -1,7 +1,7 @@
 """Random frequencies, made where they are needed from a counter-based generator and never shipped.
 
-The generator is Philox (Salmon et al. 2011) keyed by the seed and the number of a block of frequencies, so that any
-block on any machine is the same. The key does not hold which embedding the frequencies are for: two embeddings of equal
+The generator is keyed by the seed and the number of a block of frequencies, so that any block on any machine is the
+same. The key does not hold which embedding the frequencies are for: two embeddings of equal
 dimension and bandwidth get the same map, and what the map gets wrong for both cancels in their difference.
 """
 
@@ -10,13 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale.seeds import frequency_block
+
 __all__ = ["BLOCK", "gaussian_frequencies", "orthogonal_frequencies"]
 
 BLOCK = 256  # Gaussian frequencies in one block
-
-
-def _generator(seed: int, block: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=[seed, block]))
 
 
 def gaussian_frequencies(p: int, m: int, seed: int) -> NDArray[np.float64]:
@@ -36,7 +34,7 @@ def gaussian_frequencies(p: int, m: int, seed: int) -> NDArray[np.float64]:
     w = np.empty((p, m))
     for block, start in enumerate(range(0, m, BLOCK)):
         stop = min(start + BLOCK, m)
-        w[:, start:stop] = _generator(seed, block).standard_normal((BLOCK, p))[: stop - start].T
+        w[:, start:stop] = frequency_block(seed, block).standard_normal((BLOCK, p))[: stop - start].T
     return w
 
 
@@ -57,7 +55,7 @@ def orthogonal_frequencies(p: int, m: int, seed: int) -> NDArray[np.float64]:
     w = np.empty((p, m))
     for block, start in enumerate(range(0, m, p)):
         count = min(p, m - start)
-        generator = _generator(seed, block)
+        generator = frequency_block(seed, block)
         # χ_p first, so that a block cut short has the norms it would have in full.
         norms = np.sqrt(generator.chisquare(p, size=p))[:count]
         q, r = np.linalg.qr(generator.standard_normal((count, p)).T)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from specscale.kernels import Kernels, load_kernels
+from specscale.kernels.base import Array, Kernels, load_kernels
 
-__all__ = ["MEAN", "WIDE_EFFORT", "Affine", "Anchors", "ExactKernel"]
+__all__ = ["MEAN", "WIDE_EFFORT", "Affine", "Anchors", "ExactKernel", "Standardiser"]
 
 WIDE_EFFORT = 2.5  # times that of float32 which a kernel takes in float64
 
@@ -44,7 +44,7 @@ class Affine:
 
 @dataclass(frozen=True)
 class Anchors:
-    """Rows z_j against which a kernel is evaluated, as the backend wants them.
+    """Rows z_j against which a kernel is evaluated, in the memory of a backend.
 
     Attributes
     ----------
@@ -53,19 +53,46 @@ class Anchors:
     rate : 1 / 2σ², 0 for the cosine kernel
     """
 
-    points: NDArray[Any]
-    halves: NDArray[Any]
+    points: Array
+    halves: Array
     rate: float
 
     def __len__(self) -> int:
         return int(self.points.shape[1])
 
-    def evaluate(self, kernels: Kernels, x: NDArray[Any], part: slice, out: NDArray[Any]) -> None:
+    def evaluate(self, kernels: Kernels, x: Array, part: slice, out: Array) -> None:
         """Write k(x_i, z_j) of standardised rows x (b, p) and the anchors `part` into `out` (b, anchors)."""
         if self.rate:
             kernels.gaussian(x, self.points[:, part], self.halves[part], self.rate, out)
         else:
             kernels.project(x, self.points[:, part], out)
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """What brings the rows of one embedding before its kernel, with its numbers in the memory of a backend.
+
+    Attributes
+    ----------
+    kernels : the backend
+    real : the floating type that the rows get
+    affine : shift and factor of what is done to the rows first; None for nothing
+    centre : (p,) real, subtracted last
+    unit : whether rows are normalised
+    """
+
+    kernels: Kernels
+    real: type[np.floating[Any]]
+    affine: tuple[Array, Array] | None
+    centre: Array
+    unit: bool
+
+    def apply(self, raw: Array, out: Array, bad: Array) -> None:
+        """Write normalised and centred rows `raw` (b, p) into `out` (b, p), and the first bad one into `bad` (1,)."""
+        if self.affine is not None:
+            self.kernels.affine(raw, *self.affine, out, bad)
+            raw = out
+        self.kernels.standardise(raw, self.centre, self.unit, out, bad)
 
 
 @dataclass(frozen=True)
@@ -112,42 +139,44 @@ class ExactKernel:
         """The floating type that standardised rows have."""
         return np.float64 if self.wide else kernels.real
 
-    def standardise(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
-        """Write normalised and centred rows `raw` (b, p) into `out` (b, p) of any type; the first bad row, or −1."""
-        if self.affine is not None:
-            bad = kernels.affine(raw, self.affine.shift, self.affine.factor, out)
-            if bad >= 0:
-                return bad
-            raw = out
-        return kernels.standardise(raw, self.centre.astype(out.dtype), self.unit, out)
+    def load(self, kernels: Kernels, real: type[np.floating[Any]] | None = None) -> Standardiser:
+        """Bring into a backend's memory what rows are standardised with, in its own floating type or another."""
+        real = real or self.real(kernels)
+        affine = None if self.affine is None else (kernels.put(self.affine.shift), kernels.put(self.affine.factor))
+        return Standardiser(kernels, real, affine, kernels.put(self.centre.astype(real)), self.unit)
+
+    def standardised(
+        self, kernels: Kernels, raw: NDArray[Any], real: type[np.floating[Any]] | None = None
+    ) -> tuple[NDArray[Any], int]:
+        """Normalised and centred rows of `raw` (b, p) in host memory, and the first bad one, or −1."""
+        standardiser = self.load(kernels.host, real)
+        out, bad = np.empty(raw.shape, dtype=standardiser.real), np.full(1, -1, dtype=np.int64)
+        standardiser.apply(raw, out, bad)
+        return out, int(bad[0])
 
     def anchors(self, kernels: Kernels, raw: NDArray[Any]) -> Anchors:
-        """Make anchors of the rows `raw` (r, p)."""
+        """Make anchors of the rows `raw` (r, p), which are in host memory."""
         real = self.real(kernels)
-        z = np.empty(raw.shape, dtype=real)
-        self.standardise(kernels, raw, z)
+        z, _ = self.standardised(kernels, raw, real)
         wide = z.astype(np.float64, copy=False)
         rate = 0.0 if self.sigma is None else 1 / (2 * self.sigma**2)
         with np.errstate(over="ignore"):  # where σ is that small the kernel of two rows is zero
             points = np.ascontiguousarray((wide * (2 * rate or 1.0)).T, dtype=real)
             halves = (rate * np.einsum("ij,ij->i", wide, wide)).astype(real)
-        return Anchors(points, halves, rate)
+        return Anchors(kernels.put(points), kernels.put(halves), rate)
 
     def rounding(self, raw: NDArray[Any]) -> float:
         """What rounding leaves uncertain in kernel values of the rows `raw` (r, p), which grows with (‖x‖ / σ)²."""
-        reference = load_kernels("reference")
-        z = np.empty(raw.shape)
-        self.standardise(reference, raw, z)
         if self.sigma is None:
             return 0.0
+        z, _ = self.standardised(load_kernels("reference"), raw)
         share = _WIDE_ROUNDING if self.wide else _ROUNDING
         return float(share * np.median(np.einsum("ij,ij->i", z, z)) / self.sigma**2)
 
     def matrix(self, raw: NDArray[Any]) -> NDArray[np.float64]:
         """The kernel matrix of the rows `raw` (r, p) in float64, (r, r), symmetric with a diagonal of ones."""
         reference = load_kernels("reference")
-        z = np.empty(raw.shape)
-        self.standardise(reference, raw, z)
+        z, _ = self.standardised(reference, raw)
         out = np.empty((len(raw), len(raw)))
         self.anchors(reference, raw).evaluate(reference, z, slice(None), out)
         out = (out + out.T) / 2

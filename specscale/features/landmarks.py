@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,8 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from specscale.cost import Cost
-from specscale.features.kernel import Anchors, ExactKernel
-from specscale.kernels import Kernels
-from specscale.kernels.scratch import Scratch
+from specscale.features.kernel import Anchors, ExactKernel, Standardiser
+from specscale.kernels.base import Array, Kernels
 
 __all__ = ["CUT_OFF", "KernelMap", "LandmarkMap", "landmarks_cost", "whitening"]
 
@@ -61,11 +60,6 @@ class KernelMap:
 
     kernel: ExactKernel
     landmarks: NDArray[Any]
-    _made: dict[type, Anchors] = field(init=False, repr=False, compare=False, default_factory=dict)
-    _scratch: Scratch = field(init=False, repr=False, compare=False, default_factory=Scratch)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_made": {}}
 
     @property
     def p(self) -> int:
@@ -92,19 +86,24 @@ class KernelMap:
         """Numbers of scratch for one row of a slice: the standardised row, in float64 with its Gram products too."""
         return 2 * (self.p + self.dim) if self.kernel.wide else self.p
 
-    def prepare(self, kernels: Kernels) -> None:
-        """Bring the landmarks into the backend's floating type, once."""
-        if kernels.real not in self._made:
-            self._made[kernels.real] = self.kernel.anchors(kernels, self.landmarks)
+    def load(self, kernels: Kernels) -> _LoadedKernelMap:
+        """Make anchors of the landmarks."""
+        return _LoadedKernelMap(kernels, self.kernel.load(kernels), self.kernel.anchors(kernels, self.landmarks))
 
-    def apply(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
-        """Write k(Z, x) of the rows `raw` (b, p) into `out` (b, r); the first bad row, or −1."""
-        self.prepare(kernels)
-        x = self._scratch.array((len(raw), self.p), self.kernel.real(kernels))
-        bad = self.kernel.standardise(kernels, raw, x)
-        if bad < 0:
-            self._made[kernels.real].evaluate(kernels, x, slice(None), out)
-        return bad
+
+@dataclass(frozen=True)
+class _LoadedKernelMap:
+    """A kernel with its landmarks in the memory of a backend."""
+
+    kernels: Kernels
+    standardiser: Standardiser
+    anchors: Anchors
+
+    def apply(self, raw: Array, out: Array, bad: Array) -> None:
+        """Write k(Z, x) of the rows `raw` (b, p) into `out` (b, r), and the first bad row into `bad` (1,)."""
+        x = self.kernels.scratch("rows", raw.shape, self.standardiser.real)
+        self.standardiser.apply(raw, x, bad)
+        self.anchors.evaluate(self.kernels, x, slice(None), out)
 
 
 @dataclass(frozen=True)
@@ -127,20 +126,16 @@ class LandmarkMap:
     rows: NDArray[np.int64]
     landmarks: NDArray[Any]
     whitening: NDArray[np.float64]
-    values: KernelMap = field(init=False, repr=False, compare=False)
-    _made: dict[type, list[NDArray[Any]]] = field(init=False, repr=False, compare=False, default_factory=dict)
-    _products: Scratch = field(init=False, repr=False, compare=False, default_factory=Scratch)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "values", KernelMap(self.kernel, self.landmarks))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_made": {}}
 
     @classmethod
     def of(cls, kernel: ExactKernel, rows: NDArray[np.int64], landmarks: NDArray[Any]) -> LandmarkMap:
         """Make the map of some rows."""
         return cls(kernel, rows, landmarks, whitening(kernel.matrix(landmarks), kernel.rounding(landmarks)))
+
+    @property
+    def values(self) -> KernelMap:
+        """What the map is made of, k(Z, x)."""
+        return KernelMap(self.kernel, self.landmarks)
 
     @property
     def p(self) -> int:
@@ -173,23 +168,13 @@ class LandmarkMap:
         """The runs of T's columns that are multiplied at once; all above the first of a run is zero."""
         return [(low, min(low + WHITENING_COLUMNS, self.dim)) for low in range(0, self.dim, WHITENING_COLUMNS)]
 
-    def prepare(self, kernels: Kernels) -> None:
-        """Bring landmarks and T into the backend's floating type, once."""
-        self.values.prepare(kernels)
-        if kernels.real not in self._made:
-            self._made[kernels.real] = [
-                np.ascontiguousarray(self.whitening[low:, low:high], dtype=kernels.real) for low, high in self._columns
-            ]
-
-    def apply(self, kernels: Kernels, raw: NDArray[Any], out: NDArray[Any]) -> int:
-        """Write φ of the rows `raw` (b, p) into `out` (b, dim); the first bad row, or −1."""
-        self.prepare(kernels)
-        products = self._products.array((len(raw), len(self.rows)), kernels.real)
-        bad = self.values.apply(kernels, raw, products)
-        if bad < 0:
-            for (low, high), part in zip(self._columns, self._made[kernels.real], strict=True):
-                kernels.project(products[:, low:], part, out[:, low:high])
-        return bad
+    def load(self, kernels: Kernels) -> _LoadedLandmarkMap:
+        """Bring landmarks and T into the backend's floating type."""
+        whitening = tuple(
+            (low, high, kernels.put(np.ascontiguousarray(self.whitening[low:, low:high], dtype=kernels.real)))
+            for low, high in self._columns
+        )
+        return _LoadedLandmarkMap(kernels, self.values.load(kernels), len(self.rows), whitening)
 
     def scoring(self, coefficients: NDArray[np.float64]) -> tuple[KernelMap, NDArray[np.float64]]:
         """A cheaper map, and the coefficients (r, k) under which it gives the same scores as these (dim, k)."""
@@ -209,3 +194,28 @@ class LandmarkMap:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the landmarks and T, without which the map cannot be restored."""
         return {"landmarks": self.landmarks, "whitening": self.whitening}
+
+
+@dataclass(frozen=True)
+class _LoadedLandmarkMap:
+    """A landmark map with what it is made of in the memory of a backend.
+
+    Attributes
+    ----------
+    kernels : the backend
+    values : gives k(Z, x)
+    r : landmarks
+    whitening : runs of columns, and T there without the rows above the first
+    """
+
+    kernels: Kernels
+    values: _LoadedKernelMap
+    r: int
+    whitening: tuple[tuple[int, int, Array], ...]
+
+    def apply(self, raw: Array, out: Array, bad: Array) -> None:
+        """Write φ of the rows `raw` (b, p) into `out` (b, dim), and the first bad row into `bad` (1,)."""
+        values = self.kernels.scratch("values", (len(raw), self.r), self.kernels.real)
+        self.values.apply(raw, values, bad)
+        for low, high, part in self.whitening:
+            self.kernels.project(values[:, low:], part, out[:, low:high])

@@ -8,8 +8,9 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.features.kernel import ExactKernel
-from specscale.kernels import Kernels
+from specscale.kernels.base import Kernels
 
 __all__ = ["CANDIDATES", "pivoted_rows"]
 
@@ -32,7 +33,7 @@ def pivoted_rows(
     raw : (s, p) candidate rows of each embedding
     size : pivots
     seed : seed of the draw
-    kernels : the backend
+    kernels : a backend of host memory
 
     Returns
     -------
@@ -40,12 +41,8 @@ def pivoted_rows(
         Ascending numbers of candidates; where everything is explained before, uniform ones complete them.
     """
     s = len(raw[0])
-    generator = np.random.Generator(np.random.Philox(key=[seed, 0x9C701]))
-    standardised = []
-    for one, x in zip(exact, raw, strict=True):
-        out = np.empty(x.shape, dtype=one.real(kernels))
-        one.standardise(kernels, x, out)
-        standardised.append(out)
+    generator = seeds.pivots(seed)
+    standardised = [one.standardised(kernels, x)[0] for one, x in zip(exact, raw, strict=True)]
     factor = np.empty((s, size), dtype=kernels.real)
     left = np.ones(s)
     pivots = np.empty(0, dtype=np.int64)

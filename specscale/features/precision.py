@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.features.kernel import ExactKernel
-from specscale.kernels import load_kernels
+from specscale.kernels.base import load_kernels
 
 __all__ = ["FAR", "Precision", "precision"]
 
@@ -53,8 +53,7 @@ def precision(raw: NDArray[Any], kernel: ExactKernel) -> Precision:
     kernel : the Gaussian kernel, with its centre and bandwidth
     """
     assert kernel.sigma is not None
-    x = np.empty(raw.shape)
-    kernel.standardise(load_kernels("reference"), raw, x)
+    x, _ = kernel.standardised(load_kernels("reference"), raw)
     x /= kernel.sigma
     lengths = np.sqrt(np.einsum("ij,ij->i", x, x))
     far = np.flatnonzero(lengths > FAR)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +10,11 @@ from numpy.typing import NDArray
 
 from specscale.errors import InputError, OptionError
 from specscale.features.bandwidth import LEAST_SIGMA, Bandwidth, Rule, choose_bandwidth
-from specscale.features.fourier import FeatureMap, FourierMap, LinearMap
 from specscale.features.kernel import MEAN, Affine, ExactKernel
 from specscale.features.precision import precision
-from specscale.kernels import Kernels, load_kernels
+from specscale.kernels.base import Kernels, load_kernels
 
-__all__ = ["Geometry", "affine_of", "chosen_maps", "survey"]
+__all__ = ["Geometry", "affine_of", "survey"]
 
 _VARYING = 2.0  # ratio of the 95th to the 5th percentile of the norms above which lengths may lead
 _OFFSET = 0.9  # mean cosine of two rows above which their common offset leads
@@ -92,8 +90,8 @@ def survey(
         When a row has no direction once it is centred.
     """
     plain = ExactKernel(np.zeros(raw.shape[1]), unit or not gaussian, None, affine=affine)
-    x = np.empty(raw.shape, dtype=np.float32)
-    if plain.standardise(kernels, raw, x) >= 0 and affine is not None:
+    x, bad = plain.standardised(kernels, raw, np.float32)
+    if bad >= 0 and affine is not None:
         raise InputError(f"{name}: a row {MEAN}")
     if not gaussian:
         return Geometry(plain, None, tuple(_cosine_warnings(raw, x, name, affine)))
@@ -113,8 +111,7 @@ def survey(
     found = precision(raw, kernel)
     note = None
     if found.wide:
-        y = np.empty(raw.shape)
-        kernel.standardise(load_kernels("reference"), raw, y)
+        y, _ = kernel.standardised(load_kernels("reference"), raw)
         bandwidth = choose_bandwidth(rule, y, name)
         kernel = replace(kernel, sigma=bandwidth.sigma, wide=True, certain=found.certain)
         note = f"the kernel of {name} in double precision, as groups lie up to {found.farthest:,.0f} σ from the middle"
@@ -174,23 +171,3 @@ def _giants(x: NDArray[np.float32]) -> str | None:
     if len(few) == 1:
         return f"dimension {few[0]} (counted from 0) alone has {share:.0%} of the variance"
     return f"dimensions {', '.join(map(str, sorted(few.tolist())))} (counted from 0) have {share:.0%} of the variance"
-
-
-def chosen_maps(kernels: Sequence[ExactKernel], *, features: str, size: int, seed: int) -> tuple[FeatureMap, ...]:
-    """Make the feature map of each embedding, for maps that need no rows of it.
-
-    Parameters
-    ----------
-    kernels : the kernel of each embedding
-    features : "fourier", "orthogonal" or "linear"
-    size : frequencies of a Fourier map
-    seed : seed of the frequencies
-    """
-    maps: list[FeatureMap] = []
-    for one in kernels:
-        if one.sigma is None:
-            maps.append(LinearMap(one.p, one.affine))
-        else:
-            orthogonal, how = features == "orthogonal", (one.centre, one.unit, one.wide, one.certain, one.affine)
-            maps.append(FourierMap(one.p, size, one.sigma, seed, orthogonal, *how))
-    return tuple(maps)

@@ -15,7 +15,7 @@ from specscale.errors import OptionError
 from specscale.insight.groups import Group, groups_of, opened
 from specscale.insight.labels import Labels, label_column, labels_of
 from specscale.places.files import Location
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +114,7 @@ class Explanation:
 
 
 def explain(
-    result: Result | str | Location, labels: str = "label", top: int | None = None, alpha: float = 0.05
+    result: ComparisonResult | str | Location, labels: str = "label", top: int | None = None, alpha: float = 0.05
 ) -> Explanation:
     """Find the labels that are more frequent in a group than among all compared rows.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from specscale.errors import OptionError
 
 if TYPE_CHECKING:
-    from specscale.results.comparison import Mode, Result
+    from specscale.results.comparison import ComparisonResult, Mode
 
 __all__ = ["CERTIFICATE", "FIELDS", "OF_ALL", "Rule", "Verdict"]
 
@@ -127,7 +127,7 @@ class Rule:
                 f"rule over {', '.join(name for name in OF_ALL + FIELDS if name not in CERTIFICATE)}"
             )
 
-    def check(self, result: Result) -> Verdict:
+    def check(self, result: ComparisonResult) -> Verdict:
         """Hold a result against the rule.
 
         Parameters
@@ -147,7 +147,7 @@ class Rule:
         OptionError
             When the rule needs a certificate and the result has none.
         """
-        self.check_certificate(result.summary["options"]["certify"])
+        self.check_certificate(result.record.options["certify"])
         modes = sorted(result.modes, key=lambda mode: -abs(mode.eigenvalue))
         if self.name in OF_ALL:
             value, caused = self._of_all(result, modes)
@@ -163,7 +163,7 @@ class Rule:
     def _upwards(self) -> bool:
         return self.op.startswith(">")
 
-    def _of_all(self, result: Result, modes: list[Mode]) -> tuple[float, list[Mode]]:
+    def _of_all(self, result: ComparisonResult, modes: list[Mode]) -> tuple[float, list[Mode]]:
         """The number that the result has, and the modes to look at when the rule holds."""
         if self.name == "spec_diff":
             above = [mode for mode in modes if self._upwards and self.met_by(abs(mode.eigenvalue))]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.errors import InputError, OptionError
-from specscale.places.files import Location
-from specscale.results.comparison import TAILS, Result, open_result
+from specscale.places.files import Location, unchained
+from specscale.results.comparison import TAILS, ComparisonResult
 from specscale.results.directory import top_members
 
 __all__ = ["Group", "groups_of", "opened"]
@@ -47,12 +47,12 @@ class Group:
         return {name: getattr(self, name) for name in ("mode", "tail", "grouped_by", "certified")}
 
 
-def opened(result: Result | str | Location) -> Result:
+def opened(result: ComparisonResult | str | Location) -> ComparisonResult:
     """Return the result, opened where a path is given."""
-    return result if isinstance(result, Result) else open_result(result)
+    return result if isinstance(result, ComparisonResult) else ComparisonResult(unchained(result))
 
 
-def groups_of(result: Result, top: int | None = None) -> list[Group]:
+def groups_of(result: ComparisonResult, top: int | None = None) -> list[Group]:
     """Return the groups of a result, mode by mode.
 
     Parameters

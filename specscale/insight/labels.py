@@ -15,7 +15,7 @@ from specscale.embeddings.prefix import begins_with, ids_digest_of_first
 from specscale.embeddings.store import EmbeddingStore, is_store
 from specscale.errors import ChangedError, InputError, SpecscaleError
 from specscale.places.files import Location, exists, located
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 from specscale.results.described import rows_of_input
 from specscale.results.pairs import changed, compared_rows
 from specscale.tables.parquet import open_parquet, parquet_rows
@@ -63,7 +63,7 @@ class Labels:
     of_members: NDArray[np.int64]
 
 
-def label_column(result: Result, name: str) -> Column:
+def label_column(result: ComparisonResult, name: str) -> Column:
     """Find a column of labels in A's store, or else in B's.
 
     Parameters
@@ -87,17 +87,17 @@ def label_column(result: Result, name: str) -> Column:
             raise error from None
 
 
-def _column_of(result: Result, place: int, name: str) -> Column:
+def _column_of(result: ComparisonResult, place: int, name: str) -> Column:
     which = "ab"[place]
-    source, described = result.source(which), result.summary["inputs"][which]
+    source, described = result.source(which), result.record.inputs[which]
     if not is_store(source) and exists(located(source)):
         raise InputError(f"{source}: labels are read from a store: `specscale ingest` it with them and compare that")
     if not is_store(source):
         raise InputError(f"{source}: {which.upper()}'s store is no longer there: move it back, or compare again")
     store = EmbeddingStore(source)
-    total = described["rows"]
-    ids = result.summary["rows"]["ids_digest"] if place == 0 else described.get("ids_digest")
-    same = begins_with(store, total, described["digest"])
+    total = described.rows
+    ids = result.record.rows.ids_digest if place == 0 else described.ids_digest
+    same = begins_with(store, total, described.digest)
     if not same or (ids and store.ids and ids_digest_of_first(store, total) != ids):
         raise ChangedError(f"{source}: no longer the embedding that was compared: compare them anew")
     if not store.columns:
@@ -117,7 +117,7 @@ def _column_of(result: Result, place: int, name: str) -> Column:
     return Column(path, name, total, place)
 
 
-def labels_of(result: Result, column: Column, members: NDArray[np.int64]) -> Labels:
+def labels_of(result: ComparisonResult, column: Column, members: NDArray[np.int64]) -> Labels:
     """Count the labels of the compared rows, as :func:`count_labels`, with rows by their numbers in A.
 
     Parameters
@@ -129,7 +129,7 @@ def labels_of(result: Result, column: Column, members: NDArray[np.int64]) -> Lab
     kept = compared_rows(result)
     if column.place == 0:
         return count_labels(column, kept, members)
-    compared = np.arange(result.summary["rows"]["total"]) if kept is None else np.flatnonzero(kept)
+    compared = np.arange(result.record.rows.total) if kept is None else np.flatnonzero(kept)
     own, of_members = (rows_of_input(result, column.place, rows) for rows in (compared, members))
     if own is None or of_members is None:
         raise changed(result, "it was made by an earlier version, which does not say which rows of B it paired")

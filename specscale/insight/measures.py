@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from specscale import seeds
 from specscale.features.kernel import ExactKernel
 from specscale.insight.groups import Group, groups_of, opened
 from specscale.method.options import Options
 from specscale.method.problem import check_inputs, pair_inputs
 from specscale.places.files import Location
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 from specscale.results.workplace import Workplace
 
 __all__ = ["Agreement", "measures"]
 
 SAMPLE_ROWS = 2000
 _STARTS = 10
-_STREAM = 0x3EA5
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Agreement:
     note: str | None = None
 
 
-def measures(result: Result | str | Location, top: int | None = None) -> list[Agreement]:
+def measures(result: ComparisonResult | str | Location, top: int | None = None) -> list[Agreement]:
     """Measure how each embedding agrees with A's groups and with B's, as the paper evaluates its clusters.
 
     K-means NMI in both embeddings is the evaluation of SPEC (Jalali, Dibaei Nia and Farnia, ICML 2025); AMI,
@@ -77,7 +77,7 @@ def measures(result: Result | str | Location, top: int | None = None) -> list[Ag
         When they cannot be read any more; when `top` is less than one or no members were kept.
     """
     result = opened(result)
-    options = result.options()
+    options = result.parsed("options", Options.from_json)
     parted = {which: _parted([one for one in groups_of(result, top) if one.grouped_by == which]) for which in "AB"}
     everyone = np.unique(np.concatenate([rows for rows, _ in parted.values()]))
     vectors = _vectors(result, everyone, options) if len(everyone) else (np.empty((0, 1)), np.empty((0, 1)))
@@ -114,7 +114,7 @@ def measure(
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than groups: the NMI shows it
         means = KMeans(groups, n_init=_STARTS, random_state=seed % (1 << 32)).fit(vectors)
-    generator = np.random.Generator(np.random.Philox(key=[seed, _STREAM]))
+    generator = seeds.clustered_rows(seed)
     drawn = np.sort(generator.choice(members, size=min(members, SAMPLE_ROWS), replace=False, shuffle=False))
     distances = euclidean_distances(vectors[drawn])
     found = labels[drawn]
@@ -156,7 +156,7 @@ def _parted(groups: list[Group]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return rows, numbers[order][first]
 
 
-def _vectors(result: Result, numbers: NDArray[np.int64], options: Options) -> tuple[NDArray[np.float64], ...]:
+def _vectors(result: ComparisonResult, numbers: NDArray[np.int64], options: Options) -> tuple[NDArray[np.float64], ...]:
     """Some rows of A and of B, by ascending numbers of A, of unit norm where directions were compared."""
     inputs = result.inputs()
     place = Workplace(None)

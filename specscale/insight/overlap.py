@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from specscale.insight.groups import Group, groups_of, opened
 from specscale.places.files import Location
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 
 __all__ = ["Overlap", "Shared", "overlap"]
 
@@ -75,7 +75,7 @@ class Overlap:
         }
 
 
-def overlap(result: Result | str | Location, top: int | None = None) -> Overlap:
+def overlap(result: ComparisonResult | str | Location, top: int | None = None) -> Overlap:
     """Count the members that groups share.
 
     Parameters

@@ -7,6 +7,8 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+from specscale.kernels.cache import KernelCache
+
 __all__ = ["compiled"]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -17,7 +19,7 @@ _FLAGS = {"contract", "nsz", "arcp"}
 
 
 def compiled(function: F, *, finite: bool = False, reorder: bool = False) -> F:
-    """Compile a kernel: serial, without the GIL, never cached on disk.
+    """Compile a kernel: serial, without the GIL, once for all processes of this user.
 
     Parameters
     ----------
@@ -25,8 +27,9 @@ def compiled(function: F, *, finite: bool = False, reorder: bool = False) -> F:
     finite : promise that no argument holds a NaN or an infinity
     reorder : let the compiler reorder sums, so that it can vectorise them; the order is then a matter of the CPU type
     """
-    # Serial and nogil because the runtime feeds kernels from its own threads; uncached because Numba's cache races
-    # between processes and keeps stale entries.
+    # Serial and nogil because the runtime feeds kernels from its own threads.
     flags = _FLAGS | ({"nnan", "ninf"} if finite else set()) | ({"reassoc"} if reorder else set())
-    decorate = numba.njit(nogil=True, fastmath=flags, error_model="numpy")
-    return cast(F, decorate(function))
+    kernel: Any = numba.njit(nogil=True, fastmath=flags, error_model="numpy")(function)
+    if hasattr(kernel, "py_func"):  # not where Numba is told to compile nothing
+        kernel._cache = KernelCache(kernel)  # Numba's own races between processes and keeps stale entries
+    return cast(F, kernel)

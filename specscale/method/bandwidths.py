@@ -23,11 +23,13 @@ from specscale.features.kernel import ExactKernel
 from specscale.features.ranges import BandwidthLine, StoreBandwidths
 from specscale.features.spectrum import LARGEST_SAMPLE, Spectrum, kernel_spectrum, spectrum_bytes, square_distances
 from specscale.features.survey import affine_of, survey
-from specscale.kernels import load_kernels
+from specscale.kernels.base import load_kernels
 from specscale.masking import masked
+from specscale.method.how import How
+from specscale.method.option import keywords, taken
 from specscale.method.options import Options
 from specscale.method.problem import Input, opened
-from specscale.runtime.events import Notify, Stage, Warned, silent
+from specscale.runtime.events import Stage, Warned, silent
 from specscale.runtime.memory import available_memory
 from specscale.runtime.threads import Threads, available_cores, single_threaded_blas
 from specscale.stopping import stoppable
@@ -83,15 +85,8 @@ class Bandwidths:
         return plot_spectra(self.stores, path)
 
 
-def bandwidth(
-    *stores: Input,
-    sigma: str | float | Sequence[str | float] | None = None,
-    normalize: str = "none",
-    on_bad: str = "error",
-    sample: int = 2048,
-    seed: int = 0,
-    progress: Notify | None = None,
-) -> Bandwidths:
+@keywords("bandwidth", Options, How)
+def bandwidth(*stores: Input, **given: Any) -> Bandwidths:
     """Show what the Gaussian kernel of embeddings tells at a range of bandwidths.
 
     For each bandwidth all eigenvalues of the exact K/s are computed on a sample of s rows.
@@ -99,12 +94,7 @@ def bandwidth(
     Parameters
     ----------
     *stores : embeddings: stores, arrays or memory maps (n, p), or files that ``ingest`` reads; each is looked at alone
-    sigma : bandwidths, each "auto", "median", "0.5*median", "top=0.14" or a number; by default nine around what auto
-        takes, from a quarter of it to four times it, and the median distance
-    normalize, on_bad, seed : as in :func:`specscale.compare`
-    sample : rows of the sample, at most 8,192, whose spectra are computed; bandwidths are chosen on the sample that a
-        comparison takes
-    progress : takes the events of the run
+    **given : of the fields of :class:`Options` those that a sample of each embedding knows, and `progress`
 
     Returns
     -------
@@ -117,9 +107,9 @@ def bandwidth(
     """
     if not stores:
         raise OptionError("bandwidth: give at least one embedding")
-    options = Options(normalize=normalize, on_bad=on_bad, sample=_sample_size(sample), seed=seed)
-    rules = _rules(sigma)
-    notify = progress or silent
+    sigma, sample = given.pop("sigma"), _sample_size(given.pop("sample"))
+    options, rules = taken(Options, {**given, "sample": sample}), _rules(sigma)
+    notify = taken(How, given).progress or silent
     warnings: list[str] = []
 
     def warn(message: str) -> None:
@@ -131,7 +121,7 @@ def bandwidth(
     with tempfile.TemporaryDirectory(prefix="specscale-") as work, stoppable(), single_threaded_blas():
         for number, one in enumerate(stores, 1):
             if isinstance(one, str | Path):
-                embedding = opened(one, f"store{number}", Path(work), on_bad)
+                embedding = opened(one, f"store{number}", Path(work), options.on_bad)
             else:
                 embedding = open_embedding(one, "array" if len(stores) == 1 else f"array {number}")
             look = _Look(embedding, options)
@@ -230,9 +220,8 @@ class _Look:
         """Compute the spectrum at each bandwidth."""
         assert self._options.sample is not None
         raw = self._rows.sample(self._options.sample, self._options.seed)[1][0]
-        x = np.empty(raw.shape)
         plain = ExactKernel(np.zeros(raw.shape[1]), self._unit, None, affine=self._affine)
-        plain.standardise(load_kernels("reference"), raw, x)
+        x, _ = plain.standardised(load_kernels("reference"), raw)
         lines = sorted(chosen.items(), key=lambda one: one[1])
         spectra = _all_spectra(x, [sigma for _, sigma in lines])
         return StoreBandwidths(

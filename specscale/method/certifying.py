@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.features.landmarks import LandmarkMap
 from specscale.method.problem import Problem
@@ -27,12 +28,12 @@ ReadScores = Callable[[int, int], NDArray[Any]]
 """The scores of some rows, (rows, k), with NaN where a row does not take part."""
 
 
-def far_rows(run: Run, problem: Problem) -> Pass[Any, Drawn] | None:
+def far_rows(run: Run, problem: Problem) -> Pass[Drawn] | None:
     """The pass that draws rows for a certificate by what landmarks leave of them; None where none are drawn so."""
     landmarks, draws = _landmarks(problem), _far(problem)
     if not draws:
         return None
-    return remainders(Remainders(landmarks, run.kernels), len(landmarks), draws, problem.options.seed)
+    return remainders(Remainders.of(landmarks), draws, problem.options.seed)
 
 
 def certified(
@@ -59,13 +60,10 @@ def certified(
     if not problem.options.certify or not len(modes.eigenvalues):
         return None
     drawn = _drawn(run, problem, read, far)
-    raw = problem.rows.take(drawn.positions)
-    anchors = tuple(one.anchors(run.kernels, x) for one, x in zip(problem.exact, raw, strict=True))
     work = products(
         "certificate",
         problem.exact,
-        anchors,
-        run.kernels,
+        problem.rows.take(drawn.positions),
         lambda block: _compared(read(block.start, block.stop), block.kept),
         len(modes.eigenvalues),
         problem.rows.n_kept,
@@ -124,11 +122,9 @@ def _drawn(run: Run, problem: Problem, read: ReadScores, far: Drawn | None) -> _
     assert drawn.p is not None
     expected = near * drawn.p
     raw = problem.rows.take(drawn.positions)
-    source = Remainders(_landmarks(problem), run.kernels)
+    source = Remainders.of(_landmarks(problem))
     for which in map(int, lasting):
-        left = np.empty(len(expected))
-        source.of(which, raw[which], left)
-        expected += draws * left / far.totals[which]
+        expected += draws * source.at(which, raw[which], run.kernels) / far.totals[which]
     return replace(drawn, p=expected / size)
 
 
@@ -162,13 +158,13 @@ def _draw(problem: Problem, read: ReadScores, size: int, others: NDArray[np.int6
         return _Drawn(np.arange(rows.n_kept), np.ones(rows.n_kept), None, np.concatenate(parts))
     others = np.sort(others)
     edges = np.concatenate([[0.0], np.cumsum(totals)])
-    generator = np.random.Generator(np.random.Philox(key=[problem.options.seed, 0xCE471F]))
+    generator = seeds.certificate_draws(problem.options.seed)
     draws = np.sort(generator.random(size)) * edges[-1]
     positions, chances, chosen = [], [], []
     offset = 0
     for i, (start, stop) in enumerate(chunks):
         inside = draws[(draws >= edges[i]) & (draws < edges[i + 1])]
-        count = stop - start if rows.kept is None else int(np.count_nonzero(rows.kept[start:stop]))
+        count = rows.kept_before(stop) - offset
         known = others[(others >= offset) & (others < offset + count)] - offset
         if len(inside) or len(known):
             scores = compared(start, stop)

@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.errors import InputError
 from specscale.method.certifying import certified, far_rows
-from specscale.method.problem import Input, Problem
+from specscale.method.problem import Problem
 from specscale.method.refining import found_exactly, refined, start_vectors
 from specscale.method.run import Run
-from specscale.passes.base import FeatureBuffers, Pass, at_once
+from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
+from specscale.passes.base import Pass, at_once
 from specscale.passes.covariance import covariance
 from specscale.passes.remainders import Drawn
 from specscale.passes.scores import KnownScores, MappedScores, ScoreSource, ScoreSummary, score
 from specscale.places.files import remove_tree
-from specscale.results.comparison import LEFT_OUT, Result
-from specscale.results.writing import ResultWriter, standard_errors
+from specscale.results.comparison import LEFT_OUT
+from specscale.results.schema import ComparisonRecord, ConstraintRecord
+from specscale.results.writing import ResultWriter
 from specscale.runtime.checkpoints import Parts
 from specscale.runtime.events import Noted
 from specscale.runtime.machine import Machine, Plan
@@ -33,6 +35,7 @@ __all__ = ["Job", "certain_modes", "claim", "warn_unsettled"]
 
 _NAMED = 5  # modes in a warning
 _LATE = ("n_modes", "eta", "top", "certify", "refine", "rotate")  # options that the covariance does not know
+_USUAL = {"backend": "cpu"}
 _SCORES = ("scores", "normalised")  # the pass that makes them, and the one that makes them of unit length
 _LATER = (*_SCORES, "certificate", "start", "refine")  # passes after it
 
@@ -52,10 +55,11 @@ def claim(run: Run, problem: Problem, beside: dict[str, Any] | None = None, *, a
     ChangedError
         When the interrupted run had other options or inputs.
     """
-    configuration = {**problem.options.to_json(), **(beside or {}), **problem.configuration()}
+    backend = {"backend": run.kernels.name}
+    configuration = {**problem.options.to_json(), **(beside or {}), **problem.configuration(), **backend}
     before = run.place.interrupted() or {}
     late = [*before, *configuration] if afresh else _LATE if problem.maps else ()
-    run.place.claim(configuration, late, _LATER)
+    run.place.claim(configuration, late, _LATER, _USUAL)
 
 
 def certain_modes(run: Run, modes: Modes, pair: str = "") -> Modes:
@@ -113,16 +117,15 @@ class Job:
 
     def __init__(self, run: Run, problem: Problem, plan: Plan, machine: Machine) -> None:
         self.run, self.problem, self.plan, self.machine = run, problem, plan, machine
-        self._buffers = FeatureBuffers(run.kernels, problem.maps)
 
     def covariance(self) -> TiledSymmetric | None:
         """C of the concatenated features; None where there are none."""
-        maps, kernels = self.problem.maps, self.run.kernels
+        maps = self.problem.maps
         if not maps:
             return None
         full = full_spans(self.problem.rows.n, self.plan.d, CHUNK_ROWS)
         parts = Parts(self.run.place.result / "parts", full)
-        C = self.run.sweep(covariance(maps, kernels, self._buffers), self.problem.rows, self.plan.spans, parts)
+        C = self.run.sweep(covariance(maps), self.problem.rows, self.plan.spans, parts)
         if lost := parts.lost():
             self.run.warn(
                 f"partial sums of {lost} of {full} full spans are gone from the work directory: the result is as it "
@@ -130,9 +133,9 @@ class Job:
             )
         return C
 
-    def result(self, C: TiledSymmetric | None, inputs: tuple[Input, Input]) -> Result:
+    def result(self, C: TiledSymmetric | None) -> None:
         """From the covariance to the result on disk."""
-        return self.finished(self.modes(C), C, inputs)
+        self.finished(self.modes(C), C)
 
     def modes(self, C: TiledSymmetric | None) -> Modes | VectorModes:
         """The modes: from C, refined where that is asked for, or from the exact kernels; rotated where asked for."""
@@ -159,9 +162,8 @@ class Job:
         self,
         modes: Modes | VectorModes,
         C: TiledSymmetric | None,
-        inputs: tuple[Input, Input],
-        constraint: dict[str, Any] | None = None,
-    ) -> Result:
+        constraint: ConstraintRecord | None = None,
+    ) -> None:
         """From the modes to the result on disk: scores, certificate, summary."""
         run, problem, rows = self.run, self.problem, self.problem.rows
         writer = ResultWriter(run.place.result, rows.n, modes)
@@ -182,9 +184,17 @@ class Job:
         se = standard_errors(modes, tails, rows.n_kept)
         checks = certified(run, problem, self.plan.spans, modes, se, writer.read_scores, far)
         writer.members(tails, rows)
-        writer.summary(run, problem, tails, se, checks, self.plan, self.machine, constraint)
+        writer.maps(problem.parameters(), [one.arrays() for one in problem.maps], "ab")
+        writer.summary(
+            ComparisonRecord(
+                **vars(what_was_compared(problem, "ab")),
+                spec_diff=modes.spec_diff,
+                constraint=constraint,
+                modes=mode_records(modes, tails, se, checks),
+                **vars(how_it_went(run, self.plan, self.machine)),
+            )
+        )
         run.place.publish(writer.folder)
-        return Result.of(run.place.out, inputs, temporary=run.place.temporary)
 
     def _scored(self, modes: Modes | VectorModes, writer: ResultWriter) -> tuple[ScoreSummary, Drawn | None]:
         """Write the scores, of unit length; meanwhile rows are drawn that landmarks are far from."""
@@ -205,12 +215,11 @@ class Job:
 
     def _scores(
         self, modes: Modes | VectorModes, source: ScoreSource, writer: ResultWriter, name: str
-    ) -> Pass[Any, ScoreSummary]:
+    ) -> Pass[ScoreSummary]:
         """The scores pass, under a name of its own."""
         rows = self.problem.rows
         work = score(
             source,
-            self.run.kernels,
             modes.action,
             n=rows.n,
             top=min(self.problem.options.top, rows.n_kept),
@@ -221,5 +230,5 @@ class Job:
         return replace(work, name=name)
 
     def _mapped(self, modes: Modes, lengths: NDArray[np.float64] | None = None) -> MappedScores:
-        problem, z = self.problem, modes.coefficients
-        return MappedScores(problem.maps, self.run.kernels, z, problem.rows.n_kept, self._buffers, lengths)
+        problem = self.problem
+        return MappedScores(problem.maps, modes.coefficients, problem.rows.n_kept, lengths)

@@ -19,28 +19,25 @@ from specscale.cost import Cost
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
 from specscale.features.bandwidth import SAMPLE_ROWS, parse_rule
-from specscale.features.fourier import FeatureMap
+from specscale.features.base import FeatureMap
+from specscale.grid import BLOCK_ROWS
+from specscale.method.how import How
 from specscale.method.job import certain_modes, claim, warn_unsettled
+from specscale.method.option import keywords, taken
 from specscale.method.options import Options
 from specscale.method.planning import Planner
 from specscale.method.problem import Input, Problem, check_names, looked_through, pair_inputs, pose
 from specscale.method.run import Run, running
-from specscale.passes.base import BLOCK_ROWS, FeatureBuffers, feature_cost
-from specscale.passes.covariance import covariance
+from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
+from specscale.passes.covariance import covariance, covariance_cost
+from specscale.passes.mapping import feature_cost
 from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
 from specscale.pictures.plots import plot_matrix
-from specscale.results.matrix import MATRIX_SCHEMA, MatrixResult
+from specscale.results.matrix import MatrixResult
+from specscale.results.schema import MatrixRecord, PairRecord
 from specscale.results.workplace import Workplace
-from specscale.results.writing import (
-    Writer,
-    how_it_went,
-    members_table,
-    mode_records,
-    standard_errors,
-    what_was_compared,
-)
-from specscale.runtime.events import Noted, Notify
-from specscale.runtime.local import Executor
+from specscale.results.writing import Writer, members_table
+from specscale.runtime.events import Noted
 from specscale.runtime.machine import Machine, Plan
 from specscale.spectral.difference import Modes, check_possible, solve_cost, solve_difference
 from specscale.spectral.tiles import TiledSymmetric
@@ -48,31 +45,8 @@ from specscale.spectral.tiles import TiledSymmetric
 __all__ = ["compare_many"]
 
 
-def compare_many(
-    embeddings: Sequence[Input],
-    *,
-    kernel: str = "gaussian",
-    sigma: str | float | Sequence[str | float] = "auto",
-    eta: float = 1.0,
-    normalize: str = "none",
-    on_bad: str = "error",
-    sample: int | None = None,
-    features: str = "auto",
-    size: int | None = None,
-    n_modes: int = 5,
-    top: int = 20,
-    seed: int = 0,
-    match: str | None = None,
-    min_matched: float = 0.5,
-    memory: str | int | None = None,
-    threads: int | None = None,
-    executor: Executor | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Notify | None = None,
-    names: Sequence[str | None] | None = None,
-) -> MatrixResult:
+@keywords("matrix", Options, How)
+def compare_many(embeddings: Sequence[Input], **given: Any) -> MatrixResult:
     """Compare every pair of some embeddings of the same samples, in two passes for all of them together.
 
     The covariance of all feature maps side by side holds that of each pair as blocks, so one pass serves every pair;
@@ -82,14 +56,7 @@ def compare_many(
     Parameters
     ----------
     embeddings : two or more embeddings, each as in :func:`specscale.compare`
-    sigma : the bandwidth, one rule for all or one for each
-    eta : weight of the kernel of the later embedding of a pair, from 0 to 1e30
-    features : a feature map as in :func:`specscale.compare`, but not "exact"
-    n_modes : modes of each pair in each direction
-    top : members kept of each tail of each mode
-    names : what to call the embeddings; by default, and where one is None, as their stores, and arrays A, B and so on
-    kernel, normalize, on_bad, sample, size, seed, match, min_matched : as in :func:`specscale.compare`
-    memory, threads, executor, out, resume, overwrite, progress : as in :func:`specscale.compare`
+    **given : the fields of :class:`Options` and :class:`How`, but those of the certificate and of what it checks
 
     Returns
     -------
@@ -104,21 +71,21 @@ def compare_many(
     inputs = [embeddings] if isinstance(embeddings, str | Path) else list(embeddings)
     if len(inputs) < 2:
         raise OptionError(f"a matrix takes at least two embeddings, not {len(inputs)}")
-    options = Options(
-        kernel, _rules(sigma, len(inputs)), eta, normalize, on_bad, sample, features, size, n_modes, top, seed, match,
-        certify=0, min_matched=min_matched,
-    )  # fmt: skip
+    given["sigma"] = _rules(given["sigma"], len(inputs))
+    options, how = taken(Options, {**given, "certify": 0}), taken(How, given)
     if options.features == "exact":
         raise OptionError(
             "--features exact does not go with a matrix, whose pairs come from one covariance: take landmarks, or "
             "compare a pair of interest with --features exact"
         )
-    check_names(names, len(inputs))
-    with running(Workplace(out, resume=resume, overwrite=overwrite), threads, executor, progress) as run:
+    check_names(how.names, len(inputs))
+    place = Workplace(how.out, resume=how.resume, overwrite=how.overwrite)
+    with running(place, how.threads, how.executor, how.progress) as run:
         with run.step("pairing"):
-            rows = pair_inputs(inputs, options, run.place.folder, names)
-            rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
-        planner = _MatrixPlanner.of(rows, options, memory, run.pool)
+            rows = pair_inputs(inputs, options, run.place.folder, how.names)
+        # The machine is measured before workers begin to compile.
+        planner = _MatrixPlanner.of(rows, options, how.memory, run.pool, run.executor.crew)
+        rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
         most = planner.largest_size()
         rows, duplicates = looked_through(rows, run)
         problem = pose(rows, options, most, run, duplicates)
@@ -169,18 +136,20 @@ class _MatrixPlanner(Planner):
             disk=8 * d**2 + 16 * sum(width * count for width, count in zip(pairs, wanted, strict=True)),
         )
         read = steps["covariance"].read
-        scores = score_cost(maps, self.rows.n, n_kept, read, k, BLOCK_ROWS, self.machine.threads)
-        tails = 6 * 2 * k * min(options.top, n_kept) * 16  # of a few spans at once, while they are merged
+        covariance = covariance_cost(maps, n_kept, read, len(plan.spans), self.machine.threads)
+        top = min(options.top, n_kept)
+        scores = score_cost(maps, self.rows.n, n_kept, read, k, BLOCK_ROWS, self.machine.threads, top)
+        tails = 6 * 2 * k * top * 16  # of a few spans at once, while they are merged
         memory = beside + scores.memory - feature_cost(maps, 0) + tails + 8 * k * (d + k)  # the buffers are the same
-        steps["scores"] = replace(scores, memory=memory, disk=0)
+        blocks = steps["covariance"].worker_memory - covariance.memory
+        steps["scores"] = replace(scores, memory=memory, disk=0, worker_memory=scores.memory + tails + blocks)
         return replace(plan, steps=list(steps.values()))
 
 
 def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list[str]) -> MatrixResult:
     """Compute the modes of all pairs and write the result."""
     rows, maps, kernels, options = problem.rows, problem.maps, run.kernels, problem.options
-    buffers = FeatureBuffers(kernels, maps)
-    C = run.sweep(covariance(maps, kernels, buffers), rows, plan.spans)
+    C = run.sweep(covariance(maps), rows, plan.spans)
     pairs = list(combinations(range(len(maps)), 2))
     with run.step("solve"):
         blocks = [slice(*edges) for edges in pairwise(accumulate((one.dim for one in maps), initial=0))]
@@ -196,11 +165,9 @@ def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list
     writer = _MatrixWriter(run.place.result)
     writer.covariance(C)
     del C
-    source = MappedScores(maps, kernels, modes.coefficients, rows.n_kept, buffers)
+    source = MappedScores(maps, modes.coefficients, rows.n_kept)
     top = min(options.top, rows.n_kept)
-    work = score(
-        source, kernels, modes.action, n=rows.n, top=top, chunk_rows=BLOCK_ROWS, write=lambda start, scores: None
-    )
+    work = score(source, modes.action, n=rows.n, top=top, chunk_rows=BLOCK_ROWS, write=lambda start, scores: None)
     tails = run.sweep(work, rows, plan.spans)
     if not tails.normed:
         factors = 1 / np.sqrt(tails.squares)
@@ -213,15 +180,25 @@ def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list
         writer.coefficients(f"coefficients_{i}_{j}", here)
     writer.members(tails, rows, [(names[i], names[j]) for i, j in pairs], columns)
     found = [
-        {
-            "a": names[i],
-            "b": names[j],
-            "spec_diff": one.spec_diff,
-            "modes": [{**record, "mode": number} for number, record in enumerate(records[part])],
-        }
+        PairRecord(
+            a=names[i],
+            b=names[j],
+            spec_diff=one.spec_diff,
+            modes=[replace(record, mode=number) for number, record in enumerate(records[part])],
+        )
         for (i, j), part, one in zip(pairs, columns, solved, strict=True)
     ]
-    writer.summary(run, problem, names, found, plan, machine)
+    keys = [str(number) for number in range(len(names))]
+    writer.maps(problem.parameters(), [one.arrays() for one in maps], keys)
+    order = writer.picture(names, [one.spec_diff for one in solved])
+    writer.summary(
+        MatrixRecord(
+            **vars(what_was_compared(problem, names)),
+            order=order,
+            pairs=found,
+            **vars(how_it_went(run, plan, machine)),
+        )
+    )
     run.place.publish(writer.folder)
     return MatrixResult.of(run.place.out, temporary=run.place.temporary)
 
@@ -269,33 +246,17 @@ class _MatrixWriter(Writer):
             table = table.add_column(position, name, of_pair.take(pa.array(which, pa.int64())))
         self._members(table, rows, [str(number) for number in range(len(rows.embeddings))])
 
-    def summary(
-        self,
-        run: Run,
-        problem: Problem,
-        names: list[str],
-        pairs: list[dict[str, Any]],
-        plan: Plan,
-        machine: Machine,
-    ) -> None:
-        """Write the maps, the picture and summary.json."""
-        self._maps(problem, [str(number) for number in range(len(names))])
+    def picture(self, names: list[str], differences: list[float]) -> list[str]:
+        """Draw SPEC-diff of the pairs, and return the names in the order of the picture."""
         values = np.zeros((len(names), len(names)))
-        for (i, j), one in zip(combinations(range(len(names)), 2), pairs, strict=True):
-            values[i, j] = values[j, i] = one["spec_diff"]
+        for (i, j), one in zip(combinations(range(len(names)), 2), differences, strict=True):
+            values[i, j] = values[j, i] = one
         order = _clustered(values)
+        called = [names[i] for i in order]
         with tempfile.TemporaryDirectory() as here:
-            picture = plot_matrix([names[i] for i in order], values[np.ix_(order, order)], Path(here) / "matrix.png")
-            (self.folder / "matrix.png").write_bytes(picture.read_bytes())
-        self._summary(
-            {
-                "schema_version": MATRIX_SCHEMA,
-                **what_was_compared(problem, names),
-                "order": [names[i] for i in order],
-                "pairs": pairs,
-                **how_it_went(run, plan, machine),
-            }
-        )
+            drawn = plot_matrix(called, values[np.ix_(order, order)], Path(here) / "matrix.png")
+            (self.folder / "matrix.png").write_bytes(drawn.read_bytes())
+        return called
 
 
 def _clustered(values: NDArray[np.float64]) -> list[int]:

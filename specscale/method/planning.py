@@ -12,14 +12,18 @@ from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError, PlanError
 from specscale.features.bandwidth import SAMPLE_ROWS, bandwidth_cost
-from specscale.features.fourier import FeatureMap, FourierMap, LinearMap
+from specscale.features.base import FeatureMap
+from specscale.features.fourier import FourierMap
 from specscale.features.kernel import WIDE_EFFORT, ExactKernel
 from specscale.features.landmarks import LandmarkMap, landmarks_cost
+from specscale.features.linear import LinearMap
+from specscale.grid import BLOCK_ROWS
+from specscale.kernels.base import load_kernels
 from specscale.method.options import Options
 from specscale.method.refining import sweeps_cost
 from specscale.method.sizing import SIZES, check_size
-from specscale.passes.base import BLOCK_ROWS, feature_cost
 from specscale.passes.covariance import covariance_cost
+from specscale.passes.mapping import feature_cost
 from specscale.passes.products import products_cost
 from specscale.passes.remainders import far_draws, remainders_cost
 from specscale.passes.scores import score_cost
@@ -84,7 +88,7 @@ class Planner:
         crew : the workers that share the passes; None where this process does all
         """
         base = resident_memory()
-        machine = calibrate(rows, threads)
+        machine = calibrate(rows, threads, load_kernels())
         allowed = base + available_memory() if memory is None else parse_bytes(memory)
         workers = None
         if crew is not None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from upath import UPath
 
+from specscale import seeds
 from specscale.embeddings.arrays import is_lazy, taken
 from specscale.embeddings.base import Embedding
 from specscale.embeddings.dropped import numbered
@@ -23,16 +24,17 @@ from specscale.embeddings.screening import screen
 from specscale.embeddings.store import EmbeddingStore, open_embedding
 from specscale.errors import ChangedError, InputError, OptionError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth
-from specscale.features.fourier import FeatureMap, restored_map
+from specscale.features.base import FeatureMap
 from specscale.features.kernel import ExactKernel
-from specscale.features.survey import affine_of, chosen_maps, survey
-from specscale.kernels import Kernels
+from specscale.features.registry import chosen_maps, restored_map
+from specscale.features.survey import affine_of, survey
+from specscale.kernels.base import Kernels
 from specscale.method.options import Options
 from specscale.method.run import Run
 from specscale.method.sizing import chosen_landmarks
-from specscale.passes.base import SLICE_ROWS
+from specscale.passes.mapping import LoadedMaps
 from specscale.places.files import Location, located, unchained
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 from specscale.results.pairs import check_pairs
 from specscale.runtime.events import Noted
 from specscale.sources.choosing import describe
@@ -61,7 +63,6 @@ Scores = NDArray[np.float64]
 
 _MANY_DUPLICATES = 0.01  # of the rows: more are worth a warning
 _VARIMAX_ROWS = 32_768
-_VARIMAX_STREAM = 2  # of the seeded samples
 
 
 @dataclass(frozen=True)
@@ -126,18 +127,16 @@ class Problem:
 
     def scores_of(self, coefficients: NDArray[np.float64], raw: Sequence[NDArray[Any]], kernels: Kernels) -> Scores:
         """Scores √n u of some rows under modes in feature space, (s, k)."""
-        weights = coefficients.astype(kernels.real)
-        out = np.empty((len(raw[0]), weights.shape[1]), dtype=kernels.real)
-        for one in self.maps:
-            one.prepare(kernels)
-        for low in range(0, len(out), SLICE_ROWS):
-            part = slice(low, low + SLICE_ROWS)
-            features = np.empty((len(out[part]), len(weights)), dtype=kernels.real)
-            begin = 0
-            for one, x in zip(self.maps, raw, strict=True):
-                one.apply(kernels, x[part], features[:, begin : begin + one.dim])
-                begin += one.dim
-            kernels.project(features, weights, out[part])
+        host = kernels.host
+        weights = coefficients.astype(host.real)
+        out = np.empty((len(raw[0]), weights.shape[1]), dtype=host.real)
+        loaded, bad = LoadedMaps.of(self.maps, host), np.full(1, -1, dtype=np.int64)
+        for low in range(0, len(out), host.slice_rows):
+            part = slice(low, low + host.slice_rows)
+            features = np.empty((len(out[part]), len(weights)), dtype=host.real)
+            for one, columns, x in zip(loaded.maps, loaded.columns, raw, strict=True):
+                one.apply(x[part], features[:, columns], bad)
+            host.project(features, weights, out[part])
         return out.astype(np.float64)
 
     def oriented(self, modes: Modes | VectorModes, kernels: Kernels) -> Modes | VectorModes:
@@ -147,7 +146,7 @@ class Problem:
 
     def localised(self, modes: Modes | VectorModes, kernels: Kernels) -> Modes | VectorModes:
         """Rotate the modes of each direction by varimax over a sample of their scores."""
-        positions, raw = self.rows.sample(_VARIMAX_ROWS, self.options.seed, _VARIMAX_STREAM)
+        positions, raw = self.rows.sample(_VARIMAX_ROWS, self.options.seed, seeds.VARIMAX)
         return modes.turned(rotation_of(modes, self._sampled_scores(modes, positions, raw, kernels)))
 
     def _sampled_scores(
@@ -257,7 +256,7 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
                 gaussian=options.kernel == "gaussian",
                 rule=rule,
                 unit=unit,
-                kernels=run.kernels,
+                kernels=run.kernels.host,
                 affine=affine_of(raw, options.normalize),
             )
             for raw, one, rule in zip(sample, rows.embeddings, options.rules, strict=True)
@@ -280,7 +279,7 @@ def pose(rows: PairedRows, options: Options, most: int, run: Run, duplicates: tu
         with run.step("landmarks"):
             size = _size_taken_up(run.place.interrupted())
             sampled = (positions, sample)
-            landmarks = chosen_landmarks(rows, exact, options, most, sampled, run.kernels, run.pool.run, size)
+            landmarks = chosen_landmarks(rows, exact, options, most, sampled, run.kernels.host, run.pool.run, size)
         maps = landmarks.maps
         choice.append(str(landmarks))
     elif options.features != "exact":
@@ -307,15 +306,15 @@ def _said(found: Duplicates, one: Embedding) -> str:
     return replace(found, example=tuple(numbers.tolist()) if known else found.example).describe(one.name)
 
 
-def check_inputs(rows: PairedRows, before: Result) -> None:
+def check_inputs(rows: PairedRows, before: ComparisonResult) -> None:
     """Raise ChangedError when embeddings are not those that an earlier result compared, or are paired otherwise."""
-    for one, was in zip(rows.embeddings, before.summary["inputs"].values(), strict=True):
-        if one.digest != was["digest"]:
+    for one, was in zip(rows.embeddings, before.record.inputs.values(), strict=True):
+        if one.digest != was.digest:
             raise ChangedError(f"{one.source}: no longer the embedding that was compared: compare them anew")
     check_pairs(rows, before)
 
 
-def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
+def pose_again(rows: PairedRows, options: Options, before: ComparisonResult) -> Problem:
     """Take the kernels and feature maps of an earlier result on the same rows.
 
     Raises
@@ -326,12 +325,12 @@ def pose_again(rows: PairedRows, options: Options, before: Result) -> Problem:
         When the maps of the result are damaged.
     """
     check_inputs(rows, before)
-    duplicates = tuple(Duplicates(**one) for one in before.summary["duplicates"])
-    return pose_alike(rows, options, before, before.summary["choice"], duplicates)
+    duplicates = tuple(Duplicates(**vars(one)) for one in before.record.duplicates)
+    return pose_alike(rows, options, before, before.record.choice, duplicates)
 
 
 def pose_alike(
-    rows: PairedRows, options: Options, before: Result, choice: str, duplicates: tuple[Duplicates, ...]
+    rows: PairedRows, options: Options, before: ComparisonResult, choice: str, duplicates: tuple[Duplicates, ...]
 ) -> Problem:
     """Take the kernels and feature maps of an earlier result on other rows.
 
@@ -351,7 +350,7 @@ def pose_alike(
     positions, sample = rows.sample(SAMPLE_ROWS, options.seed)
     maps: tuple[FeatureMap, ...] = ()
     try:
-        bandwidths = tuple(None if one is None else Bandwidth(**one) for one in before.summary["bandwidths"].values())
+        bandwidths = tuple(None if one is None else Bandwidth(**vars(one)) for one in before.record.bandwidths.values())
         exact = tuple(ExactKernel.restored(one) for one in before.maps)
         if options.features != "exact":
             arrays = [before.map_arrays(i) for i in range(len(before.maps))]

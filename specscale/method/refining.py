@@ -75,13 +75,11 @@ class _Operator:
         """Add what the stripe's kernels with the rows from its first on are worth."""
         run, problem = self.run, self.problem
         raw = problem.rows.take(np.arange(stripe.start, stripe.stop))
-        anchors = tuple(one.anchors(run.kernels, x) for one, x in zip(problem.exact, raw, strict=True))
         mirror = Mirror(V[stripe], np.empty(total.shape, dtype=run.kernels.real))
         work = products(
             "stripe",
             problem.exact,
-            anchors,
-            run.kernels,
+            raw,
             lambda block: V[block.offset : block.offset + len(block.raw[0])],
             V.shape[1],
             len(V),
@@ -107,13 +105,13 @@ def start_vectors(run: Run, problem: Problem, source: ScoreSource, spans: list[S
 
     def keep(first: int, scores: NDArray[np.float32]) -> None:
         part = slice(first, first + len(scores))
-        low = first if rows.kept is None else int(np.count_nonzero(rows.kept[:first]))
+        low = rows.kept_before(first)
         compared = scores if rows.kept is None else scores[rows.kept[part]]
         vectors[low : low + len(compared)] = compared
 
     remove_tree(run.place.folder / "start")
     action = np.eye(source.k)
-    work = score(source, run.kernels, action, n=rows.n, top=0, chunk_rows=CHUNK_ROWS, write=keep, local=True)
+    work = score(source, action, n=rows.n, top=0, chunk_rows=CHUNK_ROWS, write=keep, local=True)
     run.sweep(replace(work, name="start"), rows, spans)
     return vectors
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import ClusterError, OptionError
-from specscale.kernels import Kernels, load_kernels
+from specscale.kernels.base import Kernels, load_kernels
 from specscale.passes.base import Pass
 from specscale.results.workplace import Workplace
 from specscale.runtime.checkpoints import Parts
@@ -74,7 +74,7 @@ class Run:
         self.seconds[name] = time.perf_counter() - began
         return_memory()
 
-    def sweep(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span], parts: Parts | None = None) -> R:
+    def sweep(self, work: Pass[R], rows: PairedRows, spans: list[Span], parts: Parts | None = None) -> R:
         """Run a pass over the rows; `parts` keeps those partial results that outlast the run."""
         with self.step(work.name):
             return self.executor.run(work, rows, spans, self.place.folder / work.name, self._listen, parts)
@@ -110,7 +110,7 @@ def running(
 
 def _executor(given: Any, pool: Threads, kernels: Kernels) -> Executor:
     """What runs the passes: an executor, or that of a cluster, or this process."""
-    local = LocalExecutor(pool)
+    local = LocalExecutor(pool, kernels=kernels)
     if given is None:
         return local
     # A client is known by what it can do, so as not to load its library.
@@ -124,4 +124,4 @@ def _executor(given: Any, pool: Threads, kernels: Kernels) -> Executor:
         raise ClusterError("the client given as executor is not connected to its cluster any more: make a new one")
     from specscale.runtime.cluster.executor import DaskExecutor
 
-    return DaskExecutor(given.client, local, kernels.warm_up, given.threads)
+    return DaskExecutor(given.client, local, kernels.name, given.threads)

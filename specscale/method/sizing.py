@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
+from specscale.features.base import mapped
 from specscale.features.kernel import ExactKernel
 from specscale.features.landmarks import LandmarkMap
 from specscale.features.pivoting import CANDIDATES, pivoted_rows
-from specscale.kernels import Kernels
+from specscale.kernels.base import Kernels
 from specscale.method.options import Options
-from specscale.passes.base import SLICE_ROWS
 from specscale.spectral.lanczos import GUARD, VectorModes, exact_modes, random_start
 
 __all__ = ["SIZES", "TARGET", "Landmarks", "check_size", "chosen_landmarks"]
@@ -25,7 +26,6 @@ __all__ = ["SIZES", "TARGET", "Landmarks", "check_size", "chosen_landmarks"]
 SIZES = (500, 1000, 2000)  # that ``auto`` tries, in this order
 TARGET = 0.99  # of the leading modes, captured on a sample
 _JUDGED_ROWS = 2048
-_STREAM = 1  # of the seeded samples
 _ALL_PAIRS = 4  # embeddings up to which every pair is judged
 _TIE = 2.0  # standard errors between neighbours
 _STEPS = 7  # of a block Krylov iteration from a random start: enough for a share to three digits
@@ -96,7 +96,7 @@ def chosen_landmarks(
     options : size, way of drawing, seed, and η and the number of modes for which accuracy is judged
     most : the largest size that fits in memory
     sample : positions and rows of a seeded sample
-    kernels : the backend
+    kernels : a backend of host memory
     run : executes independent tasks
     taken : the number that an interrupted run took, if this one takes it up
 
@@ -128,11 +128,11 @@ def _maps(
     rows: PairedRows, exact: tuple[ExactKernel, ...], options: Options, size: int, kernels: Kernels, run: Run
 ) -> tuple[LandmarkMap, ...]:
     if options.landmarks == "pivoted":
-        candidates, raw = rows.sample(max(CANDIDATES, size), options.seed, _STREAM)
+        candidates, raw = rows.sample(max(CANDIDATES, size), options.seed, seeds.LANDMARKS)
         chosen = pivoted_rows(exact, raw, size, options.seed, kernels)
         positions, landmarks = candidates[chosen], tuple(one[chosen] for one in raw)
     else:
-        positions, landmarks = rows.sample(size, options.seed, _STREAM)
+        positions, landmarks = rows.sample(size, options.seed, seeds.LANDMARKS)
     maps: list[LandmarkMap | None] = [None] * len(exact)
 
     def make(which: int) -> None:
@@ -179,13 +179,10 @@ def _captured(
 def _kernels_of(exact: ExactKernel, one: LandmarkMap, raw: NDArray[Any], kernels: Kernels) -> tuple[_Matrix, _Matrix]:
     """The exact and the approximate kernel matrix of some rows, (s, s) each."""
     chosen = np.ascontiguousarray(raw)
-    standardised = np.empty(chosen.shape, dtype=exact.real(kernels))
-    exact.standardise(kernels, chosen, standardised)
+    standardised, _ = exact.standardised(kernels, chosen)
     values = np.empty((len(chosen), len(chosen)), dtype=kernels.real)
     exact.anchors(kernels, chosen).evaluate(kernels, standardised, slice(None), values)
-    features = np.empty((len(chosen), one.dim), dtype=kernels.real)
-    for low in range(0, len(chosen), SLICE_ROWS):
-        one.apply(kernels, chosen[low : low + SLICE_ROWS], features[low : low + SLICE_ROWS])
+    features, _ = mapped(one, kernels, chosen)
     return values, features @ features.T
 
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from specscale.cost import Cost
 from specscale.embeddings.rows import Block
-from specscale.features.fourier import FeatureMap
-from specscale.kernels import Kernels
-from specscale.kernels.scratch import Scratch
-from specscale.passes.base import Accumulator, FeatureBuffers, Pass, Task, feature_cost, map_slice, slices
+from specscale.features.base import FeatureMap
+from specscale.kernels.base import Array, Kernels, Task
+from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room
+from specscale.passes.mapping import (
+    LoadedMaps,
+    feature_cost,
+    feature_room,
+    feature_width,
+    refuse_bad_rows,
+    shares_of,
+)
 from specscale.spectral.tiles import TiledSymmetric, tile_edges
 
 __all__ = ["covariance", "covariance_cost"]
 
 
-def covariance(
-    maps: tuple[FeatureMap, ...], kernels: Kernels, buffers: FeatureBuffers | None = None
-) -> Pass[NDArray[Any], TiledSymmetric]:
+def covariance(maps: tuple[FeatureMap, ...]) -> Pass[TiledSymmetric]:
     """Make the covariance pass.
 
     Every block's features are mapped into one buffer; then each lower-triangle tile of G is a product of two column
@@ -29,8 +33,6 @@ def covariance(
     Parameters
     ----------
     maps : the feature map of each embedding
-    kernels : the backend
-    buffers : where features are put, by default made for this pass
 
     Returns
     -------
@@ -38,36 +40,34 @@ def covariance(
         Its result is C = G / n (d × d).
     """
     d = sum(one.dim for one in maps)
-    scratch = Scratch()
-    buffers = buffers or FeatureBuffers(kernels, maps)
-    for one in maps:
-        one.prepare(kernels)
 
-    def prepare(block: Block, features: NDArray[Any]) -> list[Task]:
-        return [
-            lambda which=which, part=part: map_slice(kernels, maps, which, block, part, features)  # type: ignore[misc]
-            for which in range(len(maps))
-            for part in slices(block)
-        ]
+    def create(kernels: Kernels) -> Accumulator:
+        return {"gram": kernels.zeros((TiledSymmetric.size(d),), np.float64), "rows": np.zeros(1, dtype=np.int64)}
 
-    def create() -> Accumulator:
-        return {"gram": np.zeros(TiledSymmetric.size(d)), "rows": np.zeros(1, dtype=np.int64)}
+    def load(kernels: Kernels) -> LoadedPass:
+        loaded = LoadedMaps.of(maps, kernels)
 
-    def append(total: Accumulator, block: Block, features: NDArray[Any]) -> list[Task]:
-        count = len(block.raw[0])
-        total["rows"] += count
-        used = features[:count]
+        def prepare(block: Block, room: Room) -> list[Task]:
+            return [
+                partial(loaded.apply, block, share, room["features"], room["bad"])
+                for share in shares_of(block, kernels.slice_rows)
+            ]
 
-        def add(rows: slice, columns: slice, tile: NDArray[np.float64]) -> None:
-            product = scratch.array(tile.shape, kernels.real)
-            kernels.gram_tile(used[:, rows], used[:, columns], product, tile)
+        def check(block: Block, room: Room) -> None:
+            refuse_bad_rows(kernels, block, shares_of(block, kernels.slice_rows), room["bad"])
 
-        if count == 0:
-            return []
-        return [
-            lambda rows=rows, columns=columns, tile=tile: add(rows, columns, tile)  # type: ignore[misc]
-            for rows, columns, tile in TiledSymmetric(d, total["gram"]).tiles()
-        ]
+        def append(total: Accumulator, block: Block, room: Room) -> list[Task]:
+            count = len(block.raw[0])
+            total["rows"] += count
+            used = room["features"][:count]
+
+            def add(rows: slice, columns: slice, tile: Array) -> None:
+                product = kernels.scratch("tile", tile.shape, kernels.real)
+                kernels.gram_tile(used[:, rows], used[:, columns], product, tile)
+
+            return [partial(add, *tile) for tile in TiledSymmetric(d, total["gram"]).tiles()] if count else []
+
+        return LoadedPass(prepare, append, check)
 
     def combine(first: Accumulator, second: Accumulator) -> None:
         first["gram"] += second["gram"]
@@ -79,7 +79,10 @@ def covariance(
         matrix.mirror()
         return matrix
 
-    return Pass("covariance", buffers.take, prepare, create, append, combine, finalize, verifies=True)
+    def room(kernels: Kernels) -> Layout:
+        return feature_room(feature_width(maps), len(maps), kernels)
+
+    return Pass("covariance", room, create, load, combine, finalize, verifies=True)
 
 
 def covariance_cost(maps: tuple[FeatureMap, ...], n_kept: int, read: int, spans: int, threads: int) -> Cost:

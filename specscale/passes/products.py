@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,26 +12,18 @@ from numpy.typing import NDArray
 
 from specscale.cost import Cost
 from specscale.embeddings.rows import Block
-from specscale.features.kernel import Anchors, ExactKernel
-from specscale.kernels import Kernels
-from specscale.kernels.scratch import Scratch
-from specscale.passes.base import BLOCK_ROWS, Accumulator, Pass, Task, bad_row
+from specscale.features.kernel import ExactKernel
+from specscale.grid import BLOCK_ROWS, SLICE_ROWS
+from specscale.kernels.base import Kernels, Task
+from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room
+from specscale.passes.mapping import bad_rows, refuse_bad_rows, shares_of, slices
 
 __all__ = ["Mirror", "Vectors", "products", "products_cost"]
 
-ANCHOR_TILE = 512  # anchors whose kernel with PRODUCT_ROWS rows is held at once, in a core's cache
-PRODUCT_ROWS = 1024  # rows of one task
+ANCHOR_TILE = 512  # anchors whose kernel with a slice of rows is held at once, in a core's cache
 
 Vectors = Callable[[Block], NDArray[Any]]
 """The vectors at the kept rows of a block, (b, k)."""
-
-
-@dataclass
-class _Room:
-    """Scratch of one block: the vectors, and what each run of its rows adds to the products."""
-
-    vectors: NDArray[Any]
-    partial: NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -50,21 +43,19 @@ class Mirror:
 def products(
     name: str,
     exact: tuple[ExactKernel, ...],
-    anchors: tuple[Anchors, ...],
-    kernels: Kernels,
+    anchors: tuple[NDArray[Any], ...],
     vectors: Vectors,
     k: int,
     n_kept: int,
     mirror: Mirror | None = None,
-) -> Pass[_Room, NDArray[np.float64]]:
+) -> Pass[NDArray[np.float64]]:
     """Make the products pass.
 
     Parameters
     ----------
     name : what to call it
     exact : the kernel of each embedding
-    anchors : the same s rows of each embedding
-    kernels : the backend
+    anchors : the same s rows of each embedding, as they are stored
     vectors : gives the vectors of a block
     k : number of vectors
     n_kept : rows that take part
@@ -77,52 +68,54 @@ def products(
     """
     m, s = len(exact), len(anchors[0])
     tiles = [slice(low, min(low + ANCHOR_TILE, s)) for low in range(0, s, ANCHOR_TILE)]
-    standardised, values, small = Scratch(), Scratch(), Scratch()
-    own = None if mirror is None else np.ascontiguousarray(mirror.vectors, dtype=kernels.real)
 
-    def room() -> _Room:
-        runs = BLOCK_ROWS // PRODUCT_ROWS
-        return _Room(np.empty((BLOCK_ROWS, k), kernels.real), np.empty((m, runs, s, k), kernels.real))
+    def room(kernels: Kernels) -> Layout:
+        sums = (m, -(-BLOCK_ROWS // kernels.slice_rows), s, k), kernels.real
+        return {"vectors": ((BLOCK_ROWS, k), kernels.real), "partial": sums, "bad": bad_rows(kernels, m)}
 
-    def prepare(block: Block, room: _Room) -> list[Task]:
-        count = len(block.raw[0])
-        room.vectors[:count] = vectors(block)
+    def create(kernels: Kernels) -> Accumulator:
+        return {"products": kernels.zeros((m, s, k), np.float64)}
 
-        def multiply(which: int, run: int) -> None:
-            part = slice(run * PRODUCT_ROWS, min((run + 1) * PRODUCT_ROWS, count))
-            x = standardised.array((part.stop - part.start, exact[which].p), exact[which].real(kernels))
-            bad = exact[which].standardise(kernels, block.raw[which][part], x)
-            if bad >= 0:
-                raise bad_row(block, which, m, part.start + bad)
-            back = np.zeros((len(x), k))
-            for tile in tiles:
-                kernel = values.array((len(x), tile.stop - tile.start), kernels.real)
-                anchors[which].evaluate(kernels, x, tile, kernel)
-                kernels.project(kernel.T, room.vectors[part], room.partial[which, run, tile])
-                if own is not None:
-                    product = small.array((len(x), k), kernels.real)
-                    kernels.project(kernel, own[tile], product)
-                    back += product
-            if mirror is not None:
-                mirror.products[which, block.offset + part.start : block.offset + part.stop] = back / n_kept
+    def load(kernels: Kernels) -> LoadedPass:
+        standardisers = [one.load(kernels) for one in exact]
+        loaded = [one.anchors(kernels, raw) for one, raw in zip(exact, anchors, strict=True)]
+        own = None if mirror is None else kernels.put(np.ascontiguousarray(mirror.vectors, dtype=kernels.real))
 
-        return [
-            lambda which=which, run=run: multiply(which, run)  # type: ignore[misc]
-            for which in range(m)
-            for run in range(-(-count // PRODUCT_ROWS))
-        ]
+        def prepare(block: Block, room: Room) -> list[Task]:
+            parts = slices(block, kernels.slice_rows)
+            room["vectors"][: len(block.raw[0])] = kernels.put(vectors(block))
 
-    def create() -> Accumulator:
-        return {"products": np.zeros((m, s, k))}
+            def multiply(which: int, part: slice, place: int) -> None:
+                x = kernels.scratch("rows", block.raw[which][part].shape, standardisers[which].real)
+                note = room["bad"][place : place + 1]
+                note.fill(-1)
+                standardisers[which].apply(block.raw[which][part], x, note)
+                back = kernels.zeros((len(x), k), np.float64)
+                for tile in tiles:
+                    kernel = kernels.scratch("values", (len(x), tile.stop - tile.start), kernels.real)
+                    loaded[which].evaluate(kernels, x, tile, kernel)
+                    kernels.project(kernel.T, room["vectors"][part], room["partial"][which, place % len(parts), tile])
+                    if own is not None:
+                        product = kernels.scratch("products of rows", (len(x), k), kernels.real)
+                        kernels.project(kernel, own[tile], product)
+                        back += product
+                if mirror is not None:
+                    rows = slice(block.offset + part.start, block.offset + part.stop)
+                    mirror.products[which, rows] = kernels.get(back) / n_kept
 
-    def append(total: Accumulator, block: Block, room: _Room) -> list[Task]:
-        runs = -(-len(block.raw[0]) // PRODUCT_ROWS)
+            return [partial(multiply, *share) for share in shares_of(block, kernels.slice_rows)]
 
-        def fold(which: int, tile: slice) -> None:
-            for run in range(runs):
-                total["products"][which, tile] += room.partial[which, run, tile]
+        def check(block: Block, room: Room) -> None:
+            refuse_bad_rows(kernels, block, shares_of(block, kernels.slice_rows), room["bad"])
 
-        return [lambda which=which, tile=tile: fold(which, tile) for which in range(m) for tile in tiles]  # type: ignore[misc]
+        def append(total: Accumulator, block: Block, room: Room) -> list[Task]:
+            def fold(which: int, tile: slice) -> None:
+                for run in range(len(slices(block, kernels.slice_rows))):
+                    total["products"][which, tile] += room["partial"][which, run, tile]
+
+            return [partial(fold, which, tile) for which in range(m) for tile in tiles]
+
+        return LoadedPass(prepare, append, check)
 
     def combine(first: Accumulator, second: Accumulator) -> None:
         first["products"] += second["products"]
@@ -130,7 +123,7 @@ def products(
     def finalize(total: Accumulator) -> NDArray[np.float64]:
         return np.asarray(total["products"] / n_kept)
 
-    return Pass(name, room, prepare, create, append, combine, finalize, local=mirror is not None, shares=True)
+    return Pass(name, room, create, load, combine, finalize, local=mirror is not None, shares=True)
 
 
 def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int, read: int, threads: int) -> Cost:
@@ -147,8 +140,8 @@ def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int,
     threads : threads that compute
     """
     p, m = sum(dimensions), len(dimensions)
-    rooms = 2 * (BLOCK_ROWS * k + m * (BLOCK_ROWS // PRODUCT_ROWS) * s * k) * 4
-    task = PRODUCT_ROWS * (max(dimensions) + ANCHOR_TILE + 4 * k) * 4
+    rooms = 2 * (BLOCK_ROWS * k + m * (BLOCK_ROWS // SLICE_ROWS) * s * k) * 4
+    task = SLICE_ROWS * (max(dimensions) + ANCHOR_TILE + 4 * k) * 4
     return Cost(
         name,
         memory=rooms + 3 * m * s * k * 8 + 16 * s * p + threads * task,

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.cost import Cost
 from specscale.embeddings.rows import Block
-from specscale.features.landmarks import LandmarkMap
-from specscale.kernels import Kernels
-from specscale.kernels.scratch import Scratch
-from specscale.passes.base import BLOCK_ROWS, SLICE_ROWS, Accumulator, Pass, Task, bad_row, slices
+from specscale.features.base import LoadedMap
+from specscale.features.landmarks import KernelMap, LandmarkMap
+from specscale.grid import BLOCK_ROWS, SLICE_ROWS
+from specscale.kernels.base import Array, Kernels, Task
+from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room
+from specscale.passes.mapping import bad_rows, refuse_bad_rows, shares_of
 
 __all__ = ["Drawn", "Remainders", "far_draws", "remainders", "remainders_cost"]
 
@@ -28,32 +32,46 @@ _FAR = 3  # of so many rows of a certificate one is drawn so
 NUMBERS = 2**13  # of the landmarks that are looked at: all of them in few dimensions, some in many, where all are far
 
 
+@dataclass(frozen=True)
 class Remainders:
     """The square of what the nearest landmark leaves of rows, (1 − max_j k(z_j, x)²)².
 
-    Parameters
+    Attributes
     ----------
-    maps : the map of each embedding
-    kernels : the backend
+    maps : the kernel of each embedding with the landmarks that are looked at
     """
 
-    def __init__(self, maps: Sequence[LandmarkMap], kernels: Kernels) -> None:
-        self._exact = [one.kernel for one in maps]
-        self._kernels = kernels
-        self._anchors = [one.kernel.anchors(kernels, one.landmarks[: _count(one.p)]) for one in maps]
-        self._rows, self._values = Scratch(), Scratch()
+    maps: tuple[KernelMap, ...]
 
-    def of(self, which: int, raw: NDArray[Any], out: NDArray[np.float64]) -> int:
-        """Write those of some rows of an embedding (b, p) into `out` (b,); the first bad row, or −1."""
-        kernel, anchors = self._exact[which], self._anchors[which]
-        x = self._rows.array(raw.shape, kernel.real(self._kernels))
-        bad = kernel.standardise(self._kernels, raw, x)
-        if bad < 0:
-            values = self._values.array((len(raw), len(anchors)), self._kernels.real)
-            anchors.evaluate(self._kernels, x, slice(None), values)
-            nearest = np.abs(values).max(axis=1).astype(np.float64)
-            out[...] = np.square(np.maximum(1 - nearest**2, 0))
-        return bad
+    @classmethod
+    def of(cls, maps: Sequence[LandmarkMap]) -> Remainders:
+        """Those of some of the landmarks of each map."""
+        return cls(tuple(KernelMap(one.kernel, one.landmarks[: _count(one.p)]) for one in maps))
+
+    def load(self, kernels: Kernels) -> tuple[_Loaded, ...]:
+        """Bring the landmarks into the memory of a backend."""
+        return tuple(_Loaded(kernels, one.load(kernels), one.dim) for one in self.maps)
+
+    def at(self, which: int, raw: NDArray[Any], kernels: Kernels) -> NDArray[np.float64]:
+        """Those of some rows of an embedding (b, p) in host memory, (b,)."""
+        out, bad = np.empty(len(raw)), np.full(1, -1, dtype=np.int64)
+        self.load(kernels.host)[which].apply(raw, out, bad)
+        return out
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """The landmarks of one embedding in the memory of a backend."""
+
+    kernels: Kernels
+    values: LoadedMap
+    r: int
+
+    def apply(self, raw: Array, out: Array, bad: Array) -> None:
+        """Write what remains of rows (b, p) into `out` (b,), and the first bad row into `bad` (1,)."""
+        values = self.kernels.scratch("values", (len(raw), self.r), self.kernels.real)
+        self.values.apply(raw, values, bad)
+        self.kernels.remains(values, out)
 
 
 @dataclass(frozen=True)
@@ -70,51 +88,63 @@ class Drawn:
     totals: NDArray[np.float64]
 
 
-def remainders(source: Remainders, m: int, draws: int, seed: int) -> Pass[NDArray[np.float64], Drawn]:
+def remainders(source: Remainders, draws: int, seed: int) -> Pass[Drawn]:
     """Make the remainders pass.
 
     Every draw is a race: a row of weight w arrives after a time that is exponential with rate w, and the first has been
     drawn in proportion to the weights. Of a block the first of all arrives with the sum of the rates, so a race among
-    blocks is decided by one number each.
+    blocks is decided by one number each. The races are run on the host.
 
     Parameters
     ----------
     source : the squares of what remains of rows
-    m : embeddings
-    draws : rows to draw for each of them
+    draws : rows to draw for each embedding
     seed : seed of the draws
     """
+    m = len(source.maps)
 
-    def prepare(block: Block, room: NDArray[np.float64]) -> list[Task]:
-        def one(which: int, part: slice) -> None:
-            bad = source.of(which, block.raw[which][part], room[which, part])
-            if bad >= 0:
-                raise bad_row(block, which, m, part.start + bad)
+    def room(kernels: Kernels) -> Layout:
+        return {"remains": ((m, BLOCK_ROWS), np.float64), "bad remains": bad_rows(kernels, m)}
 
-        return [lambda which=which, part=part: one(which, part) for which in range(m) for part in slices(block)]  # type: ignore[misc]
-
-    def create() -> Accumulator:
+    def create(kernels: Kernels) -> Accumulator:
         return {
             "positions": np.full((m, draws), -1, dtype=np.int64),
             "times": np.full((m, draws), np.inf),
             "totals": np.zeros(m),
         }
 
-    def append(total: Accumulator, block: Block, room: NDArray[np.float64]) -> list[Task]:
-        def race() -> None:
-            generator = np.random.Generator(np.random.Philox(key=[seed, 0x5EED0000 + block.start]))
-            positions, times = np.full((m, draws), -1, dtype=np.int64), np.full((m, draws), np.inf)
-            sums = np.zeros(m)
-            for which in range(m):
-                edges = np.cumsum(room[which, : len(block.raw[0])])
-                if len(edges) and edges[-1] > 0:
-                    sums[which] = edges[-1]
-                    times[which] = generator.exponential(size=draws) / edges[-1]
-                    chosen = np.searchsorted(edges, generator.random(draws) * edges[-1], side="right")
-                    positions[which] = block.offset + np.minimum(chosen, len(edges) - 1)
-            combine(total, {"positions": positions, "times": times, "totals": sums})
+    def load(kernels: Kernels) -> LoadedPass:
+        loaded = source.load(kernels)
 
-        return [race]
+        def prepare(block: Block, room: Room) -> list[Task]:
+            def one(which: int, part: slice, place: int) -> None:
+                note = room["bad remains"][place : place + 1]
+                note.fill(-1)
+                loaded[which].apply(block.raw[which][part], room["remains"][which, part], note)
+
+            return [partial(one, *share) for share in shares_of(block, kernels.slice_rows)]
+
+        def check(block: Block, room: Room) -> None:
+            refuse_bad_rows(kernels, block, shares_of(block, kernels.slice_rows), room["bad remains"])
+
+        def append(total: Accumulator, block: Block, room: Room) -> list[Task]:
+            def race() -> None:
+                remains = kernels.get(room["remains"][:, : len(block.raw[0])])
+                generator = seeds.remainder_races(seed, block.start)
+                positions, times = np.full((m, draws), -1, dtype=np.int64), np.full((m, draws), np.inf)
+                sums = np.zeros(m)
+                for which in range(m):
+                    edges = np.cumsum(remains[which])
+                    if len(edges) and edges[-1] > 0:
+                        sums[which] = edges[-1]
+                        times[which] = generator.exponential(size=draws) / edges[-1]
+                        chosen = np.searchsorted(edges, generator.random(draws) * edges[-1], side="right")
+                        positions[which] = block.offset + np.minimum(chosen, len(edges) - 1)
+                combine(total, {"positions": positions, "times": times, "totals": sums})
+
+            return [race]
+
+        return LoadedPass(prepare, append, check)
 
     def combine(first: Accumulator, second: Accumulator) -> None:
         earlier = second["times"] < first["times"]
@@ -125,7 +155,7 @@ def remainders(source: Remainders, m: int, draws: int, seed: int) -> Pass[NDArra
     def finalize(total: Accumulator) -> Drawn:
         return Drawn(total["positions"], total["totals"])
 
-    return Pass("remainders", lambda: np.empty((m, BLOCK_ROWS)), prepare, create, append, combine, finalize)
+    return Pass("remainders", room, create, load, combine, finalize)
 
 
 def far_draws(certify: int, m: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -12,9 +13,19 @@ from numpy.typing import NDArray
 
 from specscale.cost import Cost
 from specscale.embeddings.rows import Block
-from specscale.features.fourier import FeatureMap
-from specscale.kernels import Kernels
-from specscale.passes.base import BLOCK_ROWS, Accumulator, FeatureBuffers, Pass, Task, feature_cost, map_slice, slices
+from specscale.features.base import FeatureMap
+from specscale.grid import BLOCK_ROWS
+from specscale.kernels.base import Array, Kernels, Task
+from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room
+from specscale.passes.mapping import (
+    LoadedMaps,
+    feature_cost,
+    feature_room,
+    feature_width,
+    refuse_bad_rows,
+    shares_across,
+    slices,
+)
 from specscale.places.checksum import crc32c
 
 __all__ = ["KnownScores", "MappedScores", "ScoreSource", "ScoreSummary", "WriteScores", "score", "score_cost"]
@@ -67,6 +78,18 @@ class ScoreSummary:
 _NONE = np.zeros(0, dtype=np.uint32)
 
 
+class LoadedScores(Protocol):
+    """Where scores come from, with its arrays in the memory of a backend."""
+
+    def fill(self, block: Block, number: int, part: slice, room: Room, out: Array) -> None:
+        """Write the scores of some kept rows of a block, its `number`-th slice, into `out` (b, k)."""
+        ...
+
+    def check(self, block: Block, room: Room) -> None:
+        """Raise InputError where rows that were looked at cannot be used."""
+        ...
+
+
 class ScoreSource(Protocol):
     """Where the scores of a block come from."""
 
@@ -75,12 +98,12 @@ class ScoreSource(Protocol):
         """Number of modes."""
         ...
 
-    def room(self) -> Any:
-        """Make scratch for one block."""
+    def room(self, kernels: Kernels) -> Layout:
+        """The scratch for one block."""
         ...
 
-    def fill(self, block: Block, part: slice, room: Any, out: NDArray[Any]) -> None:
-        """Write the scores of some kept rows of a block into `out` (b, k)."""
+    def load(self, kernels: Kernels) -> LoadedScores:
+        """Bring what is needed into the memory of a backend."""
         ...
 
 
@@ -90,92 +113,94 @@ class MappedScores:
     Parameters
     ----------
     maps : the feature map of each embedding
-    kernels : the backend
     coefficients : (d, k), the modes z with zᵀ C z = 1
     n_kept : rows that take part
-    buffers : where features are put, by default made for this pass
     lengths : (k,) lengths of the scores, by which they are divided: not the coefficients, of which large ones cancel
     """
 
     def __init__(
         self,
         maps: tuple[FeatureMap, ...],
-        kernels: Kernels,
         coefficients: NDArray[np.float64],
         n_kept: int,
-        buffers: FeatureBuffers | None = None,
         lengths: NDArray[np.float64] | None = None,
     ) -> None:
         self.k = coefficients.shape[1]
         edges = np.cumsum([0, *(one.dim for one in maps)])
         scoring = [one.scoring(coefficients[low:high]) for one, (low, high) in zip(maps, pairwise(edges), strict=True)]
         self._maps = tuple(one for one, _ in scoring)
-        weights = np.concatenate([weights for _, weights in scoring]) / np.sqrt(n_kept)
-        self._kernels = kernels
-        self._factors = None if lengths is None else (1 / lengths).astype(kernels.real)
-        self._weights = np.ascontiguousarray(weights, dtype=kernels.real)
-        self._buffers = buffers or FeatureBuffers(kernels, maps)
-        for one in self._maps:
-            one.prepare(kernels)
+        self._width = feature_width(maps)
+        self._weights = np.concatenate([weights for _, weights in scoring]) / np.sqrt(n_kept)
+        self._factors = None if lengths is None else 1 / lengths
 
-    def room(self) -> NDArray[Any]:
-        """Take a feature buffer."""
-        return self._buffers.take()
+    def room(self, kernels: Kernels) -> Layout:
+        """The features of a block, in as many columns as those of the covariance take."""
+        return feature_room(self._width, len(self._maps), kernels)
 
-    def fill(self, block: Block, part: slice, room: NDArray[Any], out: NDArray[Any]) -> None:
+    def load(self, kernels: Kernels) -> _LoadedMappedScores:
+        """Load the maps and the coefficients."""
+        weights = np.ascontiguousarray(self._weights, dtype=kernels.real)
+        factors = None if self._factors is None else kernels.put(self._factors.astype(kernels.real))
+        return _LoadedMappedScores(kernels, LoadedMaps.of(self._maps, kernels), kernels.put(weights), factors)
+
+
+@dataclass(frozen=True)
+class _LoadedMappedScores:
+    """Maps, coefficients (d, k) and factors (k,) in the memory of a backend."""
+
+    kernels: Kernels
+    maps: LoadedMaps
+    weights: Array
+    factors: Array | None
+
+    def fill(self, block: Block, number: int, part: slice, room: Room, out: Array) -> None:
         """Map the rows and project their features."""
-        for which in range(len(self._maps)):
-            map_slice(self._kernels, self._maps, which, block, part, room)
-        self._kernels.project(room[part, : len(self._weights)], self._weights, out)
-        if self._factors is not None:
-            out *= self._factors
+        for share in shares_across(block, number, part):
+            self.maps.apply(block, share, room["features"], room["bad"])
+        self.kernels.project(room["features"][part, : len(self.weights)], self.weights, out)
+        if self.factors is not None:
+            out *= self.factors
+
+    def check(self, block: Block, room: Room) -> None:
+        """Look at the rows that were mapped."""
+        parts = enumerate(slices(block, self.kernels.slice_rows))
+        shares = [share for number, part in parts for share in shares_across(block, number, part)]
+        refuse_bad_rows(self.kernels, block, shares, room["bad"])
 
 
 class KnownScores:
-    """Scores that are held in memory, (n_kept, k)."""
+    """Scores that are held in host memory, (n_kept, k)."""
 
     def __init__(self, vectors: NDArray[np.float64]) -> None:
         self.k = vectors.shape[1]
         self._vectors = vectors
 
-    def room(self) -> None:
+    def room(self, kernels: Kernels) -> Layout:
         """Nothing is needed."""
+        return {}
 
-    def fill(self, block: Block, part: slice, room: None, out: NDArray[Any]) -> None:
+    def load(self, kernels: Kernels) -> _LoadedKnownScores:
+        """Leave them where they are until they are asked for."""
+        return _LoadedKnownScores(kernels, self._vectors)
+
+
+@dataclass(frozen=True)
+class _LoadedKnownScores:
+    """Scores in host memory, brought into that of a backend slice by slice."""
+
+    kernels: Kernels
+    vectors: NDArray[np.float64]
+
+    def fill(self, block: Block, number: int, part: slice, room: Room, out: Array) -> None:
         """Copy the rows."""
-        out[...] = self._vectors[block.offset + part.start : block.offset + part.stop]
+        out[...] = self.kernels.put(self.vectors[block.offset + part.start : block.offset + part.stop])
 
-
-class _Chunk:
-    """A chunk of scores that is being filled; it travels to other processes empty."""
-
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self._shape = shape
-        self._array: NDArray[np.float32] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_array": None}
-
-    @property
-    def array(self) -> NDArray[np.float32]:
-        if self._array is None:
-            self._array = np.empty(self._shape, dtype=np.float32)
-        return self._array
-
-
-@dataclass
-class _Room:
-    """Scratch of one block: its source's, its scores, Λ times them, and the sums of each of its slices."""
-
-    source: Any
-    scores: NDArray[Any]
-    acted: NDArray[Any]
-    sums: list[NDArray[np.float64]]
+    def check(self, block: Block, room: Room) -> None:
+        """No row was looked at."""
 
 
 def score(
     source: ScoreSource,
-    kernels: Kernels,
     action: NDArray[np.float64],
     *,
     n: int,
@@ -183,13 +208,12 @@ def score(
     chunk_rows: int,
     write: WriteScores,
     local: bool = False,
-) -> Pass[_Room, ScoreSummary]:
+) -> Pass[ScoreSummary]:
     """Make the scores pass.
 
     Parameters
     ----------
     source : where scores come from; they are of unit norm over the rows that take part, to rounding
-    kernels : the backend
     action : (k, k), ΛU = U action
     n : rows
     top : how many members of each tail to keep
@@ -203,58 +227,59 @@ def score(
         Its result is a ScoreSummary.
     """
     k = source.k
-    action = np.ascontiguousarray(action, dtype=kernels.real)
-    chunk = _Chunk((min(chunk_rows, n), k))
 
-    def room() -> _Room:
-        scores, acted = (np.empty((BLOCK_ROWS, k), dtype=kernels.real) for _ in range(2))
-        return _Room(source.room(), scores, acted, [])
+    def room(kernels: Kernels) -> Layout:
+        sums = (-(-BLOCK_ROWS // kernels.slice_rows), 4, k), np.float64
+        own = {"scores": ((BLOCK_ROWS, k), kernels.real), "acted": ((BLOCK_ROWS, k), kernels.real), "sums": sums}
+        return {**source.room(kernels), **own}
 
-    def prepare(block: Block, room: _Room) -> list[Task]:
-        parts = slices(block)
-        room.sums = [np.zeros((4, k)) for _ in parts]
-
-        def one(part: slice, sums: NDArray[np.float64]) -> None:
-            source.fill(block, part, room.source, room.scores[part])
-            kernels.project(room.scores[part], action, room.acted[part])
-            kernels.moments(room.scores[part], room.acted[part], sums)
-
-        return [
-            lambda part=part, sums=sums: one(part, sums)  # type: ignore[misc]
-            for part, sums in zip(parts, room.sums, strict=True)
-        ]
-
-    def create() -> Accumulator:
+    def create(kernels: Kernels) -> Accumulator:
         return {
-            "moments": np.zeros((4, k)),
-            "strengths": np.zeros((2, k, top)),
-            "rows": np.full((2, k, top), -1, dtype=np.int64),
+            "moments": kernels.zeros((4, k), np.float64),
+            "strengths": kernels.zeros((2, k, top), np.float64),
+            "rows": kernels.put(np.full((2, k, top), -1, dtype=np.int64)),
             "checksums": _NONE,
         }
 
-    def append(total: Accumulator, block: Block, room: _Room) -> list[Task]:
-        def fold() -> None:
-            for sums in room.sums:
-                total["moments"] += sums
-            positions = np.arange(block.stop - block.start) if block.kept is None else block.kept
-            scores = room.scores[: len(positions)]
-            kernels.keep_tails(scores, block.start + positions, total["strengths"], total["rows"])
-            store(block, scores, total)
+    def load(kernels: Kernels) -> LoadedPass:
+        loaded = source.load(kernels)
+        acting = kernels.put(np.ascontiguousarray(action, dtype=kernels.real))
+        chunk = kernels.pinned((min(chunk_rows, n), k), np.float32)
 
-        return [fold]
+        def prepare(block: Block, room: Room) -> list[Task]:
+            def one(number: int, part: slice) -> None:
+                scores, acted = room["scores"][part], room["acted"][part]
+                loaded.fill(block, number, part, room, scores)
+                kernels.project(scores, acting, acted)
+                kernels.moments(scores, acted, room["sums"][number])
 
-    def store(block: Block, scores: NDArray[Any], total: Accumulator) -> None:
-        begin = block.start - block.start % chunk_rows
-        out = chunk.array[block.start - begin : block.stop - begin]
-        if block.kept is None:
-            out[...] = scores
-        else:
-            out[...] = np.nan
-            out[block.kept] = scores
-        if block.stop % chunk_rows == 0 or block.stop == n:
-            finished = chunk.array[: block.stop - begin]
-            write(begin, finished)
-            total["checksums"] = np.append(total["checksums"], np.uint32(crc32c(finished)))
+            return [partial(one, number, part) for number, part in enumerate(slices(block, kernels.slice_rows))]
+
+        def append(total: Accumulator, block: Block, room: Room) -> list[Task]:
+            def fold() -> None:
+                for number in range(len(slices(block, kernels.slice_rows))):
+                    total["moments"] += room["sums"][number]
+                positions = np.arange(block.stop - block.start) if block.kept is None else block.kept
+                scores = room["scores"][: len(positions)]
+                kernels.keep_tails(scores, kernels.put(block.start + positions), total["strengths"], total["rows"])
+                store(block, kernels.get(scores), total)
+
+            return [fold]
+
+        def store(block: Block, scores: NDArray[Any], total: Accumulator) -> None:
+            begin = block.start - block.start % chunk_rows
+            out = chunk[block.start - begin : block.stop - begin]
+            if block.kept is None:
+                out[...] = scores
+            else:
+                out[...] = np.nan
+                out[block.kept] = scores
+            if block.stop % chunk_rows == 0 or block.stop == n:
+                finished = chunk[: block.stop - begin]
+                write(begin, finished)
+                total["checksums"] = np.append(total["checksums"], np.uint32(crc32c(finished)))
+
+        return LoadedPass(prepare, append, loaded.check)
 
     def combine(first: Accumulator, second: Accumulator) -> None:
         first["moments"] += second["moments"]
@@ -272,7 +297,7 @@ def score(
         tails = total["rows"], signs * total["strengths"]
         return ScoreSummary(squares, fourths, skewed, mixed, *tails, total.get("checksums", _NONE))
 
-    return Pass("scores", room, prepare, create, append, combine, finalize, local, shares=True, verifies=True)
+    return Pass("scores", room, create, load, combine, finalize, local, shares=True, verifies=True)
 
 
 def score_cost(

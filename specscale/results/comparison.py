@@ -1,11 +1,12 @@
-"""The result of a comparison, on disk and as an object."""
+"""The result of a comparison as it is read from its directory."""
 
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,27 +15,27 @@ from numpy.typing import NDArray
 
 from specscale.errors import InputError, OptionError
 from specscale.masking import is_masked, masked
-from specscale.method.options import Options
 from specscale.places.checksum import crc32c
 from specscale.places.documents import parse_json, read_document
-from specscale.places.files import Location, reaching, unchained
+from specscale.places.files import Location, reaching
 from specscale.results.directory import ResultDirectory, top_members
-from specscale.results.schema import check_map
+from specscale.results.schema import ComparisonRecord, ModeRecord, check_map
 from specscale.tables.values import frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MAPS_FILE", "SCHEMA", "Mode", "Result", "open_result"]
+__all__ = ["MAPS_FILE", "ComparisonResult", "Mode"]
 
-SCHEMA = 2
+T = TypeVar("T")
+
 MAPS_FILE = "maps.json"
 TAILS = ("+", "-")
 LEFT_OUT = "left out, as rounding"  # of the warning about modes that are not certain
 
 
 @dataclass(frozen=True)
-class Mode:
+class Mode(ModeRecord):
     """One mode: a group of samples that one embedding holds together more than the other.
 
     Attributes
@@ -52,21 +53,7 @@ class Mode:
     certified : whether the mode is real
     """
 
-    mode: int
-    grouped_by: str
-    eigenvalue: float
-    eta: float
-    a: float
-    b: float
-    se: float
-    effective_size: float
-    rayleigh: float | None
-    rayleigh_se: float | None
-    residual: float | None
-    exact_a: float | None
-    exact_b: float | None
-    certified: bool | None
-    _result: Result
+    _result: ComparisonResult
 
     @property
     def verdict(self) -> str:
@@ -76,8 +63,8 @@ class Mode:
     @property
     def mixed(self) -> bool:
         """Whether two groups that tie under the constraint were combined to meet it; never without a constraint."""
-        constraint = self._result.summary["constraint"]
-        return constraint is not None and self.mode in constraint["mixed"]
+        constraint = self._result.record.constraint
+        return constraint is not None and self.mode in constraint.mixed
 
     def top(self, count: int = 20, tail: str | None = None) -> pd.DataFrame:
         """Return the members with the largest scores.
@@ -97,28 +84,15 @@ class Mode:
         return frame(self._result.described_table(chosen))
 
 
-class Result(ResultDirectory):
-    """The result of :func:`specscale.compare`, read from its directory as it is needed.
+class ComparisonResult(ResultDirectory):
+    """The result of a comparison, read from its directory as it is needed.
 
     `path` and `summary`, and what is raised where there is no such result, are those of
     :class:`specscale.results.directory.ResultDirectory`.
     """
 
-    schema = SCHEMA
-    keys = frozenset(
-        {
-            "options",
-            "inputs",
-            "rows",
-            "maps",
-            "bandwidths",
-            "choice",
-            "duplicates",
-            "spec_diff",
-            "constraint",
-            "modes",
-        }
-    )
+    kind = ComparisonRecord
+    record: ComparisonRecord
     command = "compare"
     again = "run the comparison again"
 
@@ -126,19 +100,18 @@ class Result(ResultDirectory):
         super().__init__(path, fetch)
         self._inputs: tuple[Any, Any] | None = None
         scores = self.array_if_any("scores")
-        if scores is not None and scores.shape != (self.summary["rows"]["total"], len(self.summary["modes"])):
+        if scores is not None and scores.shape != (self.record.rows.total, len(self.record.modes)):
             raise self.damaged("the array scores is")
 
     def _contradiction(self) -> str | None:
-        if self.summary["inputs"].keys() != {"a", "b"}:
+        if self.record.inputs.keys() != {"a", "b"}:
             return "inputs"
-        modes = self.summary["modes"]
-        if [one["mode"] for one in modes] != list(range(len(modes))):
+        if [one.mode for one in self.record.modes] != list(range(len(self.record.modes))):
             return "modes"
         return super()._contradiction()
 
     @classmethod
-    def of(cls, path: Location, inputs: tuple[Any, Any], *, temporary: bool) -> Result:
+    def of(cls, path: Location, inputs: tuple[Any, Any], *, temporary: bool) -> Self:
         """Open a result just computed, which remembers its inputs and, where its place is temporary, owns it."""
         result = cls(path, fetch=True)
         result._inputs = inputs
@@ -146,18 +119,18 @@ class Result(ResultDirectory):
             result.own_place()
         return result
 
-    def options(self) -> Options:
-        """Return the options of the comparison.
+    def parsed(self, field: str, parse: Callable[[Any], T]) -> T:
+        """Return a field of summary.json as what `parse` makes of it.
 
         Raises
         ------
         InputError
-            When summary.json holds others than there are.
+            When it makes nothing of it.
         """
         try:
-            return Options.from_json(self.summary["options"])
+            return parse(self.summary[field])
         except (KeyError, TypeError, ValueError, OptionError):
-            raise self._impossible("options") from None
+            raise self._impossible(field) from None
 
     def inputs(self) -> tuple[Any, Any]:
         """Return what was compared: the inputs of this process, or the paths of an earlier one."""
@@ -173,7 +146,7 @@ class Result(ResultDirectory):
         InputError
             When it was an array, or is on another server and was not asked for.
         """
-        source = str(self.summary["inputs"][which]["source"])
+        source = self.record.inputs[which].source
         if is_masked(source):
             raise InputError(
                 f"{self.path}: the address of {which.upper()}, {source}, was kept without its password and query: give "
@@ -203,12 +176,12 @@ class Result(ResultDirectory):
             parameters: list[dict[str, Any]] = parse_json(content)
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: missing or damaged ({error}): {self.again}") from None
-        if not isinstance(parameters, list) or len(parameters) != len(self.summary["inputs"]):
+        if not isinstance(parameters, list) or len(parameters) != len(self.record.inputs):
             raise InputError(f"{path}: damaged: {self.again}")
         for number, (one, which) in enumerate(zip(parameters, "ab", strict=True)):
-            if (way := check_map(one, self.summary, which)) is not None:
+            if (way := check_map(one, self.record, which)) is not None:
                 raise InputError(f"{path}: damaged, [{number}]{way} cannot be: {self.again}")
-        d, covariance = self.summary["maps"]["dimension"], self.array_if_any("covariance")
+        d, covariance = self.record.maps.dimension, self.array_if_any("covariance")
         if sum(one.get("dimension", 0) for one in parameters) != d or (
             covariance is not None and covariance.shape != (d, d)
         ):
@@ -234,15 +207,12 @@ class Result(ResultDirectory):
     @property
     def modes(self) -> list[Mode]:
         """The modes, in the order of the eigenvalues."""
-        try:
-            return [Mode(**fields, _result=self) for fields in self.summary["modes"]]
-        except TypeError:
-            raise InputError(f"{self.path}/summary.json: damaged, modes cannot be: {self.again}") from None
+        return [Mode(**vars(one), _result=self) for one in self.record.modes]
 
     @property
     def uncertain(self) -> bool:
         """Whether modes were left out of the result, as rounding may have made them."""
-        return LEFT_OUT in str(self.summary.get("warnings"))
+        return any(LEFT_OUT in one for one in self.record.warnings)
 
     @property
     def scores(self) -> zarr.Array[Any]:
@@ -262,7 +232,7 @@ class Result(ResultDirectory):
     @property
     def spec_diff(self) -> float:
         """SPEC-diff, max |λ|."""
-        return float(self.summary["spec_diff"])
+        return float(self.record.spec_diff)
 
     def described(self, members: pd.DataFrame) -> pd.DataFrame:
         """Add the user's columns to some members: A's where its store still is where it was, else B's."""
@@ -278,71 +248,17 @@ class Result(ResultDirectory):
         """Return one line for each mode, without its members."""
         import pandas as pd
 
-        columns = [name for name in Mode.__dataclass_fields__ if name != "_result"]
-        return pd.DataFrame(self.summary["modes"], columns=columns)
-
-    def with_eta(self, eta: float, out: str | Path | None = None) -> Result:
-        """Compare with another η, from the stored covariance and one more pass for the scores.
-
-        Parameters
-        ----------
-        eta : weight of B's kernel, from 0 to 1e30
-        out : where to keep the new result; a temporary place by default
-
-        Returns
-        -------
-        Result
-            The same, bit for bit, as a fresh comparison with that η and the same `size`.
-
-        Raises
-        ------
-        ChangedError
-            When the embeddings are no longer those that were compared.
-        InputError
-            When they cannot be read any more, as arrays after the process that held them ended; or are on another
-            server, and the result was opened without `fetch`.
-        """
-        from specscale.method.again import compare_again
-
-        return compare_again(self, eta, out)
-
-    def constrained(self, epsilon: float, n_groups: int = 10, out: str | Path | None = None) -> Result:
-        """Find groups that A holds together and B by no more than ε, from the stored covariance.
-
-        Parameters
-        ----------
-        epsilon : largest b = uᵀ K_B u / n of a group, in [0, 1)
-        n_groups : groups wanted, found one after another, each orthogonal to those before
-        out : where to keep the new result; a temporary place by default
-
-        Returns
-        -------
-        Result
-            Its modes are the groups, each with its own η, strongest first; see `Mode.mixed`.
-
-        Raises
-        ------
-        OptionError
-            When ε or n_groups is out of range, or the result has no covariance.
-        ChangedError
-            When the embeddings are no longer those that were compared.
-        InputError
-            When they cannot be read any more, or are on another server and were not asked for, as in `with_eta`.
-        """
-        from specscale.method.again import compare_constrained
-
-        return compare_constrained(self, epsilon, n_groups, out)
+        return pd.DataFrame(map(vars, self.record.modes), columns=[one.name for one in fields(ModeRecord)])
 
     def __repr__(self) -> str:
-        inputs = self.summary["inputs"]
+        a, b = self.record.inputs.values()
         return (
-            f"<Result {masked(self.path)}: {inputs['a']['name']} against {inputs['b']['name']}, "
-            f"{len(self.summary['modes'])} modes, SPEC-diff {self.spec_diff:.4g}>"
+            f"<{type(self).__name__} {masked(self.path)}: {a.name} against {b.name}, "
+            f"{len(self.record.modes)} modes, SPEC-diff {self.spec_diff:.4g}>"
         )
 
     def _repr_html_(self) -> str:
-        inputs = self.summary["inputs"]
-        names = {"A": inputs["a"]["name"], "B": inputs["b"]["name"]}
+        names = {which.upper(): one.name for which, one in self.record.inputs.items()}
         rows = "".join(
             f"<tr><td>{m.mode}</td><td>{html.escape(names[m.grouped_by])}</td>"
             f"<td>{m.eigenvalue:+.5f} ± {m.se:.5f}</td><td>{m.a:.5f}</td><td>{m.b:.5f}</td>"
@@ -351,24 +267,7 @@ class Result(ResultDirectory):
         )
         return (
             f"<p><b>{html.escape(names['A'])}</b> against <b>{html.escape(names['B'])}</b>: "
-            f"{self.summary['rows']['compared']:,} rows, SPEC-diff {self.spec_diff:.4g}</p>"
+            f"{self.record.rows.compared:,} rows, SPEC-diff {self.spec_diff:.4g}</p>"
             "<table><thead><tr><th>mode</th><th>grouped by</th><th>λ ± se</th><th>a</th><th>b</th>"
             f"<th>effective size</th><th>verdict</th></tr></thead><tbody>{rows}</tbody></table>"
         )
-
-
-def open_result(path: str | Location, *, fetch: bool = False) -> Result:
-    """Open the result directory of an earlier comparison.
-
-    Parameters
-    ----------
-    path : its path, or a URL as s3://bucket/a-b.spec
-    fetch : whether its embeddings may be read from another server, where summary.json says that they are, for the
-        samples' columns and for what is computed from them; whoever made the result chose the address
-
-    Raises
-    ------
-    InputError
-        When there is none at `path`, or it cannot be reached.
-    """
-    return Result(unchained(path), fetch)

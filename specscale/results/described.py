@@ -8,16 +8,24 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from specscale.embeddings.base import Embedding
 from specscale.embeddings.prefix import ids_digest_of_first
+from specscale.embeddings.reordered import origin_of
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import InputError
 from specscale.places.files import exists, reaching
 from specscale.results.directory import ResultDirectory, beside, described_by
 from specscale.tables.parquet import read_table
 
-__all__ = ["KEPT_ROW", "describe", "kept_columns", "partners_name", "rows_of_input", "unread"]
+__all__ = ["KEPT_ROW", "describe", "kept_columns", "partners_name", "rows_of_input", "sample_columns", "unread"]
 
 KEPT_ROW = "specscale_row"  # of a table of columns that a result keeps: the row of the first embedding
+
+
+def sample_columns(one: Embedding) -> list[str]:
+    """Names of the samples' columns of an embedding, but for its ids."""
+    columns = getattr(origin_of(one), "columns", [])
+    return [name for name in columns if one.ids is None or name != one.ids.column]
 
 
 def kept_columns(key: str) -> str:
@@ -52,16 +60,16 @@ def rows_of_input(result: ResultDirectory, place: int, rows: NDArray[np.int64]) 
         wanted, back = np.unique(rows, return_inverse=True)
         with reaching(result.path):
             return np.asarray(array.oindex[wanted])[back]
-    how = result.summary["rows"]
-    if "left_out" in how or how["matched_by"] == "position":
+    how = result.record.rows
+    if how.left_out is not None or how.matched_by == "position":
         return rows
-    if not result.may_read(described["source"]):
+    if not result.may_read(described.source):
         return None
     try:  # an earlier version did not keep them; where the ids are those of the first, in its order, they are the same
-        ids = ids_digest_of_first(EmbeddingStore(described["source"]), how["total"])
+        ids = ids_digest_of_first(EmbeddingStore(described.source), how.total)
     except InputError:
         return None
-    return rows if ids == how["ids_digest"] else None
+    return rows if ids == how.ids_digest else None
 
 
 def describe(result: ResultDirectory, members: pa.Table) -> pa.Table:
@@ -79,7 +87,7 @@ def describe(result: ResultDirectory, members: pa.Table) -> pa.Table:
             order = np.argsort(known := kept.column(KEPT_ROW).to_numpy())
             places = order[np.searchsorted(known, rows, sorter=order).clip(max=max(len(known) - 1, 0))]
             return beside(members, kept.drop_columns([KEPT_ROW]).take(pa.array(places)))
-        if not result.may_read(described["source"]):
+        if not result.may_read(described.source):
             break
         own = rows_of_input(result, place, rows)
         if own is None:
@@ -87,7 +95,7 @@ def describe(result: ResultDirectory, members: pa.Table) -> pa.Table:
         found = described_by(described, members.set_column(members.column_names.index("row"), "row", pa.array(own)))
         if found.num_columns > members.num_columns:
             return found.set_column(members.column_names.index("row"), "row", pa.array(rows))
-        if described.get("columns", True):  # it had some, which are gone; an earlier version does not say
+        if described.columns is None or described.columns:  # it had some, which are gone; or an earlier version's
             break
     return members
 
@@ -96,8 +104,8 @@ def unread(result: ResultDirectory) -> list[str]:
     """Where the samples' columns of a result are said to be, and are not looked for unless that is asked for."""
     if any(exists(result.path / kept_columns(key)) for key, _ in result.input_keys):
         return []
-    inputs = [one for _, one in result.input_keys if one.get("columns", True)]
-    return [one["source"] for one in inputs if not result.may_read(one["source"])]
+    inputs = [one for _, one in result.input_keys if one.columns is None or one.columns]
+    return [one.source for one in inputs if not result.may_read(one.source)]
 
 
 def _kept(result: ResultDirectory, key: str) -> Any:

@@ -18,7 +18,8 @@ from specscale.masking import is_masked, server_of
 from specscale.places.checksum import crc32c
 from specscale.places.documents import read_json
 from specscale.places.files import Location, located, reaching, remove_tree
-from specscale.results.schema import faulty
+from specscale.places.records import fault, needed, read_record
+from specscale.results.schema import ComparisonRecord, InputRecord, MatrixRecord
 from specscale.tables.parquet import read_table
 from specscale.tables.values import frame
 
@@ -40,7 +41,7 @@ class ResultDirectory:
     Attributes
     ----------
     path, fetch : the result directory, as a location, and the same
-    summary : what summary.json holds
+    summary, record : what summary.json holds, as it is and as a record
 
     Raises
     ------
@@ -48,8 +49,7 @@ class ResultDirectory:
         When there is no such result at `path`, or it cannot be reached.
     """
 
-    schema: ClassVar[int | str]
-    keys: ClassVar[frozenset[str]]
+    kind: ClassVar[type[ComparisonRecord] | type[MatrixRecord]]
     command: ClassVar[str]
     again: ClassVar[str]
 
@@ -68,9 +68,12 @@ class ResultDirectory:
         if not isinstance(self.summary, dict):
             raise InputError(f"{path}/summary.json: damaged: {self.again}")
         self._check_schema(self.summary.get("schema_version"))
-        if lost := sorted(self.keys - self.summary.keys()):
+        if lost := sorted(set(needed(self.kind)) - self.summary.keys()):
             raise InputError(f"{path}/summary.json: damaged, {', '.join(lost)} is not there: {self.again}")
-        if (wrong := faulty(self.summary) or self._contradiction()) is not None:
+        if (way := fault(self.kind, self.summary)) is not None:
+            raise self._impossible(way.removeprefix("."))
+        self.record: ComparisonRecord | MatrixRecord = read_record(self.kind, self.summary)
+        if (wrong := self._contradiction()) is not None:
             raise self._impossible(wrong)
         try:
             with reaching(self.path):
@@ -82,21 +85,21 @@ class ResultDirectory:
         of_matrix = isinstance(schema, str) and schema.startswith("matrix ")
         if not of_matrix and type(schema) is not int:
             raise self._impossible("schema_version")
-        if of_matrix != isinstance(self.schema, str):
+        expected = self.kind.schema_version
+        if of_matrix != isinstance(expected, str):
             other, reader = ("matrix", "open_matrix") if of_matrix else ("compare", "open_result")
             raise InputError(
                 f"{self.path}: a result of `specscale {other}`, not of {self.command}: open it with specscale.{reader}"
             )
-        if schema != self.schema:
-            raise InputError(f"{self.path}: a result of schema {schema}, this version reads {self.schema}")
+        if schema != expected:
+            raise InputError(f"{self.path}: a result of schema {schema}, this version reads {expected}")
 
     def _contradiction(self) -> str | None:
         """The field of summary.json that others contradict; None where there is none."""
-        rows = self.summary["rows"]
-        first = next(iter(self.summary["inputs"].values()), None)
-        if first is None or rows["total"] != first["rows"]:
+        rows, first = self.record.rows, next(iter(self.record.inputs.values()), None)
+        if first is None or rows.total != first.rows:
             return "rows.total"
-        return "rows.compared" if rows["compared"] > rows["total"] else None
+        return "rows.compared" if rows.compared > rows.total else None
 
     def _impossible(self, field: str) -> InputError:
         return InputError(f"{self.path}/summary.json: damaged, {field} cannot be: {self.again}")
@@ -129,9 +132,9 @@ class ResultDirectory:
         return read_table(self.path / "modes.parquet", self.again)
 
     @property
-    def input_keys(self) -> list[tuple[str, dict[str, Any]]]:
+    def input_keys(self) -> list[tuple[str, InputRecord]]:
         """What files and arrays of each input are named by, and how summary.json describes it."""
-        return list(self.summary["inputs"].items())
+        return list(self.record.inputs.items())
 
     def array_if_any(self, name: str) -> zarr.Array[Any] | None:
         """Return an array of spec.zarr, or None where there is none of this name."""
@@ -157,7 +160,7 @@ class ResultDirectory:
 
     def verify(self, name: str, checksum: int) -> None:
         """Raise InputError when an array is not what was written; results of earlier versions do not tell."""
-        if self.summary.get("checksums", {}).get(name, checksum) != checksum:
+        if self.record.checksums.get(name, checksum) != checksum:
             raise self.damaged(f"{name} is" if "." in name else f"the array {name} is")
 
 
@@ -177,7 +180,7 @@ def top_members(members: pa.Table, count: int, tail: str | None = None, **equal:
     return members.filter(chosen)
 
 
-def described_by(store: dict[str, Any], members: pa.Table) -> pa.Table:
+def described_by(store: InputRecord, members: pa.Table) -> pa.Table:
     """Add a store's columns to some members, where it still is where it was and begins with the rows that it had.
 
     Parameters
@@ -189,10 +192,10 @@ def described_by(store: dict[str, Any], members: pa.Table) -> pa.Table:
     from specscale.embeddings.store import EmbeddingStore
 
     try:
-        opened = EmbeddingStore(store["source"])
-        if not opened.columns or not begins_with(opened, store["rows"], store["digest"]):
+        opened = EmbeddingStore(store.source)
+        if not opened.columns or not begins_with(opened, store.rows, store.digest):
             return members
-        ids = {store.get("ids_column"), opened.ids.column if opened.ids is not None else None}
+        ids = {store.ids_column, opened.ids.column if opened.ids is not None else None}
         wanted = [name for name in opened.columns if name not in ids]
         if not wanted:
             return members

@@ -12,14 +12,13 @@ from specscale.masking import masked
 from specscale.places.files import Location, unchained
 from specscale.results.described import describe
 from specscale.results.directory import ResultDirectory, top_members
+from specscale.results.schema import InputRecord, MatrixRecord, PairRecord
 from specscale.tables.values import frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MATRIX_SCHEMA", "MatrixResult", "open_matrix"]
-
-MATRIX_SCHEMA = "matrix 1"
+__all__ = ["MatrixResult", "open_matrix"]
 
 
 class MatrixResult(ResultDirectory):
@@ -29,8 +28,8 @@ class MatrixResult(ResultDirectory):
     :class:`specscale.results.directory.ResultDirectory`.
     """
 
-    schema = MATRIX_SCHEMA
-    keys = frozenset({"options", "inputs", "rows", "maps", "bandwidths", "choice", "order", "pairs"})
+    kind = MatrixRecord
+    record: MatrixRecord
     command = "matrix"
     again = "run specscale matrix again"
 
@@ -43,22 +42,22 @@ class MatrixResult(ResultDirectory):
         return result
 
     def _contradiction(self) -> str | None:
-        names = self.summary["inputs"].keys()
-        if set(self.summary["order"]) != names:
+        names = self.record.inputs.keys()
+        if set(self.record.order) != names:
             return "order"
-        if any(not {pair["a"], pair["b"]} <= names for pair in self.summary["pairs"]):
+        if any(not {pair.a, pair.b} <= names for pair in self.record.pairs):
             return "pairs"
         return super()._contradiction()
 
     @property
-    def input_keys(self) -> list[tuple[str, dict[str, Any]]]:
+    def input_keys(self) -> list[tuple[str, InputRecord]]:
         """What files and arrays of each embedding are named by, its number, and how summary.json describes it."""
-        return [(str(number), one) for number, one in enumerate(self.summary["inputs"].values())]
+        return [(str(number), one) for number, one in enumerate(self.record.inputs.values())]
 
     @property
     def names(self) -> list[str]:
         """The embeddings, in the order that they were given in."""
-        return list(self.summary["inputs"])
+        return list(self.record.inputs)
 
     @property
     def pairs(self) -> list[dict[str, Any]]:
@@ -72,8 +71,8 @@ class MatrixResult(ResultDirectory):
         import pandas as pd
 
         table = pd.DataFrame(np.zeros((len(self.names), len(self.names))), index=self.names, columns=self.names)
-        for one in self.pairs:
-            table.loc[one["a"], one["b"]] = table.loc[one["b"], one["a"]] = one["spec_diff"]
+        for one in self.record.pairs:
+            table.loc[one.a, one.b] = table.loc[one.b, one.a] = one.spec_diff
         return table
 
     @property
@@ -84,11 +83,11 @@ class MatrixResult(ResultDirectory):
     def coefficients(self, a: str, b: str) -> zarr.Array[Any]:
         """The modes of a pair in the features of its two embeddings, (d_a + d_b, modes) float64."""
         pair = self._pair(a, b)
-        return self._array(f"coefficients_{self.names.index(pair['a'])}_{self.names.index(pair['b'])}")
+        return self._array(f"coefficients_{self.names.index(pair.a)}_{self.names.index(pair.b)}")
 
-    def _pair(self, a: str, b: str) -> dict[str, Any]:
-        for pair in self.pairs:
-            if {pair["a"], pair["b"]} == {a, b}:
+    def _pair(self, a: str, b: str) -> PairRecord:
+        for pair in self.record.pairs:
+            if {pair.a, pair.b} == {a, b}:
                 return pair
         raise OptionError(f"{self.path}: {a!r} and {b!r} are no pair of {', '.join(self.names)}")
 
@@ -114,9 +113,9 @@ class MatrixResult(ResultDirectory):
             When there is no such pair or mode.
         """
         pair = self._pair(a, b)
-        if not 0 <= mode < len(pair["modes"]):
-            raise OptionError(f"{self.path}: {a} and {b} have {len(pair['modes'])} modes, no mode {mode}")
-        members = top_members(self.members_table(), count, tail, a=pair["a"], b=pair["b"], mode=mode)
+        if not 0 <= mode < len(pair.modes):
+            raise OptionError(f"{self.path}: {a} and {b} have {len(pair.modes)} modes, no mode {mode}")
+        members = top_members(self.members_table(), count, tail, a=pair.a, b=pair.b, mode=mode)
         return frame(describe(self, members.drop_columns(["a", "b", "mode"])))
 
     def to_pandas(self) -> pd.DataFrame:
@@ -124,9 +123,9 @@ class MatrixResult(ResultDirectory):
         import pandas as pd
 
         lines = [
-            {"embedding_a": pair["a"], "embedding_b": pair["b"], **mode}
-            for pair in self.pairs
-            for mode in pair["modes"]
+            {"embedding_a": pair.a, "embedding_b": pair.b, **vars(mode)}
+            for pair in self.record.pairs
+            for mode in pair.modes
         ]
         return pd.DataFrame(lines)
 

@@ -9,13 +9,13 @@ from specscale.embeddings.layout import chunk_runs
 from specscale.embeddings.reordered import rows_of_origin
 from specscale.embeddings.rows import PairedRows, kept_digest
 from specscale.errors import ChangedError
-from specscale.results.comparison import Result
+from specscale.results.comparison import ComparisonResult
 from specscale.results.described import rows_of_input
 
 __all__ = ["changed", "check_pairs", "compared_rows"]
 
 
-def check_pairs(rows: PairedRows, before: Result) -> None:
+def check_pairs(rows: PairedRows, before: ComparisonResult) -> None:
     """Make sure that the rows of an earlier result are paired as they were then.
 
     Parameters
@@ -28,17 +28,17 @@ def check_pairs(rows: PairedRows, before: Result) -> None:
     ChangedError
         When they are not, or the result does not say enough of how they were.
     """
-    was, total = before.summary["rows"], before.summary["rows"]["total"]
-    if rows.match.by != was["matched_by"]:
-        raise changed(before, f"its rows were paired by {was['matched_by']}, and are by {rows.match.by} now")
+    was, total = before.record.rows, before.record.rows.total
+    if rows.match.by != was.matched_by:
+        raise changed(before, f"its rows were paired by {was.matched_by}, and are by {rows.match.by} now")
     b = rows.embeddings[1]
     now, then = rows_of_origin(b), rows_of_input(before, 1, np.arange(total))
-    if now is not None and "left_out" not in was and _as_many(rows, before):
+    if now is not None and was.left_out is None and _as_many(rows, before):
         return
-    if then is None or (now is not None and "left_out" not in was):
+    if then is None or (now is not None and was.left_out is None):
         raise changed(before, "it was made by an earlier version, which does not say which rows of B it paired")
     # A row that took no part may have got a partner, which what was summed up then does not know.
-    kept_then = was["kept_digest"] if "kept_digest" in was else kept_digest(compared_rows(before), total)
+    kept_then = was.kept_digest or kept_digest(compared_rows(before), total)  # which is None where all did
     if kept_then != kept_digest(rows.kept, total):
         raise changed(
             before,
@@ -51,29 +51,29 @@ def check_pairs(rows: PairedRows, before: Result) -> None:
         raise changed(before, f"its rows are paired with other rows of {b.source} now")
 
 
-def _as_many(rows: PairedRows, before: Result) -> bool:
+def _as_many(rows: PairedRows, before: ComparisonResult) -> bool:
     """Whether all rows of a result that kept no pairs match by id as they did, in embeddings that are as they were."""
-    was, match = before.summary["rows"], rows.match
+    was, match = before.record.rows, rows.match
     counts = ("matched", "only_a", "only_b", "ids_digest")
-    digests = [one["digest"] for one in before.summary["inputs"].values()]
+    digests = [one.digest for one in before.record.inputs.values()]
     return (
         match.by == "id"
         and [one.digest for one in rows.embeddings] == digests
-        and [getattr(match, name) for name in counts] == [was[name] for name in counts]
+        and [getattr(match, name) for name in counts] == [getattr(was, name) for name in counts]
     )
 
 
-def compared_rows(result: Result) -> NDArray[np.bool_] | None:
+def compared_rows(result: ComparisonResult) -> NDArray[np.bool_] | None:
     """Which rows of A were compared, (n,) bool, or None for all; by the scores of a result with modes."""
-    rows = result.summary["rows"]
-    if rows["compared"] == rows["total"]:
+    rows = result.record.rows
+    if rows.compared == rows.total:
         return None
-    kept = np.empty(rows["total"], dtype=np.bool_)
+    kept = np.empty(rows.total, dtype=np.bool_)
     for start, stop in chunk_runs(len(kept)):
         kept[start:stop] = ~np.isnan(np.asarray(result.scores[start:stop])[:, 0])
     return kept
 
 
-def changed(before: Result, what: str) -> ChangedError:
+def changed(before: ComparisonResult, what: str) -> ChangedError:
     """Return the error that what is there is not what a result compared."""
     return ChangedError(f"{before.path}: {what}: compare afresh")

@@ -1,169 +1,271 @@
-"""What the fields of a result can be: whoever reads one relies on it, and anybody may have written it."""
+"""The records that a result is described by: summary.json and maps.json, read and written as these.
+
+docs/result.md says what each field means. What a file may hold follows from the types: whoever reads one relies on
+them, and anybody may have written it.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-__all__ = ["check_map", "faulty"]
+from specscale.places.records import Count, Lenient, NotNegative, Number, Positive, Said, Seed, fault, read_record
 
-_Check = Callable[[Any], str | None]
-"""From a value to the way to what cannot be in it, as ``[0].eigenvalue``: "" for the value itself, None for nothing."""
+__all__ = [
+    "MATRIX_SCHEMA",
+    "SCHEMA",
+    "BandwidthRecord",
+    "ComparisonRecord",
+    "ConstraintRecord",
+    "DuplicatesRecord",
+    "HowItWent",
+    "InputRecord",
+    "MapRecord",
+    "MapsRecord",
+    "MatrixRecord",
+    "MeasuredRecord",
+    "ModeRecord",
+    "OptionsRecord",
+    "PairRecord",
+    "RowsRecord",
+    "WhatWasCompared",
+    "check_map",
+]
 
-_MOST_ROWS = 1 << 53
-
-
-def _plain(test: Callable[[Any], bool]) -> _Check:
-    return lambda value: None if test(value) else ""
-
-
-def _or_null(check: _Check) -> _Check:
-    return lambda value: None if value is None else check(value)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _MOST_ROWS
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max
-
-
-def _one_of(*values: str) -> _Check:
-    return _plain(lambda value: isinstance(value, str) and value in values)
+SCHEMA = 2
+MATRIX_SCHEMA = "matrix 1"
 
 
-_COUNT = _plain(_is_count)
-_SEED = _plain(lambda value: type(value) is int and 0 <= value < 1 << 63)
-_NUMBER = _plain(_is_number)
-_POSITIVE = _plain(lambda value: _is_number(value) and value > 0)
-_NO_LESS_THAN_ZERO = _plain(lambda value: _is_number(value) and value >= 0)
-_TEXT = _plain(lambda value: isinstance(value, str))
-_BOOL = _plain(lambda value: isinstance(value, bool))
-_ANY_OBJECT = _plain(lambda value: isinstance(value, dict))
+@dataclass(frozen=True, kw_only=True)
+class OptionsRecord:
+    """What the options can be; others than these are let pass, and the method refuses what it does not know."""
+
+    kernel: Literal["gaussian", "cosine"]
+    sigma: list[str | Number] = field(default_factory=list)
+    eta: NotNegative = 1.0
+    normalize: str = "none"
+    on_bad: str = "error"
+    sample: Count | None = None
+    features: str
+    size: Count | None = None
+    n_modes: Count = 0
+    top: Count = 0
+    seed: Seed = 0
+    match: str | None = None
+    certify: Count = 0
+    refine: Count = 0
+    rotate: str = "none"
+    landmarks: str = "uniform"
+    min_matched: NotNegative = 0.0
 
 
-def _each(check: _Check, kind: type[list[Any]] | type[dict[str, Any]] = list) -> _Check:
-    """Check every member of a list or of an object."""
+@dataclass(frozen=True, kw_only=True)
+class InputRecord:
+    """An embedding that was compared."""
 
-    def found(value: Any) -> str | None:
-        if not isinstance(value, kind):
-            return ""
-        members = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, one in members:
-            if (way := check(one)) is not None:
-                return f".{key}{way}" if isinstance(value, dict) else f"[{key}]{way}"
-        return None
-
-    return found
-
-
-def _fields(needed: str = "", /, **checks: _Check) -> _Check:
-    """Check an object by its fields, of which those that are `needed` must be there."""
-
-    def found(value: Any) -> str | None:
-        if not isinstance(value, dict):
-            return ""
-        for name in needed.split():
-            if name not in value:
-                return f".{name}"
-        for name, check in checks.items():
-            if name in value and (way := check(value[name])) is not None:
-                return f".{name}{way}"
-        return None
-
-    return found
+    name: str
+    source: str
+    rows: Count
+    dimension: Count
+    dtype: Lenient[str] = None
+    digest: str
+    ids_column: str | None = None
+    ids_digest: str | None = None
+    columns: Said[list[str]] = None
+    dropped: Count = 0
 
 
-_INPUT = _fields(
-    "name source digest rows dimension",
-    **dict.fromkeys(("name", "source", "digest"), _TEXT),
-    **dict.fromkeys(("rows", "dimension", "dropped"), _COUNT),
-    **dict.fromkeys(("ids_column", "ids_digest"), _or_null(_TEXT)),
-    columns=_each(_TEXT),
-)
-_MODE = _fields(
-    "mode grouped_by eigenvalue eta a b se effective_size rayleigh rayleigh_se residual exact_a exact_b certified",
-    mode=_COUNT,
-    grouped_by=_one_of("A", "B"),
-    eta=_NO_LESS_THAN_ZERO,
-    effective_size=_POSITIVE,
-    **dict.fromkeys(("eigenvalue", "a", "b", "se"), _NUMBER),
-    **dict.fromkeys(("rayleigh", "rayleigh_se", "residual", "exact_a", "exact_b"), _or_null(_NUMBER)),
-    certified=_or_null(_BOOL),
-)
-_OPTIONS = _fields(
-    "kernel features",
-    kernel=_one_of("gaussian", "cosine"),
-    **dict.fromkeys(("features", "normalize", "on_bad", "rotate", "landmarks"), _TEXT),
-    **dict.fromkeys(("sample", "size"), _or_null(_COUNT)),
-    **dict.fromkeys(("n_modes", "top", "certify", "refine"), _COUNT),
-    **dict.fromkeys(("eta", "min_matched"), _NO_LESS_THAN_ZERO),
-    seed=_SEED,
-    match=_or_null(_TEXT),
-    sigma=_each(_plain(lambda value: isinstance(value, str) or _is_number(value))),
-)
-_ROWS = _fields(
-    "total compared matched_by matched only_a only_b dropped sampled ids_digest",
-    **dict.fromkeys(("total", "compared"), _COUNT),
-    **dict.fromkeys(("matched", "only_a", "only_b", "dropped"), _or_null(_COUNT)),
-    **dict.fromkeys(("matched_by", "ids_digest", "kept_digest", "column", "confirmed_by"), _or_null(_TEXT)),
-    **dict.fromkeys(("unlike", "id_of"), _each(_TEXT)),
-    sampled=_BOOL,
-    left_out=_each(_each(_COUNT, dict), dict),
-)
-_BANDWIDTH = _fields(
-    "sigma", sigma=_POSITIVE, rule=_TEXT, top_eigenvalue=_or_null(_NUMBER), warning=_or_null(_TEXT)
-)  # fmt: skip
-_DUPLICATES = _fields(
-    "rows groups largest example",
-    **dict.fromkeys(("rows", "groups", "largest", "zeros"), _COUNT),
-    example=_each(_COUNT),
-)
+@dataclass(frozen=True, kw_only=True)
+class RowsRecord:
+    """How rows were paired and how many there were."""
 
-_SUMMARY: dict[str, _Check] = {
-    "options": _OPTIONS,
-    "inputs": _each(_INPUT, dict),
-    "rows": _ROWS,
-    "maps": _fields("features size dimension", features=_TEXT, size=_or_null(_COUNT), dimension=_COUNT),
-    "choice": _TEXT,
-    "duplicates": _each(_DUPLICATES),
-    "constraint": _or_null(_fields("epsilon mixed", epsilon=_NUMBER, mixed=_each(_COUNT))),
-    "bandwidths": _each(_or_null(_BANDWIDTH), dict),
-    "spec_diff": _NO_LESS_THAN_ZERO,
-    "modes": _each(_MODE),
-    "order": _each(_TEXT),
-    "pairs": _each(
-        _fields("a b spec_diff modes", a=_TEXT, b=_TEXT, spec_diff=_NO_LESS_THAN_ZERO, modes=_each(_MODE))
-    ),
-    "warnings": _each(_TEXT),
-    "checksums": _ANY_OBJECT,
-}  # fmt: skip
-"""What each field of summary.json is, those that earlier versions did not write among them."""
-
-_NUMBERS = _each(_NUMBER)
-_MAP = _fields(
-    "map p",
-    map=_one_of("landmarks", "orthogonal", "fourier", "linear", "exact"),
-    **dict.fromkeys(("p", "size", "dimension"), _COUNT),
-    sigma=_or_null(_POSITIVE),
-    centre=_NUMBERS,
-    **dict.fromkeys(("unit", "wide", "certain"), _BOOL),
-    seed=_SEED,
-    rows=_each(_COUNT),
-    affine=_or_null(_fields("shift factor", shift=_NUMBERS, factor=_NUMBERS)),
-)
-"""The parameters of a feature map, whatever its kind."""
+    total: Count
+    compared: Count
+    matched_by: str | None
+    matched: Count | None
+    only_a: Count | None
+    only_b: Count | None
+    dropped: Count | None
+    sampled: bool
+    ids_digest: str | None
+    kept_digest: str | None = None
+    column: str | None = None
+    confirmed_by: str | None = None
+    unlike: list[str] = field(default_factory=list)
+    id_of: list[str] = field(default_factory=list)
+    left_out: Said[dict[str, dict[str, Count]]] = None
 
 
-def faulty(summary: dict[str, Any]) -> str | None:
-    """Return the first field of a summary that cannot be, as ``modes[0].eigenvalue``; None where all can."""
-    found = _fields(**_SUMMARY)(summary)
-    return None if found is None else found.removeprefix(".")
+@dataclass(frozen=True, kw_only=True)
+class MapsRecord:
+    """The feature maps of all embeddings together."""
+
+    features: str
+    size: Count | None
+    dimension: Count
 
 
-def check_map(parameters: Any, summary: dict[str, Any], which: str) -> str | None:
+@dataclass(frozen=True, kw_only=True)
+class BandwidthRecord:
+    """A bandwidth and where it came from."""
+
+    sigma: Positive
+    rule: str = ""
+    top_eigenvalue: Number | None = None
+    warning: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DuplicatesRecord:
+    """Rows of an embedding that repeat others."""
+
+    rows: Count
+    groups: Count
+    largest: Count
+    example: list[Count]
+    zeros: Count = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Version:
+    schema_version: int | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhatWasCompared:
+    """The fields of every summary that say what was compared, with a key for each embedding."""
+
+    options: Annotated[dict[str, Any], OptionsRecord]
+    inputs: dict[str, InputRecord]
+    rows: RowsRecord
+    maps: MapsRecord
+    choice: str
+    bandwidths: dict[str, BandwidthRecord | None]
+    duplicates: list[DuplicatesRecord] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ModeRecord:
+    """A mode."""
+
+    mode: Count
+    grouped_by: Literal["A", "B"]
+    eigenvalue: Number
+    eta: NotNegative
+    a: Number
+    b: Number
+    se: Number
+    effective_size: Positive
+    rayleigh: Number | None
+    rayleigh_se: Number | None
+    residual: Number | None
+    exact_a: Number | None
+    exact_b: Number | None
+    certified: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstraintRecord:
+    """The constraint that groups were found under."""
+
+    epsilon: Number
+    mixed: list[Count]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairRecord:
+    """Two of the embeddings of a matrix."""
+
+    a: str
+    b: str
+    spec_diff: NotNegative
+    modes: list[ModeRecord]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRecord:
+    """What a run took."""
+
+    seconds: dict[str, Number]
+    moved: dict[str, Count]
+    peak_memory: Count
+    disk: Count
+    threads: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class HowItWent:
+    """The fields of every summary that say what was planned and what was measured."""
+
+    warnings: list[str] = field(default_factory=list)
+    plan: Lenient[dict[str, Any]] = None
+    measured: Lenient[MeasuredRecord] = None
+    versions: Lenient[dict[str, str]] = None
+    checksums: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Modes:
+    """The fields of a comparison that say what was found."""
+
+    spec_diff: NotNegative
+    constraint: ConstraintRecord | None
+    modes: list[ModeRecord]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pairs:
+    """The fields of a matrix that say what was found."""
+
+    order: list[str]
+    pairs: list[PairRecord]
+
+
+# The fields of a dataclass are in the order of its bases from the last to the first.
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRecord(HowItWent, _Modes, WhatWasCompared, _Version):
+    """The summary of a comparison."""
+
+    schema_version: int = SCHEMA
+    duplicates: list[DuplicatesRecord]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixRecord(HowItWent, _Pairs, WhatWasCompared, _Version):
+    """The summary of a matrix."""
+
+    schema_version: str = MATRIX_SCHEMA
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AffineRecord:
+    """What is done to rows before all else."""
+
+    shift: list[Number]
+    factor: list[Number]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapRecord:
+    """The parameters of a feature map, whatever its kind."""
+
+    map: Literal["landmarks", "orthogonal", "fourier", "linear", "exact"]
+    p: Count
+    size: Said[Count] = None
+    dimension: Said[Count] = None
+    sigma: Positive | None = None
+    centre: Said[list[Number]] = None
+    unit: Said[bool] = None
+    wide: Said[bool] = None
+    certain: Said[bool] = None
+    seed: Said[Seed] = None
+    rows: Said[list[Count]] = None
+    affine: _AffineRecord | None = None
+
+
+def check_map(parameters: Any, summary: WhatWasCompared, which: str) -> str | None:
     """Say what of the parameters of a feature map cannot be, or is not what the summary of its result says.
 
     Parameters
@@ -172,21 +274,20 @@ def check_map(parameters: Any, summary: dict[str, Any], which: str) -> str | Non
     summary : the summary
     which : the key of its embedding there
     """
-    way = _MAP(parameters)
+    way = fault(MapRecord, parameters)
     if way is not None:
         return way
-    maps, p = summary["maps"], summary["inputs"][which]["dimension"]
-    sigma = (summary["bandwidths"].get(which) or {}).get("sigma")
-    affine = parameters.get("affine") or {}
-    size, rows = parameters.get("size"), parameters.get("rows", [])
+    one, maps, p = read_record(MapRecord, parameters), summary.maps, summary.inputs[which].dimension
+    bandwidth = summary.bandwidths.get(which)
+    sigma = None if bandwidth is None else bandwidth.sigma
     agreeing = {
-        "map": parameters["map"] == maps["features"],
-        "p": parameters["p"] == p,
-        "sigma": parameters.get("sigma") == sigma,
-        "centre": sigma is None or len(parameters.get("centre", [])) == p,
-        "affine": all(len(one) == p for one in affine.values()),
-        "size": size == maps["size"],
-        "dimension": parameters.get("dimension", 0) <= maps["dimension"],
-        "rows": not rows or (len(rows) == size and max(rows) < summary["rows"]["compared"]),
+        "map": one.map == maps.features,
+        "p": one.p == p,
+        "sigma": one.sigma == sigma,
+        "centre": sigma is None or len(one.centre or ()) == p,
+        "affine": one.affine is None or len(one.affine.shift) == len(one.affine.factor) == p,
+        "size": one.size == maps.size,
+        "dimension": (one.dimension or 0) <= maps.dimension,
+        "rows": not one.rows or (len(one.rows) == one.size and max(one.rows) < summary.rows.compared),
     }
     return next((f".{name}" for name, agrees in agreeing.items() if not agrees), None)

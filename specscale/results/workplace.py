@@ -1,12 +1,8 @@
 """The work directory of a run, and how its result appears: whole, under its name, or not at all.
 
-Locally the result is renamed once the disk holds it, and an earlier one goes once the disk holds the new name; what its
-owner kept in it is moved to the new one. What is only to be gone on with is not written through: partial results have
-checksums, and what is lost of them is made again.
-
-In an object store the earlier result loses its summary first, then its files that the new one lacks; the others are
-copied over, and the summary last. Who opens it meanwhile finds no result, and whose result was open misses the summary
-when it is opened again; the work goes after that, so that a run killed on the way can be resumed.
+What is only to be gone on with is not written through: partial results have checksums, and what is lost of them is made
+again. Whose result was open while it was replaced in an object store misses the summary when it is opened again; the
+work goes after that, so that a run killed on the way can be resumed.
 """
 
 from __future__ import annotations
@@ -16,23 +12,21 @@ import json
 import re
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from specscale.errors import ChangedError, ExistsError, OptionError, SpecscaleError
 from specscale.places.belongings import Belongings
 from specscale.places.claim import LOCK, claim_folder
 from specscale.places.documents import parse_json
-from specscale.places.durable import sync_above, sync_tree
 from specscale.places.files import (
     Location,
-    copy_tree,
     exists,
     followed,
     located,
-    move,
     reaching,
     read_whole,
     remove_file,
@@ -40,12 +34,12 @@ from specscale.places.files import (
     unchained,
     write_whole,
 )
+from specscale.places.publication import Publication
 
 __all__ = ["Workplace", "finish_publishing"]
 
 _RUN = "run.json"
 _PUBLISHING = "publishing"
-_REPLACED = "replaced"
 _SUMMARY = "summary.json"
 _TOKEN = re.compile("[0-9a-f]{8}")
 _KEY = r"(?:[ab]|\d+)"  # of an embedding: of two, or of many
@@ -99,6 +93,7 @@ class Workplace:
         if not self.out.name:
             raise OptionError(f"{str(out)!r} is no name for a result: give OUT a name of its own")
         self.work = self.out.with_name(self.out.name + ".work")
+        self._publication = Publication(self.out, self.work, OURS, (_SUMMARY,), durable=not self.temporary)
         self._overwrite = overwrite
         if not exists(self.work):
             self._check_target()
@@ -169,30 +164,17 @@ class Workplace:
 
     def _clear(self) -> None:
         """Remove all but the lock and the mark of what is at OUT; what says that it can be resumed goes first."""
-        self._lock.check()
-        self._put_back()
-        remove_file(self.work / _RUN)
+        self._publication.clear(self._lock, [self.work / _RUN])
         with reaching(self.work):
             children = [path for path in self.work.iterdir() if path.name not in (LOCK, _PUBLISHING)]
         for path in children:
             remove_tree(path)
 
-    def _put_back(self) -> None:
-        """Give what the owner of OUT kept in a result that was replaced to the one that has its name now."""
-        replaced = self.work / _REPLACED
-        if isinstance(self.out, Path) and isinstance(replaced, Path) and exists(replaced):
-            if exists(self.out):
-                sync_above(self.out)
-                OURS.carry_over(replaced, self.out)
-            else:
-                move(replaced, self.out)  # the run was killed between its two renames
-
     def _remove_work(self) -> None:
         """Remove the work directory; a lock that is an object goes last, as it is given back."""
         self._clear()
         remove_file(self.work / _PUBLISHING)
-        if isinstance(self.work, Path):
-            remove_tree(self.work)
+        self._publication.remove_folder()
         self._release()
 
     def _release(self) -> None:
@@ -203,7 +185,13 @@ class Workplace:
         """What the run that is taken up recorded; None where this run begins afresh."""
         return self._recorded()
 
-    def claim(self, configuration: dict[str, Any], late: Sequence[str] = (), later: Sequence[str] = ()) -> None:
+    def claim(
+        self,
+        configuration: dict[str, Any],
+        late: Sequence[str] = (),
+        later: Sequence[str] = (),
+        usual: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         """Record what this run computes; a run that is taken up again must compute the same.
 
         Parameters
@@ -211,6 +199,7 @@ class Workplace:
         configuration : everything that decides the answer
         late : keys of it that decide only what passes after the first make, which then begin afresh
         later : the folders of these passes
+        usual : what is recorded only where it is otherwise, as versions that knew no other recorded nothing
 
         Raises
         ------
@@ -219,7 +208,8 @@ class Workplace:
             another process took the work over.
         """
         self._lock.check()
-        text = _text(configuration)
+        recorded = {key: value for key, value in configuration.items() if key not in usual or value != usual[key]}
+        text = _text(recorded)
         if self._finished is not None:
             self.done = self._finished.endswith(_hash(text.encode()))
             if not self.done:
@@ -229,7 +219,7 @@ class Workplace:
         before = self._recorded()
         if before is not None:
             del before["token"]
-            now = json.loads(text)
+            before, now = {**usual, **before}, {**usual, **json.loads(text)}
             # In the order of the configuration, whose options come before what follows from them.
             changed = [key for key in {**configuration, **before} if before.get(key) != now.get(key)]
             for key in changed:
@@ -243,7 +233,7 @@ class Workplace:
             if changed:
                 self._forget(later)
         if not self.done:
-            write_whole(self.work / _RUN, _text({"token": self._token, **configuration}).encode(), durable=True)
+            write_whole(self.work / _RUN, _text({"token": self._token, **recorded}).encode(), durable=True)
 
     def _forget(self, later: Sequence[str]) -> None:
         """Remove what passes after the first have left, and what is there of a result but the parts that outlast it."""
@@ -269,34 +259,13 @@ class Workplace:
             self._check_target()
         except ExistsError as error:
             raise ExistsError(f"{error}; the work is kept in {self.work}, and --resume finishes it") from None
-        if isinstance(result, Path):
-            OURS.clear_draft(result)
-            if not self.temporary:
-                sync_tree(result)
+        self._publication.seal(result)
         computed = _text({key: value for key, value in (self._recorded() or {}).items() if key != "token"})
         mark = (_digest(result) or b"") + b" " + _hash(computed.encode())
         write_whole(self.work / _PUBLISHING, mark, durable=not self.temporary)
-        if isinstance(self.out, Path):
-            self._rename(result)
-        else:
-            self._lock.check()
-            remove_file(self.out / _SUMMARY)
-            self._lock.check()
-            OURS.remove(self.out, but=result)
-            copy_tree(result, self.out, last=(_SUMMARY,), check=self._lock.check)
+        self._publication.withdraw(result, self._lock)
+        self._publication.reveal(result, self._lock)
         self._remove_work()
-
-    def _rename(self, result: Location) -> None:
-        assert isinstance(self.out, Path)
-        assert isinstance(self.work, Path)
-        if not self.temporary:
-            sync_above(self.work)
-        if exists(self.out):
-            self._put_back()  # of a run that was killed while it replaced another
-            move(self.out, self.work / _REPLACED, check=self._lock.check)
-        move(result, self.out, check=self._lock.check)
-        if not self.temporary:
-            sync_above(self.out)
 
     def finish(self) -> None:
         """Publish the result that an interrupted run had finished and was putting at OUT, if there is one."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +14,24 @@ import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 
-from specscale.embeddings.base import Embedding
 from specscale.embeddings.dropped import numbered
 from specscale.embeddings.layout import chunk_rows
 from specscale.embeddings.reordered import origin_of, rows_of_origin
-from specscale.embeddings.rows import PairedRows, kept_digest
+from specscale.embeddings.rows import PairedRows
 from specscale.embeddings.store import EmbeddingStore
-from specscale.masking import masked
-from specscale.method.problem import Problem
-from specscale.method.run import Run
 from specscale.passes.scores import ScoreSummary, WriteScores
 from specscale.places.checksum import crc32c
-from specscale.places.files import Location, reaching, remove_file, remove_tree, size_of_tree, write_whole, zarr_store
-from specscale.results.comparison import MAPS_FILE, SCHEMA, TAILS
-from specscale.results.described import KEPT_ROW, kept_columns, partners_name
+from specscale.places.files import Location, reaching, remove_file, remove_tree, write_whole, zarr_store
+from specscale.places.records import to_json
+from specscale.results.comparison import MAPS_FILE, TAILS
+from specscale.results.described import KEPT_ROW, kept_columns, partners_name, sample_columns
+from specscale.results.schema import ComparisonRecord, MatrixRecord
 from specscale.results.score_array import SCORES, ScoreArray
-from specscale.runtime.machine import Machine, Plan
-from specscale.runtime.memory import peak_memory
-from specscale.spectral.certificate import Certificate
 from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.tiles import TiledSymmetric
 
-__all__ = [
-    "ResultWriter",
-    "Writer",
-    "checksum_of",
-    "how_it_went",
-    "members_table",
-    "mode_records",
-    "standard_errors",
-    "what_was_compared",
-]
+__all__ = ["ResultWriter", "Writer", "checksum_of", "members_table"]
 
 _BAND_BYTES = 8 << 20
 _ARRAYS = "spec.zarr"
@@ -103,13 +87,22 @@ class Writer:
         d, k = coefficients.shape
         self._whole(name, coefficients, (d, max(k, 1)))
 
-    def _maps(self, problem: Problem, keys: Sequence[str]) -> None:
-        """Write the parameters of the maps, and their arrays with a key for each embedding."""
-        content = json.dumps(problem.parameters()).encode()
+    def maps(
+        self, parameters: list[dict[str, Any]], arrays: Sequence[Mapping[str, NDArray[Any]]], keys: Sequence[str]
+    ) -> None:
+        """Write the parameters of the maps, and the arrays of each map that has some.
+
+        Parameters
+        ----------
+        parameters : of each map, or of each kernel where there are no maps
+        arrays : of each map, by name
+        keys : what names the arrays of each embedding
+        """
+        content = json.dumps(parameters).encode()
         write_whole(self.folder / MAPS_FILE, content)
         self._checksums[MAPS_FILE] = crc32c(np.frombuffer(content, np.uint8))
-        for key, one in zip(keys, problem.maps, strict=False):
-            for name, values in one.arrays().items():
+        for key, of_map in zip(keys, arrays, strict=False):
+            for name, values in of_map.items():
                 chunks = (max(1, min(len(values), _BAND_BYTES // max(1, values[:1].nbytes))), *values.shape[1:])
                 self._whole(f"{name}_{key}", values, chunks)
 
@@ -126,7 +119,7 @@ class Writer:
                 own = partners[members]
             # Files that were compared as they are leave no store behind.
             if isinstance(origin, EmbeddingStore) and origin.source != origin.path:
-                wanted = _described_by(one)
+                wanted = sample_columns(one)
                 found = origin.rows(own.tolist(), wanted) if wanted else None
                 if found is not None:
                     self._table(kept_columns(key), found.append_column(KEPT_ROW, pa.array(members)))
@@ -136,8 +129,9 @@ class Writer:
         pq.write_table(table, content, write_page_checksum=True)
         write_whole(self.folder / name, content.getvalue())
 
-    def _summary(self, fields: dict[str, Any]) -> None:
-        summary = {**fields, "checksums": self._checksums}
+    def summary(self, record: ComparisonRecord | MatrixRecord) -> None:
+        """Write summary.json, with the checksums of what has been written."""
+        summary = to_json(replace(record, checksums=self._checksums))
         write_whole(self.folder / "summary.json", json.dumps(summary, indent=1, allow_nan=False).encode())
 
 
@@ -231,106 +225,6 @@ class ResultWriter(Writer):
         """Write modes.parquet: the top members of both tails of every mode."""
         self._members(members_table(tails, rows), rows, "ab")
 
-    def summary(
-        self,
-        run: Run,
-        problem: Problem,
-        tails: ScoreSummary,
-        se: NDArray[np.float64],
-        checks: Certificate | None,
-        plan: Plan,
-        machine: Machine,
-        constraint: dict[str, Any] | None = None,
-    ) -> None:
-        """Write the maps and summary.json."""
-        self._maps(problem, "ab")
-        self._summary(
-            {
-                "schema_version": SCHEMA,
-                **what_was_compared(problem, "ab"),
-                "spec_diff": self._modes.spec_diff,
-                "constraint": constraint,
-                "modes": mode_records(self._modes, tails, se, checks),
-                **how_it_went(run, plan, machine),
-            }
-        )
-
-
-def _described_by(one: Embedding) -> list[str]:
-    """Names of the samples' columns of an embedding, but for its ids."""
-    columns = getattr(origin_of(one), "columns", [])
-    return [name for name in columns if one.ids is None or name != one.ids.column]
-
-
-def what_was_compared(problem: Problem, keys: Sequence[str]) -> dict[str, Any]:
-    """Return the fields of a summary that say what was compared, with a key for each embedding."""
-    options, rows, match = problem.options, problem.rows, problem.rows.match
-    bandwidths = [None if one is None else vars(one) for one in problem.bandwidths]
-    inputs = [
-        {
-            "name": one.name,
-            "source": os.path.abspath(one.source) if os.path.exists(one.source) else masked(one.source),
-            "rows": origin_of(one).n,
-            "dimension": one.p,
-            "dtype": one.dtype.name,
-            "digest": one.digest,
-            "ids_column": None if one.ids is None else one.ids.column,
-            "ids_digest": None if one.ids is None else one.ids.digest,
-            "columns": _described_by(one),
-            "dropped": getattr(origin_of(one), "dropped", 0),
-        }
-        for one in rows.embeddings
-    ]
-    left_out = match.left_out or ({},) * len(inputs)
-    return {
-        "options": options.to_json(),
-        "inputs": dict(zip(keys, inputs, strict=True)),
-        "rows": {
-            "total": rows.n,
-            "compared": rows.n_kept,
-            "matched_by": match.by,
-            "matched": match.matched,
-            "only_a": match.only_a,
-            "only_b": match.only_b,
-            "dropped": match.dropped,
-            "sampled": match.sampled,
-            "ids_digest": match.ids_digest,
-            "kept_digest": kept_digest(rows.kept, rows.n),
-            "column": match.column,
-            "confirmed_by": match.confirmed_by,
-            "unlike": list(match.unlike),
-            "id_of": list(match.id_of),
-            "left_out": dict(zip(keys, left_out, strict=True)),
-        },
-        "maps": {
-            "features": options.features,
-            "size": problem.size,
-            "dimension": sum(one.dim for one in problem.maps),
-        },
-        "choice": masked(problem.choice),
-        "bandwidths": dict(zip(keys, bandwidths, strict=True)),
-        "duplicates": [vars(one) for one in problem.duplicates],
-    }
-
-
-def how_it_went(run: Run, plan: Plan, machine: Machine) -> dict[str, Any]:
-    """Return the fields of a summary that say what was planned and what was measured."""
-    return {
-        "warnings": list(map(masked, run.warnings)),
-        "plan": plan.to_json(machine),
-        "measured": {
-            "seconds": run.seconds,
-            "moved": run.moved,
-            "peak_memory": peak_memory(),
-            "disk": size_of_tree(run.place.work),
-            "threads": run.pool.count,
-        },
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("specscale", "numpy", "scipy", "numba", "zarr")},
-        },
-    }
-
 
 def members_table(tails: ScoreSummary, rows: PairedRows) -> pa.Table:
     """Return the top members of both tails of every mode: mode, tail, rank, row, id, score and source_row."""
@@ -351,45 +245,6 @@ def members_table(tails: ScoreSummary, rows: PairedRows) -> pa.Table:
             "source_row": pa.array(numbers_in_source, pa.int64(), mask=numbers_in_source < 0),
         }
     )
-
-
-def standard_errors(modes: Modes | VectorModes, tails: ScoreSummary, n: int) -> NDArray[np.float64]:
-    """Standard errors of λ over samples of n rows.
-
-    A unit vector u with Λu = v has dλ/dweight_i = n (2 u_i v_i − λ u_i²) − λ, so se² = Σ (2uv − λu²)² − λ²/n: for
-    eigenvectors |λ| √(Σu⁴ − 1/n).
-    """
-    value, squares = modes.eigenvalues, tails.squares
-    sums = 4 * tails.mixed - 4 * value * tails.skewed + value**2 * tails.fourths
-    return np.asarray(np.sqrt(np.maximum(sums / squares**2 - value**2 / n, 0)))
-
-
-def mode_records(
-    modes: Modes | VectorModes, tails: ScoreSummary, se: NDArray[np.float64], checks: Certificate | None
-) -> list[dict[str, Any]]:
-    """Return the fields of every mode; the effective size is 1 / Σu⁴."""
-    records: list[dict[str, Any]] = []
-    etas = np.broadcast_to(modes.eta, modes.eigenvalues.shape)
-    for i, value in enumerate(modes.eigenvalues):
-        records.append(
-            {
-                "mode": i,
-                "grouped_by": "A" if value > 0 else "B",
-                "eigenvalue": float(value),
-                "eta": float(etas[i]),
-                "a": float(modes.a[i]),
-                "b": float(modes.b[i]),
-                "se": float(se[i]),
-                "effective_size": float(tails.squares[i] ** 2 / tails.fourths[i]),
-                "rayleigh": None if checks is None else float(checks.rayleigh[i]),
-                "rayleigh_se": None if checks is None else float(checks.rayleigh_se[i]),
-                "residual": None if checks is None else float(checks.residual[i]),
-                "exact_a": None if checks is None else float(checks.a[i]),
-                "exact_b": None if checks is None else float(checks.b[i]),
-                "certified": None if checks is None else bool(checks.certified[i]),
-            }
-        )
-    return records
 
 
 def _ids(rows: PairedRows, numbers: Sequence[int]) -> pa.Array:

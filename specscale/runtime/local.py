@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from specscale.embeddings.rows import PairedRows
+from specscale.kernels.base import Kernels, load_kernels
 from specscale.passes.base import Accumulator, Pass
 from specscale.places.files import Location
 from specscale.runtime.checkpoints import Parts, Tree
 from specscale.runtime.events import Notify, PassFinished, PassStarted, RowsDone
 from specscale.runtime.machine import Crew
 from specscale.runtime.spans import Span
-from specscale.runtime.sweep import sweep
+from specscale.runtime.sweep import Sweeper
 from specscale.runtime.threads import Threads
 
 __all__ = ["Executor", "LocalExecutor"]
@@ -52,7 +53,7 @@ class Executor(Protocol):
 
     def run(
         self,
-        work: Pass[Any, R],
+        work: Pass[R],
         rows: PairedRows,
         spans: list[Span],
         folder: Location,
@@ -85,10 +86,11 @@ class LocalExecutor:
     ----------
     threads : the pool that runs the tasks of a pass
     patience : seconds of work that a killed run may lose
+    kernels : the backend, by default that of this machine's cores
     """
 
-    def __init__(self, threads: Threads, patience: float = 10.0) -> None:
-        self._threads = threads
+    def __init__(self, threads: Threads, patience: float = 10.0, kernels: Kernels | None = None) -> None:
+        self._sweeper = Sweeper(kernels or load_kernels(), threads)
         self._patience = patience
 
     @property
@@ -102,7 +104,7 @@ class LocalExecutor:
 
     def run(
         self,
-        work: Pass[Any, R],
+        work: Pass[R],
         rows: PairedRows,
         spans: list[Span],
         folder: Location,
@@ -121,6 +123,8 @@ class LocalExecutor:
             except BaseException:
                 tree.flush()
                 raise
+            finally:
+                self._sweeper.unload()
             if time.perf_counter() - began >= self._patience:
                 tree.flush()  # what comes after the pass may fail
             total = tree.root()
@@ -128,7 +132,7 @@ class LocalExecutor:
         notify(PassFinished(work.name, time.perf_counter() - began))
         return result
 
-    def _sweep(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span], tree: Tree, notify: Notify) -> None:
+    def _sweep(self, work: Pass[R], rows: PairedRows, spans: list[Span], tree: Tree, notify: Notify) -> None:
         """Accumulate spans, and merge and write each in a thread of its own."""
         written: Future[None] | None = None
 
@@ -139,6 +143,6 @@ class LocalExecutor:
             written = writer.submit(tree.push, span, total)
 
         with ThreadPoolExecutor(1, thread_name_prefix="specscale-writer") as writer:
-            sweep(work, rows, spans, self._threads, lambda count: notify(RowsDone(work.name, count)), deliver)
+            self._sweeper.sweep(work, rows, spans, lambda count: notify(RowsDone(work.name, count)), deliver)
             if written:
                 written.result()

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from operator import index
 from typing import Any
 
-import numpy as np
-
 from specscale.cost import Cost
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError, PlanError
+from specscale.kernels.base import Kernels
 from specscale.places.files import Location, exists, free_space, size_of_tree
 from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads
@@ -267,22 +266,12 @@ class Plan:
         }
 
 
-def calibrate(rows: PairedRows, threads: Threads) -> Machine:
+def calibrate(rows: PairedRows, threads: Threads, kernels: Kernels) -> Machine:
     """Measure the gemm rate and the read rate for a fraction of a second each.
 
     Meant to be called under single-threaded BLAS, as the passes are.
     """
-    size = 1024
-    left = np.ones((size, size), dtype=np.float32)
-    outs = [np.empty_like(left) for _ in range(threads.count)]
-    tasks = [lambda out=out: np.matmul(left, left, out=out) for out in outs]
-    threads.run(tasks)
-    began = time.perf_counter()
-    rounds = 0
-    while time.perf_counter() - began < 0.1:
-        threads.run(tasks)
-        rounds += 1
-    gemm_rate = rounds * len(tasks) * 2 * size**3 / (time.perf_counter() - began)
+    gemm_rate = kernels.calibrate(threads.count, threads.run)
     row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
     stop = max(1, min(rows.n, _CALIBRATION_BYTES // row_bytes))
     began = time.perf_counter()

@@ -1,105 +1,129 @@
-"""One sweep over some spans: reading overlaps with computing, blocks are appended in row order."""
+"""One sweep over some spans: reading, putting and computing overlap, and blocks are appended in row order."""
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from itertools import chain, cycle
-from typing import Any, TypeVar
+from typing import Any
 
 from specscale.embeddings.rows import Block, PairedRows
-from specscale.passes.base import BLOCK_ROWS, Accumulator, Pass
+from specscale.grid import BLOCK_ROWS
+from specscale.kernels.base import Kernels
+from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room
 from specscale.runtime.spans import Span
+from specscale.runtime.stages import Stages
 from specscale.runtime.threads import Threads
 
-__all__ = ["RING", "sweep"]
+__all__ = ["RING", "Sweeper"]
 
-R = TypeVar("R")
-
-_LAST_READ = 1.0  # seconds for a read under way; one that stands still is left behind, and what is done is kept
-
-RING = 3  # blocks of rows in memory: one computed on, one waiting, one being read
+RING = 3  # blocks of rows in host memory: one computed on or put, one waiting, one being read
 
 
-def sweep(
-    work: Pass[Any, R],
-    rows: PairedRows,
-    spans: list[Span],
-    threads: Threads,
-    advance: Callable[[int], None],
-    deliver: Callable[[int, Accumulator], None],
-) -> None:
-    """Accumulate spans one after another; each block is prepared while the one before it is appended.
+class Sweeper:
+    """Runs the sweeps of one process, one after another, and owns the memory that passes work in.
+
+    Two rooms are kept from one pass to the next as far as these have arrays alike: touching fresh memory costs as much
+    as several blocks' trigonometry. What a pass has loaded is kept until another is swept.
 
     Parameters
     ----------
-    work : the pass
-    rows : the paired rows
-    spans : the spans, in order
-    threads : run the tasks of the pass
-    advance : told how many rows were added, block by block
-    deliver : takes the number and the accumulator of each span as soon as it is complete
-
-    Raises
-    ------
-    ChangedError
-        When an embedding changed since it was opened.
+    kernels : the backend
+    threads : run the tasks of the passes
     """
-    rows.check_unchanged()
-    rooms = cycle([work.room(), work.room()])
-    verify = work.verifies and not rows.verified
-    blocks = _ahead(rows.blocks([(span.start, span.stop) for span in spans], BLOCK_ROWS, RING, verify=verify))
-    remaining = iter(spans)
-    span, total = next(remaining), work.create()
-    before: tuple[Block, Any] | None = None
-    with closing(blocks):
-        for block in chain(blocks, [None]):
-            room = next(rooms)
-            append = work.append(total, *before) if before else []
-            prepare = work.prepare(block, room) if block else []
-            threads.run([*append, *prepare])
-            if before:
-                advance(before[0].stop - before[0].start)
-            if before and before[0].stop == span.stop:
-                rows.check_unchanged()
-                deliver(span.index, total)
+
+    def __init__(self, kernels: Kernels, threads: Threads) -> None:
+        self.kernels = kernels
+        self._threads = threads
+        self._rooms: tuple[Room, Room] = ({}, {})
+        self._loaded: tuple[Pass[Any], LoadedPass] | None = None
+
+    def sweep(
+        self,
+        work: Pass[Any],
+        rows: PairedRows,
+        spans: list[Span],
+        advance: Callable[[int], None],
+        deliver: Callable[[int, Accumulator], None],
+    ) -> None:
+        """Accumulate spans one after another; each block is prepared while the one before it is appended.
+
+        Parameters
+        ----------
+        work : the pass
+        rows : the paired rows
+        spans : the spans, in order
+        advance : told how many rows were added, block by block
+        deliver : takes the number of each span and its accumulator in host memory as soon as it is complete
+
+        Raises
+        ------
+        ChangedError
+            When an embedding changed since it was opened.
+        InputError
+            When a row cannot be used after all.
+        """
+        rows.check_unchanged()
+        kernels, loaded = self.kernels, self._load(work)
+        rooms = cycle(self._take(work.room(kernels)))
+        remaining = iter(spans)
+        span, total = next(remaining), work.create(kernels)
+        before: tuple[Block, Room] | None = None
+        with self._blocks(rows, spans, verify=work.verifies and not rows.verified) as blocks:
+            for block in chain(blocks, [None]):
+                room = next(rooms)
+                append = loaded.append(total, *before) if before else []
+                prepare = loaded.prepare(block, room) if block else []
+                kernels.run([*append, *prepare], self._threads.run)
                 if block:
-                    span, total = next(remaining), work.create()
-            before = (block, room) if block else None
+                    loaded.check(block, room)
+                if before:
+                    advance(before[0].stop - before[0].start)
+                if before and before[0].stop == span.stop:
+                    rows.check_unchanged()
+                    deliver(span.index, {name: kernels.get(array) for name, array in total.items()})
+                    if block:
+                        span, total = next(remaining), work.create(kernels)
+                before = (block, room) if block else None
+
+    def unload(self) -> None:
+        """Give up what the last pass has loaded, and the scratch of the threads."""
+        self._loaded = None
+        self.kernels.release()
+
+    def _load(self, work: Pass[Any]) -> LoadedPass:
+        if self._loaded is None or self._loaded[0] is not work:
+            self.unload()  # both would not fit beside one another
+            self._loaded = work, work.load(self.kernels)
+        return self._loaded[1]
+
+    def _take(self, layout: Layout) -> tuple[Room, Room]:
+        """Both rooms, with the arrays of a layout and no others."""
+        for room in self._rooms:
+            for name in list(room):
+                shape, dtype = layout.get(name, ((), None))
+                if room[name].shape != shape or room[name].dtype != dtype:
+                    del room[name]
+        for room in self._rooms:
+            for name, (shape, dtype) in layout.items():
+                if name not in room:
+                    room[name] = self.kernels.empty(shape, dtype)
+        return self._rooms
+
+    @contextmanager
+    def _blocks(self, rows: PairedRows, spans: list[Span], *, verify: bool) -> Iterator[Iterator[Block]]:
+        """The blocks of some spans in the backend's memory; each stage works a block ahead of the next."""
+        kernels = self.kernels
+        runs = [(span.start, span.stop) for span in spans]
+        read = rows.blocks(runs, BLOCK_ROWS, RING, verify=verify, empty=kernels.pinned)
+        with Stages() as stages:
+            blocks = stages.ahead("specscale-reader", read)
+            if kernels.apart:
+                blocks = stages.ahead("specscale-putter", map(partial(_put, kernels), blocks))
+            yield blocks
 
 
-def _ahead(blocks: Iterator[Block]) -> Generator[Block]:
-    """Read one block ahead in a thread of its own."""
-    ready: queue.Queue[Block | BaseException | None] = queue.Queue(maxsize=1)
-    stop = threading.Event()
-
-    def put(item: Block | BaseException | None) -> None:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def read() -> None:
-        try:
-            for block in blocks:
-                put(block)
-                if stop.is_set():
-                    return
-            put(None)
-        except BaseException as error:  # handed to the thread that waits for the block
-            put(error)
-
-    reader = threading.Thread(target=read, name="specscale-reader", daemon=True)
-    reader.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        reader.join(_LAST_READ)
+def _put(kernels: Kernels, block: Block) -> Block:
+    """The block with its rows in the backend's memory."""
+    return block._replace(raw=tuple(map(kernels.put, block.raw)))

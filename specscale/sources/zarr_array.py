@@ -9,14 +9,16 @@ import numpy as np
 import pyarrow as pa
 import zarr
 
+from specscale.embeddings.attributes import StoreRecord
 from specscale.embeddings.dropped import every_dropped
 from specscale.embeddings.holes import PresentRows
 from specscale.embeddings.layout import CHUNK_ROWS, FEATURES, ROWS, store_attributes
 from specscale.embeddings.matrices import check_floating, matrix_shape
-from specscale.embeddings.trusted import ScreenedStore, check_foreign, faulty_attributes
+from specscale.embeddings.trusted import ScreenedStore, check_foreign
 from specscale.errors import InputError
 from specscale.places.files import located, reaching, zarr_store
 from specscale.places.listing import fingerprint, is_file, joined
+from specscale.places.records import faulty_fields
 from specscale.sources.base import ArrayShard, Batch, Format, batch_rows
 from specscale.sources.choosing import Choice
 from specscale.sources.conventions import Conventions
@@ -61,7 +63,7 @@ class ZarrShard(ArrayShard):
         self._rows = joined(path, ROWS)
         place = located(path)
         if (attributes := store_attributes(place)) is not None:
-            if "dropped" not in attributes or faulty_attributes(attributes):
+            if "dropped" not in attributes or faulty_fields(StoreRecord, attributes):
                 raise InputError(f"{path}/zarr.json: damaged: ingest the embedding again")
             self.dropped = attributes["dropped"]
             self.dropped_rows = every_dropped(place, self.dropped, attributes.get("dropped_rows", []))

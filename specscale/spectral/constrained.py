@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.errors import OptionError
 from specscale.spectral.difference import LEAST_EIGENVALUE
 from specscale.spectral.krylov import DROP
@@ -280,7 +281,7 @@ def _best(pair: _Deflated, epsilon: float, scale: float, V: Array | None) -> tup
     A, B, r = pair.A, pair.B, pair.order
     if r <= DENSE_ORDER:
         return _minimum(A, B, epsilon, scale), None
-    generator = np.random.Generator(np.random.Philox(key=[0, r]))
+    generator = seeds.start_of_constraint(r)
     if V is None:
         # The leading directions of C come last, and what one embedding alone holds together is among them.
         V = _extended(np.eye(r, KEPT, KEPT - r), generator.standard_normal((r, RANDOM)))

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.spectral.tiles import Run, TiledSymmetric
 
 __all__ = ["Columns", "RitzPairs", "block_krylov", "furthest"]
@@ -67,7 +68,7 @@ def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: f
     T = np.zeros((capacity, capacity))
     columns = Columns(d, run)
 
-    start = np.random.Generator(np.random.Philox(key=[0, 0])).standard_normal((d, block))
+    start = seeds.start_of_krylov().standard_normal((d, block))
     # One product with D C turns the random block towards the leading directions at no extra cost.
     CX = C.matmul(start, run)
     largest = _norm(columns.inner(CX, CX)) / max(_norm(columns.inner(start, CX)), 1e-300)  # nearly, and from below

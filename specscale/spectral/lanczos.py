@@ -12,6 +12,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from specscale import seeds
 from specscale.spectral.difference import LEAST_EIGENVALUE, leading
 from specscale.spectral.krylov import Columns, furthest
 from specscale.spectral.tiles import Run
@@ -64,7 +65,7 @@ class VectorModes:
 def random_start(n: int, n_modes: int) -> Array:
     """A block to start from when nothing is known, (n, b)."""
     block = min(n, 2 * (n_modes + GUARD))
-    return np.random.Generator(np.random.Philox(key=[0, 1])).standard_normal((n, block))
+    return seeds.start_of_lanczos().standard_normal((n, block))
 
 
 def exact_modes(multiply: Multiply, start: Array, eta: float, n_modes: int, steps: int | None, run: Run) -> VectorModes:

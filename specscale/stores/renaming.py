@@ -13,7 +13,7 @@ from specscale.embeddings.store import EmbeddingStore
 from specscale.places.claim import claim_folder
 from specscale.places.documents import read_json
 from specscale.places.durable import sync_folder
-from specscale.places.files import exists, followed, located, move, remove_tree, unchained, write_whole
+from specscale.places.files import exists, followed, located, move, unchained, write_whole
 from specscale.sources.naming import check_name
 from specscale.stores.publishing import MARK, Partial, finish_earlier
 
@@ -66,6 +66,6 @@ def rename(store: str | PathLike[str] | UPath, name: str) -> str:
             write_whole(place / "zarr.json", content)
     finally:
         if isinstance(partial.folder, Path) and not exists(partial.journal):
-            remove_tree(partial.folder)
+            partial.remove_folder()
         claim.close()
     return before

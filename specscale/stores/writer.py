@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from specscale.embeddings.dropped import source_rows
 from specscale.embeddings.layout import CHUNK_ROWS, FORMAT, chunk_digest, chunk_rows, features_digest, store_attributes
 from specscale.errors import ExistsError, OptionError, SpecscaleError
 from specscale.places.claim import claim_folder
-from specscale.places.files import Location, exists, reaching, remove_tree
+from specscale.places.files import Location, exists, reaching
 from specscale.stores.beginning import Beginning
 from specscale.stores.draft import Draft
 from specscale.stores.journal import NAMED_ROWS, Journal
@@ -246,8 +245,6 @@ class StoreWriter:
         """Remove the work in progress, unless it is kept, as where writing failed: another run can go on from it."""
         if not self._kept:
             self._partial.remove(self._claim)
-            if isinstance(self._partial.folder, Path):
-                remove_tree(self._partial.folder)
         self.close()
 
     def keep(self) -> None:

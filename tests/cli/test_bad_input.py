@@ -24,7 +24,7 @@ from specscale.cli import app as app_module
 from specscale.cli.json_output import print_json
 from specscale.errors import ExistsError, InputError, OptionError
 from specscale.features.bandwidth import choose_bandwidth, parse_rule
-from specscale.kernels import load_kernels
+from specscale.kernels.base import load_kernels
 from specscale.results.workplace import Workplace
 from specscale.stores.ingest import ingest
 

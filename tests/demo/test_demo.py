@@ -18,8 +18,8 @@ from specscale.demo.place import Demo
 from specscale.demo.planted import GROUPS, Batch, check, draw_batches, run_planted
 from specscale.demo.text import collect_docstrings, run_text
 from specscale.errors import InputError, OptionError, SpecscaleError
+from specscale.method.result import open_result
 from specscale.pictures.montage import Section, Strip, montage
-from specscale.results.comparison import open_result
 
 
 def demo(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:

@@ -25,8 +25,8 @@ from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import InputError, PairingError
 from specscale.method.again import compare_grown
+from specscale.method.result import Result
 from specscale.places.files import located
-from specscale.results.comparison import Result
 from specscale.results.score_array import ScoreArray
 from specscale.runtime.checkpoints import load_arrays, save_arrays
 from specscale.runtime.cluster.connecting import local_cluster

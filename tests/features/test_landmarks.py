@@ -17,13 +17,14 @@ from oracle import Truth, check_result, cosine_kernel, difference, gaussian_kern
 
 import specscale as ss
 from specscale.errors import OptionError, SpecscaleError
-from specscale.features.fourier import restored_map
+from specscale.features import base
 from specscale.features.kernel import ExactKernel
 from specscale.features.landmarks import CUT_OFF, LandmarkMap, whitening
 from specscale.features.pivoting import pivoted_rows
-from specscale.kernels import load_kernels
+from specscale.features.registry import restored_map
+from specscale.kernels.base import load_kernels
 from specscale.method import sizing
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread")
 
@@ -103,8 +104,8 @@ def test_single_precision_is_the_nystrom_approximation_too(kind: str) -> None:
     kernel = cosine(16) if kind == "cosine" else gaussian(16, 4.0)
     rows = np.arange(0, 300, 3)
     one = landmark_map(kernel, x, rows)
-    phi = np.empty((300, one.dim), dtype=np.float32)
-    assert one.apply(load_kernels("cpu"), x, phi) == -1
+    phi, bad = base.mapped(one, load_kernels("cpu"), x)
+    assert bad == -1
     # An error of 1e-7 in the kernel is blown up by no more than the root of the cut-off.
     np.testing.assert_allclose(phi @ phi.T, nystrom(kernel, x, rows), atol=2e-4)
 
@@ -178,7 +179,7 @@ def test_a_map_names_the_first_bad_row() -> None:
     one = landmark_map(cosine(4), x, np.arange(3))
     x[5] = 0
     x[7, 1] = np.nan
-    assert one.apply(load_kernels("cpu"), x, np.empty((9, one.dim), dtype=np.float32)) == 5
+    assert base.mapped(one, load_kernels("cpu"), x)[1] == 5
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -191,11 +192,9 @@ def test_a_restored_map_is_the_map_bit_for_bit(kind: str, dtype: str) -> None:
     again = restored_map(parameters, one.arrays())
     assert isinstance(again, LandmarkMap)
     for backend in ("cpu", "reference"):
-        kernels = load_kernels(backend)
-        out = np.empty((2, 50, one.dim), dtype=kernels.real)
-        for each, where in zip((one, again), out, strict=True):
-            assert each.apply(kernels, x, where) == -1
-        np.testing.assert_array_equal(*out)
+        (phi, bad), (restored, bad_again) = (base.mapped(each, load_kernels(backend), x) for each in (one, again))
+        assert bad == bad_again == -1
+        np.testing.assert_array_equal(phi, restored)
     np.testing.assert_array_equal(again.rows, one.rows)
     kept = ExactKernel.restored(parameters)
     assert (kept.sigma, kept.unit) == (kernel.sigma, kernel.unit)

@@ -16,7 +16,7 @@ from specscale.errors import InputError, OptionError
 from specscale.features.bandwidth import parse_rule
 from specscale.features.survey import survey
 from specscale.insight.measures import measures
-from specscale.kernels import load_kernels
+from specscale.kernels.base import load_kernels
 from specscale.method.bandwidths import bandwidth
 
 RULE = parse_rule("auto")

@@ -15,15 +15,15 @@ from oracle import difference, gaussian_kernel
 
 from specscale import compare
 from specscale.errors import PrecisionError
+from specscale.features import base
 from specscale.features.bandwidth import choose_bandwidth, parse_rule
-from specscale.features.fourier import restored_map
 from specscale.features.kernel import ExactKernel
 from specscale.features.landmarks import LandmarkMap
 from specscale.features.pivoting import pivoted_rows
 from specscale.features.precision import precision
-from specscale.features.survey import chosen_maps
-from specscale.kernels import load_kernels
-from specscale.results.comparison import Result
+from specscale.features.registry import chosen_maps, restored_map
+from specscale.kernels.base import load_kernels
+from specscale.method.result import Result
 from specscale.runtime.events import Event, Warned
 from specscale.spectral import difference as module
 from specscale.spectral.difference import check_possible
@@ -91,13 +91,11 @@ def test_maps_of_far_rows_are_those_of_float64(features: str) -> None:
     else:
         rows = pivoted_rows((kernel,), (x,), 250, 0, kernels) if features == "pivoted" else np.arange(0, N, 2)
         one = LandmarkMap.of(kernel, rows, x[rows])
-    found, right = np.empty((N, one.dim), np.float32), np.empty((N, one.dim))
-    assert one.apply(kernels, x, found) == one.apply(reference, x, right) == -1
+    (found, bad), (right, also_bad) = base.mapped(one, kernels, x), base.mapped(one, reference, x)
+    assert bad == also_bad == -1
     np.testing.assert_allclose(found @ found.T, right @ right.T, atol=2e-4)
     again = restored_map(json.loads(json.dumps(one.parameters())), one.arrays())
-    out = np.empty_like(found)
-    assert again.apply(kernels, x, out) == -1
-    np.testing.assert_array_equal(out, found)
+    np.testing.assert_array_equal(base.mapped(again, kernels, x)[0], found)
     whole = gaussian_kernel(x, 3.0)
     if features == "landmarks":
         np.testing.assert_allclose((found @ found.T)[::2], whole[::2], atol=2e-3)

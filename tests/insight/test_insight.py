@@ -43,7 +43,7 @@ from specscale.insight import measures as agreement
 from specscale.insight.enrichment import benjamini_hochberg, log_upper_tail
 from specscale.insight.measures import measures
 from specscale.insight.overlap import overlap
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 
 Pair = tuple[NDArray[Any], NDArray[Any]]
 MakeStore = Callable[..., Path]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from specscale.errors import OptionError
-from specscale.kernels import BACKENDS, Kernels, load_kernels
+from specscale.kernels.base import BACKENDS, Kernels, load_kernels
 
 REFERENCE = load_kernels("reference")
 FINITE_HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
@@ -38,7 +38,14 @@ def standardised(
 ) -> tuple[int, NDArray[Any]]:
     out = np.full(raw.shape, 77, dtype=kernels.real)
     centre = np.zeros(raw.shape[1]) if centre is None else centre
-    return kernels.standardise(raw, centre.astype(kernels.real), unit, out), out
+    return standardise(kernels, raw, centre.astype(kernels.real), unit, out), out
+
+
+def standardise(kernels: Kernels, *arguments: Any) -> int:
+    """The first bad row."""
+    bad = np.full(1, -1, dtype=np.int64)
+    kernels.standardise(*arguments, bad)
+    return int(bad[0])
 
 
 def close(kernels: Kernels, rows: int = 1) -> float:
@@ -146,7 +153,7 @@ def test_unit_rows_have_unit_norm_whatever_their_length(kernels: Kernels, dtype:
 def test_standardise_writes_into_rows_of_a_larger_array(kernels: Kernels) -> None:
     room = np.full((6, 10), 77, dtype=kernels.real)
     raw = normal(6, 4).astype(np.float32)
-    assert kernels.standardise(raw, np.zeros(4, dtype=kernels.real), False, room[:, 3:7]) == -1
+    assert standardise(kernels, raw, np.zeros(4, dtype=kernels.real), False, room[:, 3:7]) == -1
     np.testing.assert_array_equal(room[:, 3:7], raw)
     assert (room[:, :3] == 77).all()
     assert (room[:, 7:] == 77).all()
@@ -458,15 +465,15 @@ def test_zero_scores_are_in_no_tail(kernels: Kernels) -> None:
 def test_standardise_in_float64_is_exact(kernels: Kernels, dtype: str, unit: bool) -> None:
     raw, centre = (1e3 + normal(9, 7)).astype(dtype), 1e3 + normal(7, seed=1)
     out = np.empty(raw.shape)
-    assert kernels.standardise(raw, centre, unit, out) == -1
+    assert standardise(kernels, raw, centre, unit, out) == -1
     x = raw.astype(np.float64)
     norms = np.linalg.norm(x, axis=1, keepdims=True) if unit else 1.0
     np.testing.assert_allclose(out, x / norms - centre, atol=1e-12)
     for bad in (np.nan, np.inf):
         raw[4, 2] = bad
-        assert kernels.standardise(raw, centre, unit, out) == 4
+        assert standardise(kernels, raw, centre, unit, out) == 4
     raw[3:] = 0
-    assert kernels.standardise(raw, centre, unit, out) == (3 if unit else -1)
+    assert standardise(kernels, raw, centre, unit, out) == (3 if unit else -1)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e6])
@@ -493,9 +500,14 @@ def test_affine_shifts_and_scales(kernels: Kernels, dtype: str) -> None:
     raw, shift, factor = (50 + normal(6, 5)).astype(dtype), 50 + normal(5, seed=1), np.exp(normal(5, seed=2))
     for real in (kernels.real, np.float64):
         out = np.empty((6, 9), dtype=real)[:, 2:7]
-        assert kernels.affine(raw, shift, factor, out) == -1
+        bad = np.full(1, -1, dtype=np.int64)
+        kernels.affine(raw, shift, factor, out, bad)
+        assert bad[0] == -1
         np.testing.assert_allclose(out, (raw.astype(np.float64) - shift) * factor, rtol=1e-6, atol=1e-6)
-        assert kernels.standardise(out, np.zeros(5, real), True, out) == -1  # in place
+        assert standardise(kernels, out, np.zeros(5, real), True, out) == -1  # in place
         np.testing.assert_allclose(np.linalg.norm(out, axis=1), 1, rtol=1e-6)
     raw[4, 1] = np.inf
-    assert kernels.affine(raw, shift, factor, out) == 4
+    kernels.affine(raw, shift, factor, out, bad)
+    assert bad[0] == 4
+    kernels.affine(raw[4:], shift, factor, out[4:], bad)
+    assert bad[0] == 4  # what an earlier operation found stays

@@ -15,7 +15,7 @@ from oracle import Truth, difference, features_of
 
 import specscale as ss
 from specscale.errors import ChangedError, OptionError
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.runtime.events import Event, Noted, Warned
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread")

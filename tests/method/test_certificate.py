@@ -12,7 +12,7 @@ from oracle import cosine_kernel, gaussian_kernel
 
 import specscale as ss
 from specscale.errors import OptionError
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.spectral.certificate import Certificate, certificate
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread")

@@ -24,7 +24,7 @@ from oracle import Truth, check_result, cosine_kernel, difference, features_of, 
 import specscale as ss
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, PairingError, PlanError
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.runtime.events import Event, PassFinished, PassStarted, RowsDone, Stage, Warned
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.threads import Threads

@@ -17,7 +17,8 @@ from specscale.cli.tables import print_overview
 from specscale.errors import OptionError
 from specscale.method.job import Job
 from specscale.method.options import LARGEST_ETA
-from specscale.results.comparison import LEFT_OUT, Result
+from specscale.method.result import Result
+from specscale.results.comparison import LEFT_OUT
 from specscale.runtime.events import Event, Warned
 from specscale.spectral.difference import DOUBTFUL, ROUNDING, Modes, solve_difference
 from specscale.spectral.tiles import TiledSymmetric

@@ -31,13 +31,16 @@ from specscale.errors import (
 )
 from specscale.features.kernel import ExactKernel
 from specscale.features.landmarks import LandmarkMap
-from specscale.kernels import load_kernels
+from specscale.kernels.base import load_kernels
 from specscale.method import sizing
 from specscale.method.matrix import _clustered
 from specscale.method.options import Options
 from specscale.pictures.plots import plot_matrix
 from specscale.results.matrix import MatrixResult
 from specscale.runtime.events import Event, PassStarted, RowsDone, Stage
+from specscale.runtime.local import LocalExecutor
+from specscale.runtime.machine import Crew
+from specscale.runtime.threads import Threads
 from specscale.spectral.tiles import TiledSymmetric
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread")
@@ -298,6 +301,50 @@ def test_damaged_results_are_named(make_pair: MakePair, tmp_path: Path) -> None:
     (tmp_path / "m" / "summary.json").write_text(json.dumps(summary))
     with pytest.raises(InputError, match="pairs is not there"):
         ss.open_matrix(tmp_path / "m")
+
+
+# --- a cluster
+
+
+class Crewed(LocalExecutor):
+    """This process, as a cluster whose workers may hold so many bytes."""
+
+    def __init__(self, memory: int) -> None:
+        super().__init__(Threads(1))
+        self._memory = memory
+
+    @property
+    def crew(self) -> Crew:  # type: ignore[override]
+        return Crew(2, 1, self._memory)
+
+
+def test_a_matrix_keeps_within_the_memory_of_the_workers(make_pair: MakePair, tmp_path: Path) -> None:
+    inputs, options = embeddings(make_pair, 300), {"features": "orthogonal", "size": None, "sigma": 2.0}
+    free = many(inputs, **options).summary["plan"]
+    allowed = free["memory"]["peak"] - (32 << 20)
+    told = many(inputs, executor=Crewed(allowed), **options).summary
+    assert told["plan"]["workers"]["count"] == 2
+    assert told["plan"]["memory"]["allowed"] == allowed
+    assert told["plan"]["memory"]["peak"] <= allowed
+    assert told["maps"]["size"] < 1000
+    with pytest.raises(PlanError, match=r"--memory allows.*--size \d+ brings it under") as caught:
+        many(inputs, executor=Crewed(allowed), **{**options, "size": 1000}, out=tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(PlanError, match="--memory"):
+        many(inputs, executor=Crewed(64 << 20), out=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_plan_of_a_matrix_says_what_its_workers_take(make_pair: MakePair) -> None:
+    result = many(embeddings(make_pair, 300), executor=Crewed(1 << 40))
+    for step in result.summary["plan"]["steps"]:
+        if step["name"] in ("covariance", "scores"):
+            assert 0 < step["partial"] < step["worker_memory"] <= step["memory"]
+        else:
+            assert step["partial"] == step["worker_memory"] == 0
+    [scores] = (step for step in result.summary["plan"]["steps"] if step["name"] == "scores")
+    k, top = 2 * 3 * SMALL["n_modes"], SMALL["top"]
+    assert scores["partial"] == 8 * (4 * k + 4 * k * top)
 
 
 # --- runs

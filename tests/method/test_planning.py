@@ -18,7 +18,8 @@ from specscale.cost import Cost
 from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.rows import Match, PairedRows
 from specscale.errors import OptionError, PlanError
-from specscale.features.fourier import FeatureMap, LinearMap
+from specscale.features.base import FeatureMap
+from specscale.features.linear import LinearMap
 from specscale.method.options import Options
 from specscale.method.planning import Planner
 from specscale.places.files import located
@@ -166,19 +167,17 @@ def test_partial_results_are_counted() -> None:
 
 
 def test_partial_results_are_as_large_as_the_passes_make_them(make_pair: MakePair) -> None:
-    from specscale.kernels import load_kernels
+    from specscale.kernels.base import load_kernels
     from specscale.passes.covariance import covariance
     from specscale.passes.scores import MappedScores, score
 
     maps = maps_of(30)
-    made = covariance(maps, load_kernels("reference")).create()
+    made = covariance(maps).create(load_kernels("reference"))
     steps = {step.name: step for step in plan_of(10**6, 2, 30, top=50).steps}
     assert made["gram"].nbytes == steps["covariance"].partial
-    source = MappedScores(maps, load_kernels("reference"), np.zeros((60, 20)), 10)
-    work = score(
-        source, load_kernels("reference"), np.zeros((20, 20)), n=10, top=50, chunk_rows=8, write=lambda *_: None
-    )
-    assert sum(array.nbytes for array in work.create().values()) == steps["scores"].partial
+    source = MappedScores(maps, np.zeros((60, 20)), 10)
+    work = score(source, np.zeros((20, 20)), n=10, top=50, chunk_rows=8, write=lambda *_: None)
+    assert sum(array.nbytes for array in work.create(load_kernels("reference")).values()) == steps["scores"].partial
 
 
 @given(n=ROWS, p=WIDTHS, workers=st.integers(1, 500), refine=st.integers(0, 1))

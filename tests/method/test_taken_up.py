@@ -15,7 +15,7 @@ from conftest import Pair
 
 from specscale import compare, compare_many
 from specscale.errors import ChangedError, SpecscaleError
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.runtime.events import Event, PassStarted, Warned
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.threads import Threads

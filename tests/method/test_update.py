@@ -16,12 +16,12 @@ from conftest import structured
 from numpy.typing import NDArray
 
 import specscale as ss
-import specscale.results.workplace as workplace_module
 import specscale.runtime.spans as spans_module
 from specscale.errors import ChangedError, InputError, OptionError
 from specscale.method.again import compare_grown
+from specscale.method.result import Result
+from specscale.places import publication
 from specscale.places.files import Location, exists, located, move
-from specscale.results.comparison import Result
 from specscale.runtime.checkpoints import NodeFolder
 from specscale.runtime.cluster.connecting import local_cluster
 from specscale.runtime.events import Event, PassStarted
@@ -211,11 +211,11 @@ def test_an_update_that_is_killed_while_it_replaces_its_result_is_finished_by_th
             raise KeyboardInterrupt
 
         def stop_at_the_second(source: Location, target: Location, **options: Any) -> None:
-            patch.setattr(workplace_module, "move", stop)
+            patch.setattr(publication, "move", stop)
             move(source, target, **options)
 
-        patch.setattr(workplace_module, "move", stop_at_the_second)
-        patch.setattr(workplace_module, "copy_tree", stop)
+        patch.setattr(publication, "move", stop_at_the_second)
+        patch.setattr(publication, "copy_tree", stop)
         with pytest.raises(KeyboardInterrupt):
             compare_grown(earlier, *map(str, stores), out=out, overwrite=True)
     with pytest.raises(InputError, match="no result"):

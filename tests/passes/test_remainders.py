@@ -11,10 +11,11 @@ from oracle import difference, gaussian_kernel
 
 import specscale as ss
 from specscale.embeddings.rows import Block
+from specscale.features.base import mapped
 from specscale.features.kernel import ExactKernel
 from specscale.features.landmarks import LandmarkMap
-from specscale.kernels import load_kernels
-from specscale.passes.base import Pass, at_once
+from specscale.kernels.base import load_kernels
+from specscale.passes.base import LoadedPass, Pass, at_once
 from specscale.passes.remainders import Drawn, Remainders, remainders
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread")
@@ -36,12 +37,14 @@ def maps_of(*arrays: NDArray[Any]) -> tuple[LandmarkMap, ...]:
 
 def drawn(arrays: tuple[NDArray[Any], ...], draws: int, seed: int, order: str = "in turn") -> Drawn:
     """Run the pass over blocks of 64 rows, whose accumulators are combined in one order or another."""
-    work = remainders(Remainders(maps_of(*arrays), KERNELS), len(arrays), draws, seed)
+    work = remainders(Remainders.of(maps_of(*arrays)), draws, seed)
+    loaded = work.load(KERNELS)
+    room = {name: np.empty(shape, dtype) for name, (shape, dtype) in work.room(KERNELS).items()}
     parts = []
     for low in range(0, len(arrays[0]), 64):
-        raw = [x[low : low + 64] for x in arrays]
-        block, room, total = Block(low, low + len(raw[0]), raw, None, low), work.room(), work.create()
-        for task in work.prepare(block, room) + work.append(total, block, room):
+        raw = tuple(x[low : low + 64] for x in arrays)
+        block, total = Block(low, low + len(raw[0]), raw, None, low), work.create(KERNELS)
+        for task in loaded.prepare(block, room) + loaded.append(total, block, room):
             task()
         parts.append(total)
     while len(parts) > 1:
@@ -54,18 +57,15 @@ def drawn(arrays: tuple[NDArray[Any], ...], draws: int, seed: int, order: str = 
 
 
 def left_of(arrays: tuple[NDArray[Any], ...]) -> NDArray[np.float64]:
-    source, out = Remainders(maps_of(*arrays), KERNELS), np.empty((len(arrays), len(arrays[0])))
-    for which, x in enumerate(arrays):
-        assert source.of(which, x, out[which]) == -1
-    return out
+    source = Remainders.of(maps_of(*arrays))
+    return np.stack([source.at(which, x, KERNELS) for which, x in enumerate(arrays)])
 
 
 def test_no_row_misses_more_than_its_nearest_landmark_leaves() -> None:
     pair = line(300, 0)
     bound = left_of(pair)
     for one, x, most in zip(maps_of(*pair), pair, bound, strict=True):
-        phi = np.empty((300, one.dim))
-        one.apply(KERNELS, x, phi)
+        phi, _ = mapped(one, KERNELS, x)
         missed = 1 - (phi**2).sum(axis=1)
         assert (missed <= np.sqrt(most) + 1e-5).all()
         assert most[one.rows].max() < 1e-12
@@ -141,11 +141,12 @@ def test_only_drawn_modes_of_landmarks_take_the_pass(options: dict[str, Any], mo
 
 def test_what_a_pass_alone_has_left_is_taken_up() -> None:
     first = Pass(
-        "first", lambda: None, lambda block, room: [], lambda: {"count": np.zeros(1)}, lambda total, block, room: [],
+        "first", lambda kernels: {}, lambda kernels: {"count": np.zeros(1)},
+        lambda kernels: LoadedPass(lambda block, room: [], lambda total, block, room: []),
         lambda one, other: np.add(one["count"], other["count"], out=one["count"]), lambda total: total["count"][0],
     )  # fmt: skip
-    both = at_once(first, remainders(Remainders(maps_of(*line(300, 0)), KERNELS), 2, 5, 0))
-    total, left = both.create(), {"count": np.ones(1)}
+    both = at_once(first, remainders(Remainders.of(maps_of(*line(300, 0))), 5, 0))
+    total, left = both.create(KERNELS), {"count": np.ones(1)}
     both.combine(total, left)
     both.combine(left, total)
     found, drawn = both.finalize(left)

@@ -16,7 +16,7 @@ from conftest import Pair, structured
 from specscale import compare, open_result
 from specscale.errors import ExistsError, PlanError
 from specscale.method.compare import plan
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.results.workplace import Workplace
 from specscale.runtime.checkpoints import NodeFolder, Parts
 from specscale.runtime.local import LocalExecutor

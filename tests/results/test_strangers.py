@@ -26,8 +26,8 @@ from conftest import Pair
 import specscale as ss
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import InputError, SpecscaleError
+from specscale.method.result import Result
 from specscale.places.documents import parse_json, read_json
-from specscale.results.comparison import Result
 from specscale.runtime.checkpoints import load_arrays
 from specscale.stores.ingest import ingest
 from specscale.tables.pages import check_pages

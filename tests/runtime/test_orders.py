@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,20 @@ from hypothesis import strategies as st
 from test_runtime import add, leaf, rows_of, same, total_pass
 
 from specscale.errors import InputError
+from specscale.kernels.base import load_kernels
 from specscale.runtime.checkpoints import NodeFolder, Parts, Tree, children, is_covered, load_arrays, root_of
 from specscale.runtime.cluster.orders import Order
 from specscale.runtime.spans import Span
+from specscale.runtime.sweep import Sweeper
 from specscale.runtime.threads import Threads
 
 X = np.random.default_rng(1).standard_normal((500, 2)).astype(np.float32)
+
+
+@contextmanager
+def sweeper() -> Iterator[Sweeper]:
+    with closing(Threads(1)) as threads:
+        yield Sweeper(load_kernels("reference"), threads)
 
 
 def order_of(folder: Path, spans: int = 7, full: int = 0) -> Order:
@@ -28,8 +37,8 @@ def order_of(folder: Path, spans: int = 7, full: int = 0) -> Order:
 
 def test_an_order_is_read_as_it_was_written(tmp_path: Path) -> None:
     file = order_of(tmp_path).save(tmp_path / "order.pickle")
-    with closing(Threads(1)) as threads:
-        one, other = file.load().accumulate(3, threads), order_of(tmp_path).accumulate(3, threads)
+    with sweeper() as one_thread:
+        one, other = file.load().accumulate(3, one_thread), order_of(tmp_path).accumulate(3, one_thread)
         assert same(one, other)
 
 
@@ -92,7 +101,7 @@ def test_parts_are_what_a_longer_tree_goes_on_from(
 )
 def test_nodes_may_be_made_in_any_order_again_and_again(spans: int, actions: list[tuple[int, str]]) -> None:
     """Whatever is repeated, lost or damaged between, the root has the same bits."""
-    with tempfile.TemporaryDirectory() as folder, closing(Threads(1)) as threads:
+    with tempfile.TemporaryDirectory() as folder, sweeper() as one_thread:
         order = order_of(Path(folder), spans)
         files = NodeFolder(Path(folder) / "nodes")
         for number, action in actions:
@@ -101,15 +110,15 @@ def test_nodes_may_be_made_in_any_order_again_and_again(spans: int, actions: lis
             while node[0] and (2 * node[1] + 1) << (node[0] - 1) >= spans:
                 node = node[0] - 1, 2 * node[1]
             if action == "make" and node[1] << node[0] < spans:
-                order.make(node, threads)
+                order.make(node, one_thread)
             elif files.path(node).exists():
                 files.path(node).write_bytes(b"" if action == "spoil" else files.path(node).read_bytes()[:-1])
-        order.make(root_of(spans), threads)
+        order.make(root_of(spans), one_thread)
         found = files.load(root_of(spans))
         if found is None:  # it was damaged after it was made, and is noticed by who reads it
-            order.make(root_of(spans), threads)
+            order.make(root_of(spans), one_thread)
             found = files.load(root_of(spans))
         tree = Tree(Path(folder) / "tree", spans, order.work.combine)
         for span in order.spans:
-            tree.push(span.index, order.accumulate(span.index, threads))
+            tree.push(span.index, order.accumulate(span.index, one_thread))
         assert same(found, tree.root())

@@ -21,11 +21,11 @@ import specscale.runtime.sweep as sweep_module
 from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.rows import Block, Match, PairedRows
 from specscale.errors import ChangedError, ExistsError, OptionError, PlanError
-from specscale.features.fourier import FourierMap, LinearMap
+from specscale.features.fourier import FourierMap
 from specscale.features.kernel import ExactKernel
 from specscale.features.landmarks import LandmarkMap
-from specscale.kernels import load_kernels
-from specscale.passes.base import Accumulator, Pass, Task
+from specscale.features.linear import LinearMap
+from specscale.passes.base import Accumulator, LoadedPass, Pass, Room, Task
 from specscale.passes.covariance import covariance
 from specscale.passes.products import products
 from specscale.passes.scores import MappedScores, score
@@ -287,18 +287,18 @@ def normal(*shape: int, seed: int = 0) -> NDArray[np.float32]:
 
 def total_pass(
     prepare: Callable[[Block], None] | None = None, append: Callable[[Block], None] | None = None
-) -> Pass[dict[str, Any], float]:
+) -> Pass[float]:
     """Sum all numbers of A; what is summed up was read in `prepare`, as in every pass."""
 
-    def prepare_(block: Block, room: dict[str, Any]) -> list[Task]:
+    def prepare_(block: Block, room: Room) -> list[Task]:
         def task() -> None:
             if prepare:
                 prepare(block)
-            room["sum"] = float(block.raw[0].sum(dtype=np.float64))
+            room["sum"][0] = block.raw[0].sum(dtype=np.float64)
 
         return [task]
 
-    def append_(total: Accumulator, block: Block, room: dict[str, Any]) -> list[Task]:
+    def append_(total: Accumulator, block: Block, room: Room) -> list[Task]:
         def task() -> None:
             if append:
                 append(block)
@@ -310,12 +310,17 @@ def total_pass(
         first["sum"] += second["sum"]
 
     return Pass(
-        "total", dict, prepare_, lambda: {"sum": np.zeros(1)}, append_, combine, lambda acc: float(acc["sum"][0])
+        "total",
+        lambda kernels: {"sum": ((1,), np.float64)},
+        lambda kernels: {"sum": np.zeros(1)},
+        lambda kernels: LoadedPass(prepare_, append_),
+        combine,
+        lambda acc: float(acc["sum"][0]),
     )
 
 
 def run(
-    work: Pass[Any, Any], rows: PairedRows, folder: Path, threads: int = 2, spans: list[Span] | None = None
+    work: Pass[Any], rows: PairedRows, folder: Path, threads: int = 2, spans: list[Span] | None = None
 ) -> tuple[Any, list[Event]]:
     events: list[Event] = []
     with closing(Threads(threads)) as pool:
@@ -514,25 +519,23 @@ def maps_of(kernel: str) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("kernel", ["gaussian", "landmarks", "cosine"])
 def test_passes_give_the_same_bits_on_any_number_of_threads(tmp_path: Path, kernel: str) -> None:
-    kernels = load_kernels("cpu")
     n = CHUNK + 8192 + 1111
     kept = np.random.default_rng(5).random(n) < 0.9
     rows = rows_of(normal(n, 70), normal(n, 5, seed=1), kept=kept)
     spans = [Span(0, 0, CHUNK), Span(1, CHUNK, n)]
     answers = []
     exact = exact_of(kernel)
-    anchors = tuple(one.anchors(kernels, normal(700, one.p, seed=7)) for one in exact)
+    anchors = tuple(normal(700, one.p, seed=7) for one in exact)
     vectors = normal(int(kept.sum()), 3, seed=8)
     for threads in (1, 2, 5):
         folder = tmp_path / str(threads)
         folder.mkdir()
         maps = maps_of(kernel)
-        C, _ = run(covariance(maps, kernels), rows, folder / "covariance", threads, spans)
+        C, _ = run(covariance(maps), rows, folder / "covariance", threads, spans)
         z = np.random.default_rng(2).normal(size=(C.d, 4))
         written: list[bytes] = []
         work = score(
-            MappedScores(maps, kernels, z, int(kept.sum())),
-            kernels,
+            MappedScores(maps, z, int(kept.sum())),
             np.eye(4),
             n=n,
             top=50,
@@ -544,7 +547,6 @@ def test_passes_give_the_same_bits_on_any_number_of_threads(tmp_path: Path, kern
             "products",
             exact,
             anchors,
-            kernels,
             lambda block: vectors[block.offset : block.offset + len(block.raw[0])],
             3,
             len(vectors),

@@ -22,11 +22,11 @@ from chunks import CHUNK, shrink_chunks
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import specscale.stores.publishing as publishing
 import specscale.stores.writer as writer_module
 from specscale.embeddings.layout import CHUNK_ROWS, store_attributes
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
+from specscale.places import publication
 from specscale.places.files import located
 from specscale.stores.ingest import IngestReport, ingest
 
@@ -339,8 +339,8 @@ def test_stopped_at_the_very_end(here: Path, job: dict[str, Any], monkeypatch: p
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "move", stopping(publishing.move, 1))
-        patch.setattr(publishing, "remove_tree", stopping(publishing.remove_tree, 0))
+        patch.setattr(publication, "move", stopping(publication.move, 1))
+        patch.setattr(publication, "remove_tree", stopping(publication.remove_tree, 0))
         with pytest.raises(Stop):
             ingest(**job)
     report = ingest(**job)  # the rows are not added twice

@@ -26,6 +26,7 @@ import specscale.stores.writer as writer_module
 from specscale.embeddings.layout import CHUNK_ROWS, store_attributes
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError
+from specscale.places import publication
 from specscale.places.claim import claim_folder
 from specscale.places.files import Location, exists, located, read_whole, remove_tree, write_whole
 from specscale.stores.ingest import ingest
@@ -336,7 +337,7 @@ def test_another_command_finishes_what_was_being_replaced(
     ingest(store=url, **write("a", matrix(60)))
     how = write("b", matrix(20, 1))
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "move", stop)
+        patch.setattr(publication, "copy_tree", stop)
         with pytest.raises(Stop):
             ingest(store=url, overwrite=True, **how)
     assert store_attributes(located(url)) is None

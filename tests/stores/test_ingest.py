@@ -21,9 +21,9 @@ from chunks import CHUNK, shrink_grid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import specscale.stores.publishing as publishing
 from specscale.embeddings.layout import CHUNK_ROWS, chunk_digest, features_digest, ids_digest, store_attributes
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
+from specscale.places import publication
 from specscale.sources import base
 from specscale.sources.metadata import Metadata
 from specscale.stores.ingest import IngestReport, ingest
@@ -476,8 +476,8 @@ def test_stopped_at_the_very_end(
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "move", stopping(publishing.move, 1))
-        patch.setattr(publishing, "remove_tree", stopping(publishing.remove_tree, 0))
+        patch.setattr(publication, "move", stopping(publication.move, 1))
+        patch.setattr(publication, "remove_tree", stopping(publication.remove_tree, 0))
         with pytest.raises(Stop):
             ingest(store="s.zarr", overwrite=True, **job)
     # Nothing is lost, whatever is run next: the new store was complete.

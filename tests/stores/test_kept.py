@@ -19,7 +19,7 @@ from specscale import compare, compare_many, open_result, rename
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import SpecscaleError
 from specscale.method.again import compare_grown
-from specscale.places import durable
+from specscale.places import durable, publication
 from specscale.places.files import located, write_whole
 from specscale.results import workplace as workplace_module
 from specscale.stores import publishing
@@ -186,8 +186,7 @@ def kill_at(step: int, patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(os, "replace", counted(os.replace))
     patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
-    for module in (publishing, workplace_module):
-        patch.setattr(module, "sync_tree", beginning)
+    patch.setattr(publication, "sync_tree", beginning)
 
 
 def again(change: Change, folder: Path, place: Path) -> None:

@@ -24,8 +24,8 @@ from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.layout import CHUNK_ROWS, chunk_rows
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import InputError
+from specscale.places import publication
 from specscale.places.files import Location, located, size_of_tree
-from specscale.stores import publishing
 from specscale.stores.ingest import ingest
 from specscale.stores.stored import stored
 
@@ -238,7 +238,7 @@ def test_what_a_killed_replacement_left_is_cleared(here: Path, monkeypatch: pyte
     for name, part in (("1", rows[:20]), ("2", rows[20:40]), ("3", rows[40:])):
         np.save(f"{name}.npy", part)
     ingest("1.npy", "s.zarr")
-    rename, count = publishing.move, itertools.count()
+    rename, count = publication.move, itertools.count()
 
     def killed(*places: Any, **options: Any) -> None:
         if next(count) == 1:
@@ -246,7 +246,7 @@ def test_what_a_killed_replacement_left_is_cleared(here: Path, monkeypatch: pyte
         rename(*places, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "move", killed)
+        patch.setattr(publication, "move", killed)
         with pytest.raises(KeyboardInterrupt):
             ingest("2.npy", "s.zarr", append=True)
     with pytest.raises(InputError, match=r"s\.zarr: an ingest of it was interrupted: give the same command again"):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pickle
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from distributed import Client
 
@@ -46,16 +46,14 @@ class DaskExecutor:
     ----------
     client : a client of the cluster
     local : runs what only this process can
-    warm_up : compiles the kernels in a worker
+    backend : name of the kernels of the workers
     threads : threads that compute in each worker; by default those the worker has for tasks
     """
 
-    def __init__(
-        self, client: Client, local: LocalExecutor, warm_up: Callable[[], None], threads: int | None = None
-    ) -> None:
+    def __init__(self, client: Client, local: LocalExecutor, backend: str, threads: int | None = None) -> None:
         self._client = client
         self._local = local
-        self._engine = WorkerEngine(warm_up, threads)
+        self._engine = WorkerEngine(backend, threads)
         self._threads = threads
         self._shared: bool | None = None
 
@@ -97,7 +95,7 @@ class DaskExecutor:
 
     def run(
         self,
-        work: Pass[Any, R],
+        work: Pass[R],
         rows: PairedRows,
         spans: list[Span],
         folder: Location,
@@ -119,7 +117,7 @@ class DaskExecutor:
 
     def _through_folder(
         self,
-        work: Pass[Any, R],
+        work: Pass[R],
         rows: PairedRows,
         spans: list[Span],
         folder: Location,
@@ -148,7 +146,7 @@ class DaskExecutor:
         notify(Moved(work.name, 0, files.read))
         return total
 
-    def _returned(self, work: Pass[Any, R], rows: PairedRows, spans: list[Span], notify: Notify) -> Accumulator:
+    def _returned(self, work: Pass[R], rows: PairedRows, spans: list[Span], notify: Notify) -> Accumulator:
         """Run the tasks with their partial results in the memory of the workers, and take the last of them."""
         notify(PassStarted(work.name, rows.n, 0))
         order = Order(work, rows, spans, None, None).dump()

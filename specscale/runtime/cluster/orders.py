@@ -15,8 +15,7 @@ from specscale.passes.base import Accumulator, Pass
 from specscale.places.files import Location, read_into, write_whole
 from specscale.runtime.checkpoints import Node, NodeFolder, Parts, children, is_covered
 from specscale.runtime.spans import Span
-from specscale.runtime.sweep import sweep
-from specscale.runtime.threads import Threads
+from specscale.runtime.sweep import Sweeper
 
 __all__ = ["Done", "Order", "OrderFile"]
 
@@ -89,7 +88,7 @@ class Order:
     parts : keeps those that outlast the run
     """
 
-    work: Pass[Any, Any]
+    work: Pass[Any]
     rows: PairedRows
     spans: list[Span]
     folder: Location | None
@@ -105,15 +104,13 @@ class Order:
         """Return the order as bytes."""
         return bytes(cloudpickle.dumps(self, protocol=pickle.HIGHEST_PROTOCOL))
 
-    def accumulate(self, span: int, threads: Threads) -> Accumulator:
+    def accumulate(self, span: int, sweeper: Sweeper) -> Accumulator:
         """Compute the accumulator of one span."""
         found: list[Accumulator] = []
-        sweep(
-            self.work, self.rows, [self.spans[span]], threads, lambda rows: None, lambda _, total: found.append(total)
-        )
+        sweeper.sweep(self.work, self.rows, [self.spans[span]], lambda rows: None, lambda _, total: found.append(total))
         return found[0]
 
-    def make(self, node: Node, threads: Threads) -> Done:
+    def make(self, node: Node, sweeper: Sweeper) -> Done:
         """See to it that the folder holds a node, or one that it is part of; nothing is computed twice.
 
         Whoever runs this, and however often, the same bytes are written. Children that are missing or damaged are made
@@ -122,20 +119,20 @@ class Order:
         assert self.folder is not None
         files = NodeFolder(self.folder)
         if not is_covered(node, files.nodes()):
-            arrays = self._obtain(node, files, threads)
+            arrays = self._obtain(node, files, sweeper)
             files.save(node, arrays)
             if node[0]:
                 for child in children(node, len(self.spans)):
                     files.remove(child)
         return Done(node, files.written, files.read)
 
-    def _obtain(self, node: Node, files: NodeFolder, threads: Threads) -> Accumulator:
+    def _obtain(self, node: Node, files: NodeFolder, sweeper: Sweeper) -> Accumulator:
         """Compute a node from its children, or from the rows."""
         if not node[0]:
-            total = self.accumulate(node[1], threads)
+            total = self.accumulate(node[1], sweeper)
         else:
             first, second = (
-                files.load(child) or self._obtain(child, files, threads) for child in children(node, len(self.spans))
+                files.load(child) or self._obtain(child, files, sweeper) for child in children(node, len(self.spans))
             )
             self.work.combine(first, second)
             total = first

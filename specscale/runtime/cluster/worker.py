@@ -12,20 +12,22 @@ from distributed.core import Status
 from threadpoolctl import threadpool_limits
 
 from specscale.errors import SpecscaleError
+from specscale.kernels.base import load_kernels
 from specscale.passes.base import Accumulator
 from specscale.runtime.checkpoints import Node
 from specscale.runtime.cluster.orders import Done, Order, OrderFile
+from specscale.runtime.sweep import Sweeper
 from specscale.runtime.threads import Threads
 
 __all__ = ["WorkerEngine", "combine_returned", "make_node", "return_span"]
 
 
 class WorkerEngine(WorkerPlugin):
-    """The engine of one worker process: single-threaded BLAS, compiled kernels, a pool of threads, the last order.
+    """The engine of one worker process: single-threaded BLAS, a backend, a pool of threads, the last order.
 
     Parameters
     ----------
-    warm_up : compiles the kernels
+    backend : name of the kernels
     threads : threads that compute; by default as many as the worker has for tasks
 
     Attributes
@@ -35,18 +37,20 @@ class WorkerEngine(WorkerPlugin):
 
     idempotent = True
 
-    def __init__(self, warm_up: Callable[[], None], threads: int | None = None) -> None:
-        self.name = f"specscale-{version('specscale')}-{threads or 'all'}"
-        self._warm_up = warm_up
+    def __init__(self, backend: str, threads: int | None = None) -> None:
+        self.name = f"specscale-{version('specscale')}-{backend}-{threads or 'all'}"
+        self._backend = backend
         self._count = threads
 
     def setup(self, worker: Worker) -> None:
         """Set the worker up once; tasks that a worker of several threads is given run one after another."""
         self._limits = threadpool_limits(1, user_api="blas")
+        kernels = load_kernels(self._backend)
         # While the client is still choosing bandwidths and maps.
-        self._warming = threading.Thread(target=self._warm_up, name="specscale-warm-up", daemon=True)
+        self._warming = threading.Thread(target=kernels.warm_up, name="specscale-warm-up", daemon=True)
         self._warming.start()
         self._threads = WorkerThreads(self._count or worker.state.nthreads)
+        self._sweeper = Sweeper(kernels, self._threads)
         self._lock = threading.Lock()
         self._order: tuple[str, Order] | None = None
 
@@ -62,8 +66,9 @@ class WorkerEngine(WorkerPlugin):
             try:
                 if self._order is None or self._order[0] != file.digest:
                     self._order = None  # both would not fit beside one another
+                    self._sweeper.unload()
                     self._order = file.digest, file.load()
-                return self._order[1].make(node, self._threads)
+                return self._order[1].make(node, self._sweeper)
             except SpecscaleError as error:
                 return Done(node, error=error)
 
@@ -71,7 +76,7 @@ class WorkerEngine(WorkerPlugin):
         """Compute the accumulator of one span."""
         self._warming.join()
         with self._lock:
-            return order.accumulate(span, self._threads)
+            return order.accumulate(span, self._sweeper)
 
 
 def make_node(engine: str, file: OrderFile, node: Node, *before: Done) -> Done:

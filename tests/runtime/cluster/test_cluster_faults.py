@@ -20,8 +20,8 @@ from distributed import Client, LocalCluster
 import specscale as ss
 import specscale.runtime.spans as spans_module
 from specscale.errors import ClusterError, ExistsError, PlanError
+from specscale.method.result import Result
 from specscale.method.run import Cluster
-from specscale.results.comparison import Result
 from specscale.runtime.cluster.connecting import local_cluster
 from specscale.runtime.events import Event, PassStarted
 from specscale.stores.ingest import ingest

@@ -22,8 +22,8 @@ from distributed import Client, LocalCluster
 import specscale as ss
 import specscale.runtime.spans as spans_module
 from specscale.errors import ClusterError, InputError, OptionError
+from specscale.method.result import Result
 from specscale.method.run import Cluster
-from specscale.results.comparison import Result
 from specscale.runtime.cluster.connecting import connected, local_cluster
 from specscale.runtime.events import Event, Moved, PassStarted, RowsDone
 

@@ -20,7 +20,7 @@ from silence import silent_port
 
 import specscale as ss
 from specscale.errors import ClusterError
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 from specscale.runtime.cluster import asking, tasks
 from specscale.runtime.cluster import connecting as cluster
 from specscale.runtime.cluster.connecting import connected

@@ -1,0 +1,134 @@
+"""How the rows of a block are mapped to features: slice by slice, with a note of those that cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from specscale.embeddings.rows import Block
+from specscale.errors import InputError
+from specscale.features.base import FeatureMap, LoadedMap, RowMap
+from specscale.features.kernel import MEAN
+from specscale.grid import BLOCK_ROWS, SLICE_ROWS
+from specscale.kernels.base import Array, Kernels
+from specscale.passes.base import Layout
+
+__all__ = [
+    "LoadedMaps",
+    "Share",
+    "bad_rows",
+    "feature_cost",
+    "feature_room",
+    "feature_width",
+    "refuse_bad_rows",
+    "shares_across",
+    "shares_of",
+    "slices",
+]
+
+
+class Share(NamedTuple):
+    """What one call looks at of a block.
+
+    Attributes
+    ----------
+    which : number of the embedding
+    part : the run of kept rows
+    place : number of the share among all of the block, where its first bad row is noted
+    """
+
+    which: int
+    part: slice
+    place: int
+
+
+def slices(block: Block, rows: int) -> list[slice]:
+    """The runs of a block's kept rows, of at most `rows`, that tasks take one by one."""
+    count = len(block.raw[0])
+    return [slice(low, min(low + rows, count)) for low in range(0, count, rows)]
+
+
+def shares_of(block: Block, rows: int) -> list[Share]:
+    """The slices of a block, of one embedding after another."""
+    parts = [(which, part) for which in range(len(block.raw)) for part in slices(block, rows)]
+    return [Share(which, part, place) for place, (which, part) in enumerate(parts)]
+
+
+def shares_across(block: Block, number: int, part: slice) -> list[Share]:
+    """One slice of a block, the `number`-th, of all embeddings."""
+    m = len(block.raw)
+    return [Share(which, part, number * m + which) for which in range(m)]
+
+
+def bad_rows(kernels: Kernels, m: int) -> tuple[tuple[int, ...], type[np.int64]]:
+    """The layout of what is noted of a block's shares: the first bad row of each, or −1."""
+    return (m * -(-BLOCK_ROWS // kernels.slice_rows),), np.int64
+
+
+def refuse_bad_rows(kernels: Kernels, block: Block, shares: Sequence[Share], bad: Array) -> None:
+    """Look at what is noted of shares, in their order.
+
+    Raises
+    ------
+    InputError
+        When a row holds a NaN or an infinity, or has no direction where one is needed.
+    """
+    noted = kernels.get(bad)
+    for which, part, place in shares:
+        if noted[place] >= 0:
+            raise _bad_row(kernels, block, which, part.start + int(noted[place]))
+
+
+def _bad_row(kernels: Kernels, block: Block, which: int, position: int) -> InputError:
+    """The error that names a row of a block, at `position` of its kept rows, that cannot be used after all."""
+    row = block.start + (position if block.kept is None else int(block.kept[position]))
+    name = "AB"[which] if len(block.raw) == 2 else which
+    given = kernels.get(block.raw[which][position : position + 1])
+    if given.any() and np.isfinite(given).all():
+        return InputError(f"row {row} of embedding {name} {MEAN}")
+    return InputError(
+        f"row {row} of embedding {name} has a NaN, an infinity or zero norm, "
+        "which it had not when it was ingested: a chunk is missing or was written over; ingest it again"
+    )
+
+
+@dataclass(frozen=True)
+class LoadedMaps:
+    """The maps of all embeddings in the memory of a backend, and the columns of the features that each writes."""
+
+    maps: tuple[LoadedMap, ...]
+    columns: tuple[slice, ...]
+
+    @classmethod
+    def of(cls, maps: Sequence[RowMap], kernels: Kernels) -> LoadedMaps:
+        """Load maps, whose features lie side by side."""
+        edges = accumulate((one.dim for one in maps), initial=0)
+        return cls(tuple(one.load(kernels) for one in maps), tuple(slice(*ends) for ends in pairwise(edges)))
+
+    def apply(self, block: Block, share: Share, features: Array, bad: Array) -> None:
+        """Write the features of a share into its rows and columns of `features` (b, d), and note its first bad row."""
+        which, part, place = share
+        note = bad[place : place + 1]
+        note.fill(-1)
+        self.maps[which].apply(block.raw[which][part], features[part, self.columns[which]], note)
+
+
+def feature_width(maps: tuple[FeatureMap, ...]) -> int:
+    """Columns that the features take, or what is mapped for scores in their place."""
+    return sum(max(one.dim, one.scoring(np.empty((one.dim, 0)))[0].dim) for one in maps)
+
+
+def feature_room(width: int, m: int, kernels: Kernels) -> Layout:
+    """Where the features of a block of m embeddings are put, and the notes of its bad rows."""
+    return {"features": ((BLOCK_ROWS, width), kernels.real), "bad": bad_rows(kernels, m)}
+
+
+def feature_cost(maps: tuple[FeatureMap, ...], threads: int) -> int:
+    """Bytes that mapping blocks takes: two rooms, each thread's scratch, and the maps' matrices in both precisions."""
+    scratch = threads * SLICE_ROWS * sum(one.scratch for one in maps) * 4
+    matrices = sum(one.operations // 2 for one in maps) * 20  # half of a whitening is zero, but stored
+    return 2 * BLOCK_ROWS * feature_width(maps) * 4 + scratch + matrices

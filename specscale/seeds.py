@@ -1,0 +1,88 @@
+"""Every random stream: what is drawn at random, and from which generator.
+
+The generators are Philox (Salmon et al. 2011), counter-based and keyed by a seed and the number of a stream, so that
+any machine draws the same and no two streams have numbers in common.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = [
+    "LANDMARKS",
+    "SURVEY",
+    "VARIMAX",
+    "certificate_draws",
+    "clustered_rows",
+    "compared_rows",
+    "frequency_block",
+    "pivots",
+    "remainder_races",
+    "row_weights",
+    "sampled_rows",
+    "start_of_constraint",
+    "start_of_krylov",
+    "start_of_lanczos",
+]
+
+SURVEY, LANDMARKS, VARIMAX = 0, 1, 2
+"""What samples of rows are for: to look at them, to be landmarks, to rotate modes."""
+
+
+def frequency_block(seed: int, block: int) -> np.random.Generator:
+    """The frequencies of one block, of any embedding."""
+    return _philox(seed, block)
+
+
+def sampled_rows(seed: int, use: int) -> np.random.Generator:
+    """Rows of a sample for some use."""
+    return _philox(seed, 0x5A3F1E + (use << 24))
+
+
+def compared_rows(seed: int) -> np.random.Generator:
+    """Rows to which a comparison is confined."""
+    return _philox(seed, 0x5A3F1F)
+
+
+def pivots(seed: int) -> np.random.Generator:
+    """Landmarks of a pivoted Cholesky factor."""
+    return _philox(seed, 0x9C701)
+
+
+def certificate_draws(seed: int) -> np.random.Generator:
+    """Rows of a certificate."""
+    return _philox(seed, 0xCE471F)
+
+
+def remainder_races(seed: int, row: int) -> np.random.Generator:
+    """The races among rows of the block from `row` on."""
+    return _philox(seed, 0x5EED0000 + row)
+
+
+def clustered_rows(seed: int) -> np.random.Generator:
+    """Rows on which measures of clusters are taken."""
+    return _philox(seed, 0x3EA5)
+
+
+def start_of_krylov() -> np.random.Generator:
+    """Where the solver of the covariance starts from."""
+    return _philox(0, 0)
+
+
+def start_of_lanczos() -> np.random.Generator:
+    """Where the solver of the exact operator starts from."""
+    return _philox(0, 1)
+
+
+def start_of_constraint(order: int) -> np.random.Generator:
+    """Where the solver of constrained modes of some order starts from."""
+    return _philox(0, order)
+
+
+def row_weights() -> np.random.Generator:
+    """The weights of the hash by which equal rows are found."""
+    return _philox(0xD1, 0)
+
+
+def _philox(seed: int, stream: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=[seed, stream]))

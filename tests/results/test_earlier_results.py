@@ -1,0 +1,98 @@
+"""Stores and results that an earlier version wrote open as they did, and give what they gave."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import command
+
+import specscale as ss
+
+DATA = Path(__file__).parents[1] / "data"
+PLACE = "/data/"  # where they were when they were written
+
+Said = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def kept() -> Any:
+    """What the version that wrote them said of them."""
+    return json.loads((DATA / "earlier.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def earlier(here: Path) -> Path:
+    """The folder with three stores, a comparison of two and a matrix of all, which is the working directory."""
+    with zipfile.ZipFile(DATA / "earlier.zip") as archive:
+        archive.extractall(here)
+    for name in ("ab.spec", "abc.spec"):
+        summary = here / name / "summary.json"
+        summary.write_text(summary.read_text(encoding="utf-8").replace(PLACE, f"{here}/"), encoding="utf-8")
+    return here
+
+
+@pytest.fixture
+def said(earlier: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Said:
+    """What a command says as JSON, with the addresses that it had then."""
+    assert earlier.is_dir()
+
+    def run(*arguments: str) -> Any:
+        assert command(monkeypatch, *arguments, "--json") == 0
+        return json.loads(capsys.readouterr().out.replace(f"{earlier}/", PLACE))
+
+    return run
+
+
+def alike(value: Any, before: Any) -> bool:
+    """Whether values are equal, numbers to the rounding of another machine."""
+    if isinstance(before, dict):
+        return value.keys() == before.keys() and all(alike(value[key], before[key]) for key in before)
+    if isinstance(before, list):
+        return len(value) == len(before) and all(map(alike, value, before))
+    if isinstance(before, float):
+        return bool(value == pytest.approx(before, rel=1e-4, abs=1e-6))
+    return bool(value == before)
+
+
+def fields(result: ss.Result) -> list[dict[str, Any]]:
+    return [{name: value for name, value in vars(mode).items() if name != "_result"} for mode in result.modes]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("info", ["info", "a.zarr", "--rows", "2"]),
+        ("modes", ["modes", "ab.spec", "--top", "3"]),
+        ("overlap", ["modes", "ab.spec", "--overlap"]),
+        ("measures", ["modes", "ab.spec", "--measures"]),
+        ("explain", ["explain", "ab.spec", "--labels", "label"]),
+    ],
+)
+def test_commands_say_what_they_said(said: Said, kept: Any, name: str, arguments: list[str]) -> None:
+    now = said(*arguments)
+    assert alike(now, kept[name]), now
+
+
+def test_a_comparison_is_gone_on_from(earlier: Path, kept: Any) -> None:
+    result = ss.open_result(earlier / "ab.spec")
+    assert isinstance(result, ss.Result)
+    assert result.options().to_json() == result.summary["options"]
+    assert alike(fields(result.with_eta(0.5)), kept["with_eta"])
+    assert alike(fields(result.constrained(0.03, 2)), kept["constrained"])
+    again = ss.compare("a.zarr", "b.zarr", size=8, n_modes=2, top=5, certify=40)
+    measured = ("plan", "measured", "versions", "checksums")
+    assert [*again.summary] == [*result.summary]
+    for key in again.summary.keys() - measured:
+        assert alike(again.summary[key], result.summary[key]), key
+
+
+def test_a_matrix_opens(earlier: Path, kept: Any) -> None:
+    matrix = ss.open_matrix(earlier / "abc.spec")
+    assert matrix.pairs == kept["pairs"]
+    assert matrix.spec_diff.loc["c", "a"] == kept["pairs"][1]["spec_diff"]
+    assert alike(json.loads(matrix.top("a", "c", 0, 2).to_json(orient="records")), kept["matrix_top"])
