@@ -262,6 +262,7 @@ def test_threads_ask_for_one_kernel_at_once(place: Path) -> None:
         assert hits(kernel) == found
 
 
+@pytest.mark.process
 def test_kernels_travel_to_other_processes(place: Path) -> None:
     kernel = tiny.fresh()
     kernel(X)
@@ -313,6 +314,7 @@ def test_it_can_be_turned_off(place: Path, tmp_path: Path, monkeypatch: pytest.M
     assert os.listdir(tmp_path) == ["cache"]
 
 
+@pytest.mark.process
 def test_numba_told_to_compile_nothing(place: Path) -> None:
     assert run("import tiny; print(tiny.fresh()([]) if 0 else tiny.tripled(2))", NUMBA_DISABLE_JIT="1") == "6.0\n"
 
@@ -321,6 +323,7 @@ def test_numba_told_to_compile_nothing(place: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.process
 def test_eight_processes_at_once(place: Path) -> None:
     load = "from numba.core.registry import cpu_target\ncpu_target.target_context.refresh()"
     run(RACE.format(load=load, run="assert tiny.fresh()(tiny.np.arange(5, dtype='f4')) == 30"))
@@ -330,7 +333,7 @@ def test_eight_processes_at_once(place: Path) -> None:
     assert hits(kernel) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_eight_processes_compile_all_kernels_at_once(place: Path, tmp_path: Path) -> None:
     said = run(RACE.format(load="", run=f"exec({RUN!r}, {{}})"))
     digest, _, _ = everything(SPECSCALE_CACHE_DIR=str(tmp_path / "alone"))
@@ -340,7 +343,7 @@ def test_eight_processes_compile_all_kernels_at_once(place: Path, tmp_path: Path
     assert (found[0], found[2]) == (digest, 0)
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_kernels_that_were_kept_give_the_same_bits(place: Path) -> None:
     alone = everything(SPECSCALE_CACHE_DIR="off")
     assert everything() == alone

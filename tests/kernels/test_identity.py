@@ -72,6 +72,7 @@ def test_whatever_is_compiled_into_it_makes_it_another(part: str, other: str) ->
     assert identity(made(SOURCE.replace(part, other))) != identity(made())
 
 
+@pytest.mark.process
 def test_it_is_the_same_in_every_process() -> None:
     code = "from tiny import fresh; from specscale.kernels.identity import identity; print(identity(fresh()))"
     said = subprocess.run(

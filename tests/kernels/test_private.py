@@ -120,6 +120,7 @@ def test_a_file_is_in_the_way_of_the_folder(tmp_path: Path) -> None:
         assert folder.read("a") is None
 
 
+@pytest.mark.process
 def test_a_place_that_cannot_be_written_to_holds_nothing(small_disk: Path) -> None:
     kept = PrivateFolder(small_disk / "folder", 4)
     kept.write("a", b"one")
@@ -131,6 +132,7 @@ def test_a_place_that_cannot_be_written_to_holds_nothing(small_disk: Path) -> No
     assert os.listdir(small_disk / "folder") == ["a"]
 
 
+@pytest.mark.process
 def test_a_full_disk_holds_what_it_held(small_disk: Path) -> None:
     folder = PrivateFolder(small_disk / "folder", 4)
     folder.write("a", b"one")

@@ -93,7 +93,7 @@ def test_a_matrix_too(tmp_path: Path, choose: Choose) -> None:
     assert found[0] == found[1]
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_workers_have_the_backend_of_the_run(
     tmp_path: Path, choose: Choose, make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
