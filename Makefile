@@ -18,14 +18,14 @@ demo: .venv/.installed          ## compare two embeddings of real images and dra
 	$(BIN)/specscale demo --overwrite
 
 check: .venv/.installed         ## run the tests that answer in a minute
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "$(ALONE)" --hypothesis-profile few
+	$(BIN)/python -m pytest -n logical --dist worksteal -m "$(ALONE)" --hypothesis-profile few
 
 test: .venv/.installed          ## run all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 torture: .venv/.installed       ## kill every command at every file operation, draw many examples (an hour or two)
 	$(BIN)/python -m pytest tests/test_torture.py --every-crash --timeout 0
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "$(ALONE)" --hypothesis-profile many --timeout 0
+	$(BIN)/python -m pytest -n logical --dist worksteal -m "$(ALONE)" --hypothesis-profile many --timeout 0
 
 wheel: .venv/.installed         ## build the package, install it into an empty environment and run the demo there
 	$(BIN)/python -m pytest -m install
@@ -37,7 +37,7 @@ wheel: .venv/.installed         ## build the package, install it into an empty e
 	touch $@
 
 test-lowest: .venv-lowest/.installed  ## run the tests of make check with the lowest versions that pyproject.toml allows
-	.venv-lowest/bin/python -m pytest -n auto --dist worksteal -m "$(ALONE)"
+	.venv-lowest/bin/python -m pytest -n logical --dist worksteal -m "$(ALONE)"
 
 lint: .venv/.installed          ## check style and types
 	$(BIN)/ruff check .

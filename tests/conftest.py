@@ -117,9 +117,11 @@ def s3_environment() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def s3(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+def s3(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """A folder of its own on that server, as a URL; processes that the test starts reach it too."""
     from s3server import BUCKET
+
+    assert request.node.get_closest_marker("s3"), "a test that asks for it on its way has the mark s3"
 
     for name, value in s3_environment.items():
         monkeypatch.setenv(name, value)

@@ -1,7 +1,7 @@
 """What a test needs besides this process is told by its marks, most of which are set by the fixtures it asks for.
 
-A test that starts a process without a mark that allows for it fails, and so does one that asks for a fixture on its
-way whose mark it has not: what is unmarked runs everywhere, at once and beside anything.
+A test that starts a process without a mark that allows for it fails: what is unmarked runs everywhere, at once and
+beside anything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ FIXTURES = {
     "s3_environment": "s3",
     "run_cli": "process",
     "run_python": "process",
-    "local_client": "cluster",
     "wordnet": "data",
 }
 FOLDERS = {Path("runtime", "cluster"): "cluster"}
@@ -32,7 +31,6 @@ class Needs:
     """Sets marks when tests are collected, and holds tests to them when they run."""
 
     def __init__(self) -> None:
-        self._item: pytest.Item | None = None
         self._started: list[str] = []
         sys.addaudithook(self._audit)
 
@@ -53,15 +51,9 @@ class Needs:
             pytest.skip("there is no GPU here")
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self._item = item
+    def pytest_runtest_protocol(self) -> Iterator[None]:
         self._started.clear()
         return (yield)
-
-    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        need = FIXTURES.get(fixturedef.argname)
-        if need and self._item and not self._item.get_closest_marker(need):
-            pytest.fail(f"the fixture {fixturedef.argname} is for tests with the mark {need}", pytrace=False)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:

@@ -27,6 +27,7 @@ def demo(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     return command(monkeypatch, "demo", *words)
 
 
+@pytest.mark.slow
 def test_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "digits"
     assert demo(monkeypatch, "-o", out) == 0

@@ -81,6 +81,7 @@ def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- stores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_every_flipped_bit_is_noticed(here: Path, dtype: str) -> None:
     generator = np.random.default_rng(0)
@@ -397,6 +398,7 @@ def expected(few: tuple[ArrayEmbedding, ArrayEmbedding]) -> dict[str, Result]:
     return {name: ss.compare(*few, sample=2000, **options) for name, options in OPTIONS.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "loss"),
     [*(("no certificate", one) for one in LOSSES), ("certified", "zeroed"), ("known scores", "removed")],

@@ -263,6 +263,7 @@ def test_a_store_that_is_ingested_again(pair_of_stores: tuple[Path, Path]) -> No
         ingest(pair_of_stores[0], pair_of_stores[0].with_name("again.zarr"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", ["features/c/1/0", "norms/c/1"])
 @pytest.mark.parametrize("remote", [False, True])
 def test_a_chunk_that_goes_missing_between_passes(
@@ -287,6 +288,7 @@ def test_a_chunk_that_goes_missing_between_passes(
     assert not (tmp_path / "r.spec").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remote", [False, True])
 def test_a_chunk_of_a_result(
     pair_of_stores: tuple[Path, Path], tmp_path: Path, request: pytest.FixtureRequest, remote: bool

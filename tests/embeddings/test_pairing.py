@@ -38,6 +38,7 @@ def weak_hashes(ids: pa.Array) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     return first % 3, second
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     a=st.lists(st.integers(0, 40), min_size=1, max_size=30, unique=True),

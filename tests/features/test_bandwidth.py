@@ -261,6 +261,7 @@ def test_the_range_lies_around_what_auto_takes() -> None:
     assert found.why == f"auto takes {auto.sigma:.4g} (top eigenvalue 0.15) on 500 rows"
 
 
+@pytest.mark.slow
 def test_auto_is_what_a_comparison_takes() -> None:
     x, y = normal(5000, 4), normal(5000, 3, seed=1)
     (found,) = ss.bandwidth(x, sigma="auto", sample=10, seed=3).stores

@@ -316,6 +316,7 @@ def captured_by(result: Result) -> float:
     return float(result.summary["choice"].split("capture ")[1].split(" of")[0])
 
 
+@pytest.mark.slow
 def test_the_fewest_landmarks_that_reach_the_target_are_taken(
     make_pair: MakePair, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def best_within(a: NDArray[np.float64], b: NDArray[np.float64], epsilon: float) 
 # --- constrained groups
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", ["landmarks", "orthogonal"])
 @pytest.mark.parametrize("epsilon", [0.002, 0.01, 0.5])
 def test_constrained_groups_are_the_best_within_the_bound(make_pair: MakePair, features: str, epsilon: float) -> None:

@@ -64,6 +64,7 @@ def test_constant_embeddings_do_not_differ(options: dict[str, Any]) -> None:
     assert sum("all sampled rows are equal" in one for one in said) == 2
 
 
+@pytest.mark.slow
 def test_landmarks_of_tight_groups_do_not_blow_up_rounding() -> None:
     a, b = clusters(600, 8, 5, 0.01, seed=3), clusters(600, 5, 7, 1.0, seed=2)
     result, said = warned(a, b, n_modes=3)

@@ -275,6 +275,7 @@ def rotated_copy(x: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     return (x @ turn).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("features", "size"), [("landmarks", 100), ("fourier", 200), ("orthogonal", 200)])
 def test_an_embedding_against_its_own_rotation_has_no_certified_mode(
     make_pair: MakePair, features: str, size: int
@@ -306,6 +307,7 @@ def moved_group(seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32], ND
     return x.astype(np.float32), y.astype(np.float32), (group == 0) | (group == 1), int((group == 0).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

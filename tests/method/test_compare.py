@@ -73,6 +73,7 @@ def test_cosine_modes_are_those_of_the_exact_cosine_matrices(pair: Pair, eta: fl
     truth.check(result.eigenvalues, result.scores[:], 5)
 
 
+@pytest.mark.slow
 def test_many_frequencies_come_close_to_the_exact_gaussian_kernels(pair: Pair) -> None:
     result = compare(*pair, size=1500, sigma=("auto", "auto"), n_modes=3, features="orthogonal")
     sigmas = [result.summary["bandwidths"][which]["sigma"] for which in "ab"]
@@ -93,6 +94,7 @@ def test_groups_that_one_embedding_holds_together_are_found(make_pair: MakePair)
     assert all(mode.eigenvalue > 0.01 for mode in result.modes[:1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "n",
     [2, 3, 1023, 1024, 1025, 8191, 8192, 8193, 9217, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 1, CHUNK_ROWS + 8193],

@@ -91,6 +91,7 @@ def test_the_order_in_which_blocks_are_combined_does_not_matter() -> None:
     assert (drawn(pair, 30, 1).positions != one.positions).any()
 
 
+@pytest.mark.slow
 def test_rows_of_which_nothing_is_left_are_not_drawn() -> None:
     x = np.repeat(np.arange(30, dtype=np.float32), 10)[:, None]  # a landmark for each
     found = drawn((x, line(300, 0)[1]), 10, 0)

@@ -35,6 +35,7 @@ def write(path: Path, array: np.ndarray) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".parquet"])
 def test_files_compare_as_their_arrays(tmp_path: Path, arrays: tuple[np.ndarray, np.ndarray], suffix: str) -> None:
     paths = [write(tmp_path / f"{name}{suffix}", array) for name, array in zip("ab", arrays, strict=True)]

@@ -194,6 +194,7 @@ def test_fewer_samples_than_dimensions(route: str, n: int, eta: float) -> None:
     check(C, 100, eta, 5, solve(C, 100, eta, 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("d", "eta"), [(600, 0.0), (600, 0.25), (1500, 1.0), (600, 4.0), (600, 100.0)])
 def test_large_problems_take_the_krylov_route(monkeypatch: pytest.MonkeyPatch, d: int, eta: float) -> None:
     monkeypatch.setattr(difference_module, "_dense", None)
