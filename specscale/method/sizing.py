@@ -17,7 +17,7 @@ from specscale.features.base import mapped
 from specscale.features.kernel import ExactKernel
 from specscale.features.landmarks import LandmarkMap
 from specscale.features.pivoting import CANDIDATES, pivoted_rows
-from specscale.kernels.base import Kernels
+from specscale.kernels.base import Kernels, RunTasks
 from specscale.method.options import Options
 from specscale.spectral.lanczos import GUARD, VectorModes, exact_modes, random_start
 
@@ -30,7 +30,6 @@ _ALL_PAIRS = 4  # embeddings up to which every pair is judged
 _TIE = 2.0  # standard errors between neighbours
 _STEPS = 7  # of a block Krylov iteration from a random start: enough for a share to three digits
 
-Run = Callable[[Sequence[Callable[[], None]]], None]
 _Matrix = NDArray[Any]
 
 
@@ -81,7 +80,7 @@ def chosen_landmarks(
     most: int,
     sample: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]],
     kernels: Kernels,
-    run: Run,
+    run: RunTasks,
     taken: int | None = None,
 ) -> Landmarks:
     """Draw landmark rows, shared by all embeddings, and make the maps.
@@ -125,7 +124,7 @@ def chosen_landmarks(
 
 
 def _maps(
-    rows: PairedRows, exact: tuple[ExactKernel, ...], options: Options, size: int, kernels: Kernels, run: Run
+    rows: PairedRows, exact: tuple[ExactKernel, ...], options: Options, size: int, kernels: Kernels, run: RunTasks
 ) -> tuple[LandmarkMap, ...]:
     if options.landmarks == "pivoted":
         candidates, raw = rows.sample(max(CANDIDATES, size), options.seed, seeds.LANDMARKS)

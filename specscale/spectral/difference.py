@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from specscale.cost import Cost
 from specscale.errors import OptionError, PrecisionError
+from specscale.kernels.base import RunTasks
 from specscale.spectral.krylov import BASIS_BLOCKS, DROP, TOLERANCE, block_krylov
-from specscale.spectral.tiles import Run, TiledSymmetric
+from specscale.spectral.tiles import TiledSymmetric
 
 __all__ = [
     "LEAST_EIGENVALUE",
@@ -124,7 +125,7 @@ def difference_signs(d_a: int, d_b: int, eta: float) -> Array:
     return np.concatenate([np.ones(d_a), np.full(d_b, -float(eta))])
 
 
-def solve_difference(C: TiledSymmetric, d_a: int, eta: float, n_modes: int, run: Run) -> Modes:
+def solve_difference(C: TiledSymmetric, d_a: int, eta: float, n_modes: int, run: RunTasks) -> Modes:
     """Find up to `n_modes` leading eigenpairs in each direction.
 
     Parameters
@@ -205,7 +206,7 @@ def check_possible(values: Array, eta: float | Array) -> None:
         )
 
 
-def modes_of(C: TiledSymmetric, d_a: int, eta: float | Array, z: Array, run: Run) -> Modes:
+def modes_of(C: TiledSymmetric, d_a: int, eta: float | Array, z: Array, run: RunTasks) -> Modes:
     """Scale vectors to zᵀ C z = 1 and work out what the modes made of them are.
 
     Parameters

@@ -10,7 +10,8 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from specscale import seeds
-from specscale.spectral.tiles import Run, TiledSymmetric
+from specscale.kernels.base import RunTasks
+from specscale.spectral.tiles import TiledSymmetric
 
 __all__ = ["Columns", "RitzPairs", "block_krylov", "furthest"]
 
@@ -41,7 +42,7 @@ class RitzPairs(NamedTuple):
     largest: float
 
 
-def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: float, run: Run) -> RitzPairs:
+def block_krylov(C: TiledSymmetric, D: Array, n_modes: int, block: int, least: float, run: RunTasks) -> RitzPairs:
     """Find the leading eigenpairs of D C at both ends.
 
     The basis V is C-orthonormal and W = C V is kept beside it, so the projected operator is Wᵀ D W. The residual of a
@@ -136,7 +137,7 @@ def furthest(
 
 
 def _orthonormalise(
-    C: TiledSymmetric, X: Array, V: Array, W: Array, floor: float, columns: Columns, run: Run
+    C: TiledSymmetric, X: Array, V: Array, W: Array, floor: float, columns: Columns, run: RunTasks
 ) -> tuple[Array, Array, Array]:
     """Make X C-orthonormal and C-orthogonal to the basis.
 
@@ -175,7 +176,7 @@ def _orthonormalise(
 class Columns:
     """Products of matrices of d rows, cut into the same row bands whatever the number of threads."""
 
-    def __init__(self, d: int, run: Run) -> None:
+    def __init__(self, d: int, run: RunTasks) -> None:
         self._bands = [slice(low, min(low + BAND, d)) for low in range(0, d, BAND)]
         self._run = run
 

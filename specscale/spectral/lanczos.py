@@ -13,9 +13,9 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from specscale import seeds
+from specscale.kernels.base import RunTasks
 from specscale.spectral.difference import LEAST_EIGENVALUE, leading
 from specscale.spectral.krylov import Columns, furthest
-from specscale.spectral.tiles import Run
 
 __all__ = ["BLOCKS", "GUARD", "MAX_BLOCKS", "VectorModes", "exact_modes", "random_start"]
 
@@ -68,7 +68,9 @@ def random_start(n: int, n_modes: int) -> Array:
     return seeds.start_of_lanczos().standard_normal((n, block))
 
 
-def exact_modes(multiply: Multiply, start: Array, eta: float, n_modes: int, steps: int | None, run: Run) -> VectorModes:
+def exact_modes(
+    multiply: Multiply, start: Array, eta: float, n_modes: int, steps: int | None, run: RunTasks
+) -> VectorModes:
     """Find up to `n_modes` leading eigenpairs of Λη in each direction.
 
     Parameters

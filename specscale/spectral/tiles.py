@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale.kernels.base import RunTasks
+
 __all__ = ["TILE", "TiledSymmetric", "tile_edges"]
 
 TILE = 1400
 _MIRROR = 128
-
-Run = Callable[[Sequence[Callable[[], None]]], None]
 
 
 def tile_edges(d: int) -> list[int]:
@@ -72,7 +72,7 @@ class TiledSymmetric:
                 corner = tile[low:high, low:high]
                 corner[...] = np.tril(corner) + np.tril(corner, -1).T
 
-    def matmul(self, x: NDArray[np.float64], run: Run) -> NDArray[np.float64]:
+    def matmul(self, x: NDArray[np.float64], run: RunTasks) -> NDArray[np.float64]:
         """Multiply by x (d, k): the product (d, k), each range of rows a task of its own."""
         y = np.empty_like(x)
         count = len(self.edges) - 1
