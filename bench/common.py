@@ -19,14 +19,17 @@ import numpy as np
 import scipy.sparse.linalg
 from numpy.typing import NDArray
 
+from specscale.cost import Cost
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.embeddings.rows import PairedRows
 from specscale.kernels.base import Kernels, load_kernels
+from specscale.method.how import How
 from specscale.method.options import Options
-from specscale.method.problem import Problem, pose
+from specscale.method.preparation import Preparation
+from specscale.method.problem import Problem
 from specscale.method.run import running
+from specscale.method.steps import Step
 from specscale.passes.base import Pass
-from specscale.results.workplace import Workplace
 from specscale.runtime.events import silent
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.spans import cut_spans
@@ -166,8 +169,10 @@ class Rig:
 
     def pose(self, rows: PairedRows, options: Options, size: int) -> Problem:
         """The kernels and maps of paired rows."""
-        with running(Workplace(None)) as run:
-            problem = pose(rows, options, size, run)
+        with running(How()) as run:
+            problem = Preparation(run, rows, options, size).choose(
+                [Step(Cost("bandwidth", 0), Preparation.choose_bandwidths)]
+            )
             run.place.leave()
             return problem
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from bench.common import ORTHOGONAL, gemm_rate, report, rig, text_stores
-from specscale.method.problem import pair_inputs
+from specscale.method.inputs import pair_inputs
 from specscale.passes.covariance import covariance
 
 ROUNDS = 7

@@ -11,8 +11,8 @@ import numpy as np
 
 from bench.common import mixture_store, report, rig
 from specscale.embeddings.layout import CHUNK_ROWS
+from specscale.method.inputs import pair_inputs
 from specscale.method.options import Options
-from specscale.method.problem import pair_inputs
 from specscale.passes.scores import MappedScores, score
 
 DIMENSIONS, MODES, ROUNDS = (768, 512), 20, 3

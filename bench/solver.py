@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from bench.common import ORTHOGONAL, report, rig, text_stores
-from specscale.method.problem import pair_inputs
+from specscale.method.inputs import pair_inputs
 from specscale.passes.covariance import covariance
 from specscale.runtime.threads import single_threaded_blas
 from specscale.spectral.difference import difference_signs, solve_difference

@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from specscale.embeddings.store import EmbeddingStore, open_embedding
+    from specscale.embeddings.opening import open_embedding
+    from specscale.embeddings.store import EmbeddingStore
     from specscale.errors import SpecscaleError
     from specscale.insight.enrichment import explain
     from specscale.method.bandwidths import bandwidth
@@ -50,7 +51,7 @@ _HOMES = {
     "compare_many": "specscale.method.matrix",
     "explain": "specscale.insight.enrichment",
     "ingest": "specscale.stores.ingest",
-    "open_embedding": "specscale.embeddings.store",
+    "open_embedding": "specscale.embeddings.opening",
     "open_matrix": "specscale.results.matrix",
     "open_result": "specscale.method.result",
     "plan": "specscale.method.compare",

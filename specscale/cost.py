@@ -23,6 +23,8 @@ class Cost:
     partial : bytes of the partial result of one span, of a pass that the workers of a cluster share; 0 of a step that
         one process does alone
     worker_memory : of `memory`, the bytes that the pass itself takes, wherever it runs
+    passes : how many passes the step is
+    spans : those of all its passes, where they are not the run's
     """
 
     name: str
@@ -34,3 +36,5 @@ class Cost:
     disk: int = 0
     partial: int = 0
     worker_memory: int = 0
+    passes: int = 1
+    spans: int | None = None

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["one_line", "shown", "some"]
+__all__ = ["LISTED", "LONGEST", "one_line", "shown", "some"]
+
+LISTED = 6
+LONGEST = 40  # of a name that is shown whole
 
 
 def one_line(error: Exception) -> str:
-    """
-    Return the first line of an error's message.
+    """Return the first line of an error's message.
 
     Parameters
     ----------
-    error
-        Any exception.
+    error : any exception
 
     Returns
     -------
@@ -25,18 +26,12 @@ def one_line(error: Exception) -> str:
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 
-_LISTED = 6
-
-
-_LONGEST = 40  # of a name that is shown whole
-
-
-def shown(name: str, most: int = _LONGEST) -> str:
+def shown(name: str, most: int = LONGEST) -> str:
     """A name of the user's, cut to a length that leaves room for the rest of a message."""
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
-def some(names: Sequence[str], most: int = _LISTED, width: int = _LONGEST) -> str:
+def some(names: Sequence[str], most: int = LISTED, width: int = LONGEST) -> str:
     """Some names of the user's, each cut to a width, and how many more there are."""
     short = ", ".join(shown(name, width) for name in names[:most])
     return short + (f" and {len(names) - most:,} more" if len(names) > most else "")

@@ -62,6 +62,13 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return end.value.code if isinstance(end.value.code, int) else 0
 
 
+def priced(*costs: Any) -> Any:
+    """Steps that cost so much and do nothing."""
+    from specscale.method.steps import Step, Steps
+
+    return Steps(computing=tuple(Step(cost, lambda state: None) for cost in costs))
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the test is in."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,8 @@ from specscale.cli import options as o
 from specscale.cli.inert import flowing, inert
 from specscale.cli.json_output import print_json
 from specscale.cli.progress import run_progress
+from specscale.cli.signature import taking
+from specscale.method.options import Options
 
 if TYPE_CHECKING:
     from specscale.features.ranges import StoreBandwidths
@@ -22,24 +24,13 @@ _STATES = {
 }
 
 
+@taking(answer=Options)
 def bandwidth(
     stores: Annotated[
         list[str], typer.Argument(metavar="STORE...", help="Stores, or files that ingest reads.", show_default=False)
     ],
-    sigma: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--sigma",
-            metavar="RULE",
-            help="A bandwidth to look at, may be repeated: auto, median, 0.5*median, top=0.14 or a number. "
-            "By default a range around what auto takes.",
-            show_default=False,
-        ),
-    ] = None,
-    normalize: o.GaussianNormalize = o.Normalize.none,
-    on_bad: o.OnBadOption = o.OnBad.error,
-    sample: Annotated[int, typer.Option(metavar="N", help="Rows, drawn at random, whose spectra are computed.")] = 2048,
-    seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
+    *,
+    answer: dict[str, Any],
     plot: Annotated[
         str | None, typer.Option(metavar="FILE", help="Draw the spectra into a PNG file.", show_default=False)
     ] = None,
@@ -58,15 +49,7 @@ def bandwidth(
 
         check_picture(plot)  # before minutes of work
     with run_progress(quiet, bars=not json) as progress:
-        found = run(
-            *stores,
-            sigma=sigma,
-            normalize=normalize.value,
-            on_bad=on_bad.value,
-            sample=sample,
-            seed=seed,
-            progress=progress,
-        )
+        found = run(*stores, progress=progress, **answer)
     if plot is not None:
         found.plot(plot)
     if json:

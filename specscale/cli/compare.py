@@ -11,6 +11,9 @@ from specscale.cli.how import earlier_result, executor_of, was_given
 from specscale.cli.inert import complain, inert
 from specscale.cli.json_output import print_json
 from specscale.cli.progress import run_progress
+from specscale.cli.signature import taking
+from specscale.method.how import How
+from specscale.method.options import Options
 
 if TYPE_CHECKING:
     from specscale.insight.gate import Rule
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 GATE_STATUS = 3
 
 
+@taking(answer=Options, how=How)
 def compare(
     ctx: typer.Context,
     a: o.A,
@@ -34,30 +38,9 @@ def compare(
     ] = None,
     name_a: o.NameA = None,
     name_b: o.NameB = None,
-    kernel: o.KernelOption = o.Kernel.gaussian,
-    sigma_a: o.SigmaA = "auto",
-    sigma_b: o.SigmaB = "auto",
-    eta: o.Eta = 1.0,
-    normalize: o.NormalizeOption = o.Normalize.none,
-    on_bad: o.OnBadOption = o.OnBad.error,
-    sample: o.Sample = None,
-    features: o.FeaturesOption = o.Features.auto,
-    size: o.Size = None,
-    modes: o.ModesOption = 10,
-    top: o.Top = 100,
-    seed: o.Seed = 0,
-    match: o.Match = None,
-    min_matched: o.MinMatched = 0.5,
-    certify: o.Certify = 256,
-    refine: o.Refine = 0,
-    rotate: o.RotateOption = o.Rotate.none,
-    landmarks: o.LandmarksOption = o.Landmarks.uniform,
-    memory: o.Memory = None,
-    threads: o.ThreadsOption = None,
-    workers: o.LocalWorkers = None,
-    scheduler: o.Scheduler = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Take up an interrupted run in OUT.work.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the result if it exists.")] = False,
+    *,
+    answer: dict[str, Any],
+    how: dict[str, Any],
     update: o.Update = None,
     fail_on: o.FailOn = None,
     json: o.Json = False,
@@ -67,25 +50,22 @@ def compare(
 
     Exit status 3 when a rule of --fail-on holds.
     """
-    answer = _answer(locals())
-    rules = _rules(fail_on or [], certify)
+    rules = _rules(fail_on or [], answer["certify"])
     if out is None and update is None:
         raise typer.BadParameter("say where the result goes", param_hint="'--out' / '-o'")
-    from specscale.method.again import compare_grown
     from specscale.method.compare import compare as run
+    from specscale.method.growing import compare_grown
 
-    with run_progress(quiet, bars=not json) as progress, executor_of(workers, scheduler, threads) as executor:
-        how: dict[str, Any] = {
-            "memory": memory, "threads": threads, "executor": executor, "resume": resume, "progress": progress,
-            "names": (name_a, name_b) if name_a or name_b else None,
-        }  # fmt: skip
+    workers, scheduler = how.pop("executor")
+    with run_progress(quiet, bars=not json) as progress, executor_of(workers, scheduler, how["threads"]) as executor:
+        how |= {"executor": executor, "progress": progress, "names": (name_a, name_b) if name_a or name_b else None}
         if update is None:
-            result = run(a, b, out=out, overwrite=overwrite, **how, **answer)
+            result = run(a, b, out=out, **how, **answer)
         else:
             before = earlier_result(ctx, update, answer)
-            share = min_matched if was_given(ctx, "min_matched") else None
-            how |= {"out": out or update, "overwrite": overwrite or out in (None, update), "min_matched": share}
-            result = compare_grown(before, a, b, **how)
+            share = answer["min_matched"] if was_given(ctx, "min_matched") else None
+            how["overwrite"] |= out in (None, update)
+            result = compare_grown(before, a, b, out=out or update, min_matched=share, **how)
     verdicts = [rule.check(result) for rule in rules]
     if json:
         print_json({**result.summary, **({"gate": [one.to_json() for one in verdicts]} if rules else {})})
@@ -109,43 +89,24 @@ def compare(
         raise typer.Exit(GATE_STATUS)
 
 
+@taking(answer=Options, how=How)
 def plan(
     a: o.A,
     b: o.B,
     name_a: o.NameA = None,
     name_b: o.NameB = None,
-    kernel: o.KernelOption = o.Kernel.gaussian,
-    sigma_a: o.SigmaA = "auto",
-    sigma_b: o.SigmaB = "auto",
-    eta: o.Eta = 1.0,
-    normalize: o.NormalizeOption = o.Normalize.none,
-    on_bad: o.OnBadOption = o.OnBad.error,
-    sample: o.Sample = None,
-    features: o.FeaturesOption = o.Features.auto,
-    size: o.Size = None,
-    modes: o.ModesOption = 10,
-    top: o.Top = 100,
-    seed: o.Seed = 0,
-    match: o.Match = None,
-    min_matched: o.MinMatched = 0.5,
-    certify: o.Certify = 256,
-    refine: o.Refine = 0,
-    rotate: o.RotateOption = o.Rotate.none,
-    landmarks: o.LandmarksOption = o.Landmarks.uniform,
-    memory: o.Memory = None,
-    threads: o.ThreadsOption = None,
+    *,
+    answer: dict[str, Any],
+    how: dict[str, Any],
     rows: o.Rows = None,
     workers: o.Workers = None,
     rate: o.Rate = None,
     json: o.Json = False,
 ) -> None:
     """Print what a comparison would take: spans, memory, disk, operations and time. No pass is made."""
-    answer = _answer(locals())
     from specscale.method.compare import plan as make
 
-    planned, machine = make(
-        a, b, memory=memory, threads=threads, rows=rows, workers=workers, rate=rate, names=(name_a, name_b), **answer
-    )
+    planned, machine = make(a, b, rows=rows, workers=workers, rate=rate, names=(name_a, name_b), **how, **answer)
     if json:
         print_json(planned.to_json(machine))
     elif planned.workers or planned.rows_given:
@@ -170,13 +131,3 @@ def _rules(texts: list[str], certify: int) -> list[Rule]:
     for rule in rules:
         rule.check_certificate(certify)
     return rules
-
-
-def _answer(given: dict[str, Any]) -> dict[str, Any]:
-    """Of a command's parameters those that decide the answer, as the Python functions name them."""
-    names = (
-        "kernel", "eta", "normalize", "on_bad", "sample", "features", "size", "top", "seed", "match", "certify",
-        "refine", "rotate", "landmarks", "min_matched",
-    )  # fmt: skip
-    plain = {name: getattr(given[name], "value", given[name]) for name in names}
-    return {**plain, "sigma": (given["sigma_a"], given["sigma_b"]), "n_modes": given["modes"]}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from specscale.cli.options import Quiet, Seed, ThreadsOption
+from specscale.cli.options import Quiet
 from specscale.cli.progress import run_progress
+from specscale.cli.signature import taking
+from specscale.method.how import How
+from specscale.method.options import Options
 
 
 class Kind(StrEnum):
@@ -20,6 +23,7 @@ class Kind(StrEnum):
     planted = "planted"
 
 
+@taking(answer=Options, how=How)
 def demo(
     kind: Annotated[
         Kind,
@@ -34,8 +38,9 @@ def demo(
     rows: Annotated[
         int | None, typer.Option(metavar="N", help="Rows of planted (by default 100,000), or at most so many texts.")
     ] = None,
-    seed: Seed = 0,
-    threads: ThreadsOption = None,
+    *,
+    answer: dict[str, Any],
+    how: dict[str, Any],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier demo left in OUT.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -46,27 +51,26 @@ def demo(
     from specscale.cli.tables import print_modes, print_overview
     from specscale.demo import place
     from specscale.errors import OptionError
-    from specscale.method.options import Options
 
-    Options(seed=seed)  # refuses what the comparison would refuse, before anything is written
+    Options(**answer)  # refuses what the comparison would refuse, before anything is written
     if kind is Kind.digits and rows is not None:
         raise OptionError("--rows does not go with --kind digits, whose rows are 1,797 images")
     say = place.quiet if quiet else print
     with run_progress(quiet) as progress:
-        given = place.Demo(Path(out or f"specscale-demo-{kind.value}"), say, threads, overwrite, progress)
+        given = place.Demo(Path(out or f"specscale-demo-{kind.value}"), say, how["threads"], overwrite, progress)
         match kind:
             case Kind.digits:
                 from specscale.demo.digits import run_digits
 
-                result = run_digits(given, seed=seed)
+                result = run_digits(given, seed=answer["seed"])
             case Kind.text:
                 from specscale.demo.text import run_text
 
-                result = run_text(given, rows=rows, seed=seed)
+                result = run_text(given, rows=rows, seed=answer["seed"])
             case Kind.planted:
                 from specscale.demo.planted import ROWS, run_planted
 
-                result = run_planted(given, rows=ROWS if rows is None else rows, seed=seed)
+                result = run_planted(given, rows=ROWS if rows is None else rows, seed=answer["seed"])
     if quiet:
         return
     print()

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from specscale.method.option import options_of
+from specscale.method.options import Options
+
 if TYPE_CHECKING:
     from specscale.method.result import Result
     from specscale.method.run import Cluster
@@ -49,7 +52,6 @@ def earlier_result(ctx: typer.Context, path: str, answer: dict[str, Any]) -> Res
         When an option on the command line is not what the result was made with.
     """
     from specscale.errors import OptionError
-    from specscale.method.options import Options
     from specscale.method.result import open_result
     from specscale.results.workplace import finish_publishing
 
@@ -75,5 +77,9 @@ def was_given(ctx: typer.Context, name: str) -> bool:
 
 def _by_option(options: dict[str, Any]) -> dict[str, Any]:
     """Options as the command line names them."""
-    sigma_a, sigma_b = options["sigma"]
-    return {**options, "sigma_a": sigma_a, "sigma_b": sigma_b, "modes": options["n_modes"]}
+    named: dict[str, Any] = {}
+    for one in options_of(Options, "compare"):
+        if one.name in options:
+            values = options[one.name] if one.parts else [options[one.name]]
+            named |= {flag.name: value for flag, value in zip(one.flags, values, strict=True)}
+    return named

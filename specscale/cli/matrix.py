@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from specscale.cli.inert import flowing, inert, place_of
 from specscale.cli.json_output import print_json
 from specscale.cli.pairing import print_pairing
 from specscale.cli.progress import run_progress
+from specscale.cli.signature import taking
+from specscale.method.how import How
+from specscale.method.options import Options
 
 if TYPE_CHECKING:
     from specscale.results.matrix import MatrixResult
@@ -21,36 +24,14 @@ _SHOWN = 3  # modes of a direction that fit in a line
 _WIDEST = 24
 
 
+@taking(answer=Options, how=How)
 def matrix(
     stores: Annotated[
         list[str], typer.Argument(metavar="STORE...", help="Stores, or files that ingest reads.", show_default=False)
     ],
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="The result directory.", show_default=False)],
-    kernel: o.KernelOption = o.Kernel.gaussian,
-    sigma: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--sigma",
-            metavar="RULE",
-            help="Bandwidth: auto (the default), median, 0.5*median, top=0.14 or a number. Once for all, or for each.",
-            show_default=False,
-        ),
-    ] = None,
-    eta: Annotated[float, typer.Option(help="Weight of the kernel of the later of two embeddings.")] = 1.0,
-    normalize: o.NormalizeOption = o.Normalize.none,
-    on_bad: o.OnBadOption = o.OnBad.error,
-    sample: o.Sample = None,
-    features: o.FeaturesOption = o.Features.auto,
-    size: o.Size = None,
-    modes: Annotated[int, typer.Option("--modes", help="Modes of each pair in each direction.")] = 5,
-    top: o.Top = 20,
-    seed: o.Seed = 0,
-    match: o.Match = None,
-    min_matched: o.MinMatched = 0.5,
-    memory: o.Memory = None,
-    threads: o.ThreadsOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Take up an interrupted run in OUT.work.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the result if it exists.")] = False,
+    answer: dict[str, Any],
+    how: dict[str, Any],
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -61,28 +42,7 @@ def matrix(
     from specscale.method.matrix import compare_many as run
 
     with run_progress(quiet, bars=not json) as progress:
-        result = run(
-            stores,
-            kernel=kernel.value,
-            sigma=sigma or "auto",
-            eta=eta,
-            normalize=normalize.value,
-            on_bad=on_bad.value,
-            sample=sample,
-            features=features.value,
-            size=size,
-            n_modes=modes,
-            top=top,
-            seed=seed,
-            match=None if match is None else match.value,
-            min_matched=min_matched,
-            memory=memory,
-            threads=threads,
-            out=out,
-            resume=resume,
-            overwrite=overwrite,
-            progress=progress,
-        )
+        result = run(stores, out=out, progress=progress, **how, **answer)
     if json:
         print_json(result.summary)
     elif not quiet:

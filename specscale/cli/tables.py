@@ -12,9 +12,10 @@ from specscale.cli.members import OWN, MemberTable, members_of
 
 if TYPE_CHECKING:
     from specscale.insight.gate import Verdict
+    from specscale.method.plan import Plan
     from specscale.results.comparison import ComparisonResult, Mode
     from specscale.results.schema import MapsRecord
-    from specscale.runtime.machine import Machine, Plan
+    from specscale.runtime.machine import Machine
 
 _SHOWN = 3  # members of each tail of a mode that made a rule hold
 

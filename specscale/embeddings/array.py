@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from specscale.embeddings.arrays import in_memory
 from specscale.embeddings.base import read_norms
+from specscale.embeddings.coercion import in_memory
 from specscale.embeddings.dropped import Ids
 from specscale.embeddings.layout import (
     chunk_digest,

@@ -40,17 +40,13 @@ _DAMAGE = (KeyError, ValueError, TypeError, OSError, zarr.errors.BaseZarrError)
 
 
 def append_dropped(group: zarr.Group, begin: int, rows: NDArray[np.int64]) -> None:
-    """
-    Write numbers of dropped rows behind the first `begin` of a store; what was behind these goes.
+    """Write numbers of dropped rows behind the first `begin` of a store; what was behind these goes.
 
     Parameters
     ----------
-    group
-        The store's group.
-    begin
-        Numbers that are there.
-    rows
-        Numbers in the source, ascending.
+    group : the store's group
+    begin : numbers that are there
+    rows : numbers in the source, ascending
     """
     stop = begin + len(rows)
     if DROPPED not in group:
@@ -67,7 +63,7 @@ def append_dropped(group: zarr.Group, begin: int, rows: NDArray[np.int64]) -> No
 
 
 def read_dropped(group: zarr.Group, count: int) -> NDArray[np.int64] | None:
-    """Return the first `count` numbers of dropped rows; ``None`` where not so many are there, or are damaged."""
+    """Return the first `count` numbers of dropped rows; None where not so many are there, or are damaged."""
     array: Any = group.get(DROPPED)
     if array is None or array.shape[0] < count:
         return None
@@ -83,29 +79,24 @@ def dropped_digest(rows: NDArray[np.int64]) -> str:
 def every_dropped(
     place: Location, count: int, named: Sequence[int], digest: str | None = None
 ) -> NDArray[np.int64] | None:
-    """
-    Read the numbers of all rows that a store dropped.
+    """Read the numbers of all rows that a store dropped.
 
     Parameters
     ----------
-    place
-        The store.
-    count
-        How many they are.
-    named
-        The first of them, as its attribute lists them.
-    digest
-        Of all of them; ``None`` where a store of an earlier version does not know it.
+    place : the store
+    count : how many they are
+    named : the first of them, as its attribute lists them
+    digest : of all of them; None where a store of an earlier version does not know it
 
     Returns
     -------
     ndarray or None
-        Ascending; ``None`` where the store, of an earlier version, does not know them.
+        Ascending; None where the store, of an earlier version, does not know them.
 
     Raises
     ------
     InputError
-        The store is damaged.
+        When the store is damaged.
     """
     if len(named) == count:
         return np.array(named, dtype=np.int64)

@@ -13,9 +13,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-__all__ = ["Absent", "Holes", "PresentRows"]
+__all__ = ["Absent", "PresentRows"]
 
-_NAMED_RUNS = 3
 # NaNs that no arithmetic makes, and integers that are seldom met; of each two, because any of them may be met.
 _MARKS = {
     "f": {2: (0x7F5A, 0x7EA6), 4: (0x7FE5CA1E, 0x7FD0B51F), 8: (0x7FF9_E5CA_1E5C_A1E5, 0x7FFB_D0B5_1FD0_B51F)},
@@ -30,17 +29,13 @@ _MARKS = {
 
 @dataclass(frozen=True)
 class Absent:
-    """
-    Elements of some rows of an array that are in no chunk of it.
+    """Elements of some rows of an array that are in no chunk of it.
 
     Attributes
     ----------
-    elements
-        b × p flags.
-    start
-        The first of the rows, counted over the array.
-    fill
-        What they read as.
+    elements : b × p flags
+    start : the first of the rows, counted over the array
+    fill : what they read as
     """
 
     elements: NDArray[np.bool_]
@@ -53,14 +48,13 @@ class Absent:
         return np.asarray(self.elements.any(axis=1))
 
     def part(self, low: int, high: int) -> Absent | None:
-        """The same of the rows ``low:high`` of these; ``None`` where they lack nothing."""
+        """The same of the rows ``low:high`` of these; None where they lack nothing."""
         elements = self.elements[low:high]
         return Absent(elements, self.start + low, self.fill) if elements.any() else None
 
 
 class PresentRows:
-    """
-    The rows of an array, and what of them is in no chunk.
+    """The rows of an array, and what of them is in no chunk.
 
     Zarr is asked to read with a fill value of our own: what comes out as that is absent, whatever the version of the
     format, the names of chunks, shards and codecs are. Where a number of the array happens to be the same, a second
@@ -68,13 +62,11 @@ class PresentRows:
 
     Parameters
     ----------
-    array
-        A Zarr array of floating-point numbers or integers, its rows first.
+    array : a Zarr array of floating-point numbers or integers, its rows first
 
     Attributes
     ----------
-    fill
-        What absent elements read as.
+    fill : what absent elements read as
     """
 
     def __init__(self, array: zarr.Array[Any]) -> None:
@@ -88,27 +80,24 @@ class PresentRows:
         self._array = array
 
     def read(self, start: int, stop: int) -> tuple[NDArray[Any], Absent | None]:
-        """
-        Read rows.
+        """Read rows.
 
         Parameters
         ----------
-        start, stop
-            The rows.
+        start, stop : the rows
 
         Returns
         -------
         values : ndarray
             Rows ``start:stop``, the fill value where they are absent.
         absent : Absent or None
-            What is absent; ``None`` where nothing is.
+            What is absent; None where nothing is.
         """
         values, absent = self._read(start, stop)
         return values, None if absent is None else Absent(absent.reshape(len(values), -1), start, float(self.fill))
 
     def read_finished(self, start: int, stop: int) -> tuple[NDArray[Any], Absent | None]:
-        """
-        Read rows, as `read` does, and call absent too what a writer that died has left of a chunk.
+        """Read rows, as `read` does, and call absent too what a writer that died has left of a chunk.
 
         These are the rows of the fill value in a chunk that holds other rows, up to one that is not there.
         """
@@ -153,47 +142,3 @@ def _filled_with(array: zarr.Array[Any], fill: Any) -> zarr.Array[Any]:
     inner = array.async_array
     metadata: Any = replace(inner.metadata, fill_value=fill)
     return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=inner.store_path, config=inner.config))
-
-
-class Holes:
-    """The rows of arrays that are, all or in part, in no chunk, as runs."""
-
-    def __init__(self) -> None:
-        self._runs: dict[str, list[tuple[int, int]]] = {}
-        self._fills: dict[str, float] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._runs)
-
-    def add(self, path: str, absent: Absent) -> None:
-        """Add rows of the array at `path`, which follow those that were added before."""
-        runs = self._runs.setdefault(path, [])
-        self._fills[path] = absent.fill
-        edges = np.diff(absent.rows.astype(np.int8), prepend=0, append=0)
-        begins, ends = np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist()
-        for begin, end in zip(begins, ends, strict=True):
-            low, high = absent.start + begin, absent.start + end
-            if runs and runs[-1][1] == low:
-                low = runs.pop()[0]
-            runs.append((low, high))
-
-    def describe(self) -> list[str]:
-        """Say of each array which of its rows are in no chunk."""
-        return [f"{path}: {_named(runs)} in missing or unfinished chunks" for path, runs in self._runs.items()]
-
-    def fills(self) -> str:
-        """Say what they read as."""
-        return ", ".join(sorted({f"{fill:g}" for fill in self._fills.values()}))
-
-
-def _named(runs: list[tuple[int, int]]) -> str:
-    """As in "rows 2,000 to 2,999 and 7,000 and 3 more runs (5,000 rows in all) are"."""
-    count = sum(high - low for low, high in runs)
-    if count == 1:
-        return f"row {runs[0][0]:,} is"
-    named = [f"{low:,} to {high - 1:,}" if high - low > 1 else f"{low:,}" for low, high in runs[:_NAMED_RUNS]]
-    more = len(runs) - _NAMED_RUNS
-    if more > 0:
-        named.append(f"{more:,} more run{'s' * (more > 1)}")
-    text = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
-    return f"rows {text}{f' ({count:,} rows in all)' if len(runs) > 1 else ''} are"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -22,26 +21,21 @@ def check_ids(
     arrays: Callable[[], Iterable[pa.ChunkedArray]],
     locate: Callable[[int], str],
 ) -> None:
-    """
-    Refuse ids that are missing or repeated.
+    """Refuse ids that are missing or repeated.
 
     Eight bytes a row are held: hashes of the ids. Only if two hashes are equal are the ids read again.
 
     Parameters
     ----------
-    column
-        Name of the column, for messages.
-    n
-        Rows.
-    arrays
-        Begins to read the column from its first row.
-    locate
-        Says where a row comes from.
+    column : name of the column, for messages
+    n : rows
+    arrays : begins to read the column from its first row
+    locate : says where a row comes from
 
     Raises
     ------
     InputError
-        An id is null, two rows have the same id, or the column holds neither text nor integers.
+        When an id is null, two rows have the same id, or the column holds neither text nor integers.
     """
     hashes = np.empty(n, np.uint64)
     row = 0
@@ -93,6 +87,8 @@ def _hash(array: pa.ChunkedArray) -> NDArray[np.uint64]:
     if pa.types.is_integer(array.type):
         integers: NDArray[np.uint64] = array.to_numpy().astype(np.uint64)  # distinct already
         return integers
+    import pandas as pd
+
     return pd.util.hash_array(array.to_numpy(), categorize=False)
 
 
@@ -120,37 +116,35 @@ def _name_duplicate(
 
 
 def id_hashes(ids: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """
-    Hash ids as text, twice.
+    """Hash ids as text, twice.
 
     Parameters
     ----------
-    ids
-        Integers or text, without nulls.
+    ids : integers or text, without nulls
 
     Returns
     -------
     two arrays of uint64
         Independent hashes of each id.
     """
+    import pandas as pd
+
     texts = ids.cast(pa.large_string()).to_numpy(zero_copy_only=False).astype(object)
     return tuple(pd.util.hash_array(texts, categorize=False, hash_key=key) for key in _KEYS)  # type: ignore[return-value]
 
 
 def as_ids(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """
-    Return the values of a column as ids: integers and text as they are, all others as their text.
+    """Return the values of a column as ids: integers and text as they are, all others as their text.
 
     Parameters
     ----------
-    values
-        A column. A floating-point one of whole numbers, as tables with missing values have, counts as integers, NaN as
-        missing; bytes are text where they are UTF-8, else hexadecimal digits.
+    values : a column; a floating-point one of whole numbers, as tables with missing values have, counts as integers,
+        NaN as missing; bytes are text where they are UTF-8, else hexadecimal digits
 
     Raises
     ------
     InputError
-        The values are not what tells rows apart: truth values, lists, fractions.
+        When the values are not what tells rows apart: truth values, lists, fractions.
     """
     kind = values.type
     if pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):

@@ -29,16 +29,14 @@ _NORM_ROWS = 1024
 
 
 def chunk_rows(n: int) -> int:
-    """
-    Rows of the chunks of arrays of many rows.
+    """Rows of the chunks of arrays of many rows.
 
     Nothing that is computed depends on them: where there are as many as ``CHUNK_ROWS`` rows a chunk is a cell of that
     grid, and fewer rows lie in one chunk of little more than their number, because chunks are written whole.
 
     Parameters
     ----------
-    n
-        Rows of the array.
+    n : rows of the array
 
     Returns
     -------
@@ -66,13 +64,11 @@ def chunk_number(row: int) -> int:
 
 
 def row_norms(block: NDArray[Any]) -> NDArray[np.float32]:
-    """
-    Euclidean norms of rows.
+    """Euclidean norms of rows.
 
     Parameters
     ----------
-    block
-        b × p.
+    block : b × p
 
     Returns
     -------
@@ -88,14 +84,12 @@ def row_norms(block: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def chunk_digest(chunk: NDArray[Any] | bytes | bytearray | memoryview) -> str:
-    """
-    Digest of the rows of one cell of the grid.
+    """Digest of the rows of one cell of the grid.
 
     Parameters
     ----------
-    chunk
-        The rows, b × p with b ≤ ``CHUNK_ROWS`` (the last cell has the rows there are, without padding), or their bytes
-        in row order, little-endian.
+    chunk : the rows, b × p with b ≤ ``CHUNK_ROWS`` (the last cell has the rows there are, without padding), or their
+        bytes in row order, little-endian
 
     Returns
     -------
@@ -126,17 +120,13 @@ class ChunkDigest:
 
 
 def features_digest(dtype: str, n: int, p: int, chunk_digests: Sequence[str]) -> str:
-    """
-    Digest of a whole store's features.
+    """Digest of a whole store's features.
 
     Parameters
     ----------
-    dtype
-        ``"float16"`` or ``"float32"``.
-    n, p
-        Rows and dimensions.
-    chunk_digests
-        The digests of the chunks, in order.
+    dtype : ``"float16"`` or ``"float32"``
+    n, p : rows and dimensions
+    chunk_digests : the digests of the chunks, in order
 
     Returns
     -------
@@ -150,16 +140,14 @@ def features_digest(dtype: str, n: int, p: int, chunk_digests: Sequence[str]) ->
 
 
 def ids_digest(arrays: Iterable[pa.Array]) -> str:
-    """
-    Digest of the ids of a store's rows, in order.
+    """Digest of the ids of a store's rows, in order.
 
     Every id enters as the UTF-8 bytes of its text, preceded by their number (8 bytes, little-endian), so that neither
     the splitting into arrays nor the type of the column matters: the integer 7 and the text "7" are the same id.
 
     Parameters
     ----------
-    arrays
-        Arrays or chunked arrays of integers or text, without nulls.
+    arrays : arrays or chunked arrays of integers or text, without nulls
 
     Returns
     -------
@@ -191,23 +179,21 @@ def _length_prefixed(texts: pa.LargeStringArray) -> memoryview:
 
 
 def store_attributes(path: Location) -> dict[str, Any] | None:
-    """
-    Describe the store at a path.
+    """Describe the store at a path.
 
     Parameters
     ----------
-    path
-        A path that may or may not be a store.
+    path : a path that may or may not be a store
 
     Returns
     -------
     dict or None
-        The store's attribute; ``None`` where there is no store.
+        The store's attribute; None where there is no store.
 
     Raises
     ------
     InputError
-        The object store cannot be reached, so that nobody knows.
+        When the object store cannot be reached, so that nobody knows.
     """
     await_answer(path / "zarr.json")
     try:

@@ -20,7 +20,7 @@ from specscale.embeddings.layout import chunk_runs
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import InputError
 from specscale.places.ahead import read_ahead
-from specscale.places.files import Location, is_local, read_into, write_whole
+from specscale.places.files import Location, absolute, is_local, read_into, write_whole
 
 __all__ = ["ReorderedEmbedding", "name_row", "origin_of", "rows_of_origin"]
 
@@ -111,11 +111,10 @@ class ReorderedEmbedding:
                         os.pwrite(file.fileno(), block[i].data, int(targets[i]) * self._row_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        path = Path(os.path.abspath(self._path)) if isinstance(self._path, Path) else self._path
         store = self._store
         if not isinstance(store, EmbeddingStore):
             store = _Described(self.name, self.source, self.p, self.dtype, self.digest, self.ids)
-        return _opened_elsewhere, (store, path, self.n, self.source)
+        return _opened_elsewhere, (store, absolute(self._path), self.n, self.source)
 
     def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return rows ``start:stop`` in the new order, shape (stop − start, p)."""

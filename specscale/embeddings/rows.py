@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import cycle, islice, pairwise
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,6 +77,7 @@ class Block(NamedTuple):
     raw : one array (b, p) for each embedding, the kept rows of the run
     kept : positions of the kept rows within the run, or None where all are kept
     offset : kept rows before the run
+    inputs, outputs : rows of other arrays at the kept rows, by the arrays' names: to be read, and to be written
     """
 
     start: int
@@ -83,6 +85,8 @@ class Block(NamedTuple):
     raw: tuple[NDArray[Any], ...]
     kept: NDArray[np.int64] | None
     offset: int
+    inputs: Mapping[str, Any] = MappingProxyType({})
+    outputs: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)

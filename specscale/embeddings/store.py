@@ -1,22 +1,18 @@
-"""Embeddings as the passes see them: rows that can be read in runs and one by one."""
+"""An embedding store: rows that are read in runs and one by one."""
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import zarr
-from numpy.typing import ArrayLike, NDArray
-from upath import UPath
+from numpy.typing import NDArray
 
-from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.attributes import StoreRecord
-from specscale.embeddings.base import Embedding, read_norms, readers
+from specscale.embeddings.base import read_norms, readers
 from specscale.embeddings.chunks import RowChunks
 from specscale.embeddings.dropped import Ids, NumberedRows
 from specscale.embeddings.layout import (
@@ -35,12 +31,12 @@ from specscale.embeddings.trusted import opened_group
 from specscale.errors import ChangedError, InputError
 from specscale.masking import masked
 from specscale.places.ahead import read_ahead
-from specscale.places.files import Location, await_answer, exists, is_local, located, reaching, unchained
+from specscale.places.files import Location, absolute, await_answer, exists, is_local, located, reaching, unchained
 from specscale.places.records import faulty_fields, needed
 from specscale.tables.parquet import open_parquet, take_rows
 from specscale.wording import one_line
 
-__all__ = ["EmbeddingStore", "Ids", "is_store", "open_embedding"]
+__all__ = ["EmbeddingStore", "Ids", "is_store"]
 
 _DAMAGE = (KeyError, ValueError, TypeError, OSError, zarr.errors.BaseZarrError)
 _LOST = "missing or damaged"
@@ -54,20 +50,33 @@ class EmbeddingStore(NumberedRows):
 
     Parameters
     ----------
-    path : the path or URL of the store's Zarr group
+    path : str or path
+        The path or URL of the store's Zarr group.
 
     Attributes
     ----------
-    n, p : rows and dimensions
-    dtype : float16 or float32
-    digest : digest of the features
-    chunk_digests : those of the rows of each chunk, in order, or none
-    ids : the id column, or None
-    columns : names of the user's columns
-    vectors : names of the columns that the vectors came from, where they did
-    zero_norm : rows without a direction
-    dropped, dropped_rows : how many rows ingest left out, and which of the source they are
-    remote : whether it is on another file system than this machine's
+    n, p : int
+        Rows and dimensions.
+    dtype : numpy.dtype
+        float16 or float32.
+    digest : str
+        Digest of the features.
+    chunk_digests : sequence of str
+        Those of the rows of each chunk, in order, or none.
+    ids : Ids or None
+        The id column.
+    columns : list of str
+        Names of the user's columns.
+    vectors : tuple of str
+        Names of the columns that the vectors came from, where they did.
+    zero_norm : int
+        Rows without a direction.
+    dropped : int
+        How many rows ingest left out.
+    dropped_rows : numpy.ndarray or None
+        Which of the source they are; None where they are not known.
+    remote : bool
+        Whether it is on another file system than this machine's.
 
     Raises
     ------
@@ -154,8 +163,7 @@ class EmbeddingStore(NumberedRows):
         return f"<EmbeddingStore {masked(self.path)}: {self.n:,} × {self.p} {self.dtype}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        place = self._place if not isinstance(self._place, Path) else Path(os.path.abspath(self._place))
-        return _opened_elsewhere, (place, self.source, self.digest, self._declared, self.ids)
+        return _opened_elsewhere, (absolute(self._place), self.source, self.digest, self._declared, self.ids)
 
     def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return rows ``start:stop``, shape (stop − start, p)."""
@@ -194,30 +202,6 @@ class EmbeddingStore(NumberedRows):
 def is_store(path: str | Location) -> bool:
     """Whether there is an embedding store at `path`, damaged or not."""
     return store_attributes(located(path)) is not None
-
-
-def open_embedding(embedding: str | Location | ArrayLike | Embedding, name: str = "array") -> Embedding:
-    """Open an embedding store, or take an array as an embedding.
-
-    Parameters
-    ----------
-    embedding : a path or URL of a store, an array (n, p), or an embedding, which is returned as it is
-    name : what to call an array
-
-    Returns
-    -------
-    Embedding
-
-    Raises
-    ------
-    InputError
-        When there is no embedding store at the path, or the array is not (n, p) floating.
-    """
-    if isinstance(embedding, (str, Path, UPath)):
-        return EmbeddingStore(embedding)
-    if hasattr(embedding, "check_unchanged"):
-        return cast(Embedding, embedding)
-    return ArrayEmbedding(cast(ArrayLike, embedding), name)
 
 
 def _opened_elsewhere(

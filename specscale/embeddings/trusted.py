@@ -110,19 +110,14 @@ def _has_objects(kind: Any) -> bool:
 
 
 class ScreenedStore(WrapperStore[Any]):
-    """
-    A store whose metadata zarr gets only after it was looked at.
+    """A store whose metadata zarr gets only after it was looked at.
 
     Parameters
     ----------
-    store
-        The store that is read.
-    place
-        Where it is, for messages.
-    remedy
-        What to do where the metadata is refused, for messages.
-    check
-        What is asked of the metadata.
+    store : the store that is read
+    place : where it is, for messages
+    remedy : what to do where the metadata is refused, for messages
+    check : what is asked of the metadata
     """
 
     def __init__(self, store: Any, place: str, remedy: str, check: Check = check_own) -> None:
@@ -140,7 +135,7 @@ class ScreenedStore(WrapperStore[Any]):
         return self._store
 
     async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-        """Return what is under a key; ``None`` where there is nothing."""
+        """Return what is under a key; None where there is nothing."""
         if key.rpartition("/")[2] not in _METADATA:
             return await self._store.get(key, prototype, byte_range)
         found = await self._store.get(key, prototype, RangeByteRequest(0, _MOST_BYTES + 1))
@@ -164,7 +159,7 @@ class WholeStore(ScreenedStore):
     """A store whose arrays have all of their chunks, so that one that is missing was lost."""
 
     async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-        """Return what is under a key; ``None`` where there is no such array."""
+        """Return what is under a key; None where there is no such array."""
         found = await super().get(key, prototype, byte_range)
         if found is None and "c" in key.split("/"):
             raise InputError(f"{self._place}/{key}: the chunk is missing: {self._remedy}")
@@ -172,17 +167,13 @@ class WholeStore(ScreenedStore):
 
 
 def opened_group(place: Location, remedy: str, kind: type[ScreenedStore] = ScreenedStore) -> zarr.Group:
-    """
-    Open a group that specscale wrote.
+    """Open a group that specscale wrote.
 
     Parameters
     ----------
-    place
-        The group.
-    remedy
-        What to do where it is not as it was written, for messages.
-    kind
-        How it is read.
+    place : the group
+    remedy : what to do where it is not as it was written, for messages
+    kind : how it is read
 
     Returns
     -------
@@ -192,9 +183,9 @@ def opened_group(place: Location, remedy: str, kind: type[ScreenedStore] = Scree
     Raises
     ------
     InputError
-        Its metadata, or later that of one of its arrays, is not as specscale writes it.
+        When its metadata, or later that of one of its arrays, is not as specscale writes it.
     FileNotFoundError
-        There is none.
+        When there is none.
     """
     store = kind(zarr_store(place, read_only=True), str(place), remedy)
     # Looking for other formats too would leave requests behind where a store does not answer.

@@ -12,8 +12,9 @@ from threadpoolctl import threadpool_limits
 from specscale import seeds
 from specscale.features.kernel import ExactKernel
 from specscale.insight.groups import Group, groups_of, opened
+from specscale.method.earlier import check_inputs
+from specscale.method.inputs import pair_inputs
 from specscale.method.options import Options
-from specscale.method.problem import check_inputs, pair_inputs
 from specscale.places.files import Location
 from specscale.results.comparison import ComparisonResult
 from specscale.results.workplace import Workplace

@@ -22,6 +22,7 @@ import numpy as np
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.dispatcher import Dispatcher
+from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 
 from specscale.kernels.identity import identity
@@ -58,10 +59,11 @@ class KernelCache(NullCache):
             return None
         with contextlib.suppress(Exception):  # any at all: Numba promises nothing of its internals
             key = self._key(sig, target_context.codegen())
-            reduced = unsealed(folder.read(_name(key)), key)
-            if reduced is not None:
-                target_context.refresh()
-                return CompileResult._rebuild(target_context, *pickle.loads(reduced))  # type: ignore[no-untyped-call]
+            entry = unsealed(folder.read(_name(key)), key)
+            if entry is not None:
+                called, reduced = pickle.loads(entry)
+                if _at_hand(called, target_context):
+                    return CompileResult._rebuild(target_context, *reduced)  # type: ignore[no-untyped-call]
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -72,8 +74,8 @@ class KernelCache(NullCache):
         with contextlib.suppress(Exception):
             if not (data.lifted or data.library.has_dynamic_globals):  # which would have addresses of this process
                 key = self._key(sig, data.codegen)
-                reduced = dumps(data._reduce())  # type: ignore[no-untyped-call]
-                folder.write(_name(key), sealed(reduced, key))
+                entry = dumps((_called(data.library), data._reduce()))  # type: ignore[no-untyped-call]
+                folder.write(_name(key), sealed(entry, key))
 
     def _key(self, sig: Any, codegen: Any) -> bytes:
         lines = {
@@ -119,6 +121,22 @@ def unsealed(entry: bytes | None, key: bytes) -> bytes | None:
     seal, rest = entry[:size], entry[size:]
     begin = len(key).to_bytes(_LENGTH, "little") + key
     return rest[len(begin) :] if _DIGEST(rest).digest() == seal and rest.startswith(begin) else None
+
+
+def _called(library: Any) -> list[str]:
+    """What the machine code of a kernel calls or reads of the process that it runs in."""
+    module = library._final_module
+    names = {one.name for one in (*module.functions, *module.global_variables) if one.is_declaration}
+    return sorted(name for name in names if not name.startswith("llvm."))
+
+
+def _at_hand(called: list[str], target_context: Any) -> bool:
+    """Whether this process has all of it: machine code that lacks something ends the process."""
+    address = llvmlite.binding.address_of_symbol
+    rtsys.initialize(target_context)
+    if not all(map(address, called)):
+        target_context.refresh()  # loads all that Numba has, which takes longer than all kernels do
+    return all(map(address, called))
 
 
 def _name(key: bytes) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from inspect import CO_VARARGS, CO_VARKEYWORDS
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -21,7 +22,6 @@ _CODE = (
     "co_argcount",
     "co_posonlyargcount",
     "co_kwonlyargcount",
-    "co_flags",
     "co_code",
     "co_exceptiontable",
     "co_name",
@@ -73,6 +73,8 @@ def _described(thing: Any, seen: list[Any]) -> Iterator[bytes]:
     elif isinstance(thing, np.generic):
         yield from (thing.dtype.str.encode(), thing.tobytes())
     elif kind is CodeType:
+        # Of the flags those that the rest does not show: Numba changes others where a profiler watches a kernel run.
+        yield str(thing.co_flags & (CO_VARARGS | CO_VARKEYWORDS)).encode()
         yield from _all_described([getattr(thing, name) for name in _CODE], seen)
     elif isinstance(thing, ModuleType) and _is_versioned(thing.__name__):
         yield thing.__name__.encode()

@@ -1,37 +1,34 @@
-"""From an earlier result: another η, groups under a constraint, or more rows."""
+"""From an earlier result on the same rows: another η, or groups under a constraint."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from operator import index
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
 
 from specscale.errors import ExistsError, OptionError
-from specscale.method.growing import check_grown, is_as_before, take_up_parts
+from specscale.method.comparing import Comparison, from_covariance, solving
+from specscale.method.earlier import Earlier, check_inputs, covariance_of, names_of
 from specscale.method.how import How
-from specscale.method.job import Job, claim
-from specscale.method.option import keywords, taken
+from specscale.method.modes import oriented
 from specscale.method.options import Options
-from specscale.method.planning import Planner
-from specscale.method.problem import Input, looked_through, pair_inputs, pose_again, pose_alike
+from specscale.method.prologue import Asked, Begun, begun
 from specscale.method.run import Run, running
-from specscale.places.files import followed
+from specscale.method.steps import Extent, Step, Steps
 from specscale.results.comparison import ComparisonResult
 from specscale.results.schema import ConstraintRecord
-from specscale.results.workplace import Workplace
-from specscale.results.writing import checksum_of
-from specscale.runtime.events import Noted
 from specscale.spectral.constrained import check_bound, solve_constrained
 from specscale.spectral.difference import check_possible, modes_of
-from specscale.spectral.tiles import TiledSymmetric
 
-__all__ = ["compare_again", "compare_constrained", "compare_grown"]
+__all__ = ["compare_again", "compare_constrained"]
 
 R = TypeVar("R", bound=ComparisonResult)
 
@@ -55,12 +52,12 @@ def compare_again(result: R, eta: float, out: str | Path | None = None) -> R:
         When they are on another server, and the result was opened without `fetch`.
     """
     options = replace(result.parsed("options", Options.from_json), eta=eta)
-    with running(Workplace(out, resume=True)) as run:
-        job = _again(run, result, options)
-        if run.place.done:
-            run.place.leave()
-        else:
-            job.result(_covariance(result) if job.problem.maps else None)
+    with running(How(out=out, resume=True)) as run:
+        start = _begun(run, result, options, lambda extent: Steps(computing=from_covariance(extent)))
+        if start:
+            job = Comparison(run, start)
+            job.C = covariance_of(result) if start.problem.maps else None
+            job.finish()
         return type(result).of(run.place.out, result.inputs(), temporary=run.place.temporary)
 
 
@@ -93,114 +90,55 @@ def compare_constrained(result: R, epsilon: float, n_groups: int, out: str | Pat
         raise OptionError(
             f"{result.path}: a result of --features exact keeps no covariance to search: compare with landmarks"
         )
-    with running(Workplace(out, resume=True)) as run:
-        job = _again(run, result, options, {"epsilon": epsilon, "n_groups": n_groups})
-        if run.place.done:
-            run.place.leave()
-            return type(result).of(run.place.out, result.inputs(), temporary=False)
-        C = _covariance(result)
-        with run.step("solve"):
-            found = solve_constrained(C, job.problem.d_a, epsilon, n_groups)
-            modes = modes_of(C, job.problem.d_a, found.eta, found.coefficients, run.pool.run)
-            check_possible(modes.eigenvalues, modes.eta)
-            if found.unproved:
-                run.warn(
-                    f"it was not proved that there are no better groups than {', '.join(map(str, found.unproved))}: "
-                    "another epsilon may tell"
-                )
-            modes = replace(modes, spec_diff=result.spec_diff)
-        constraint = ConstraintRecord(epsilon=epsilon, mixed=np.flatnonzero(found.mixed).tolist())
-        job.finished(job.problem.oriented(modes, run.kernels), C, constraint)
+    with running(How(out=out, resume=True)) as run:
+        steps = partial(_constrained_steps, epsilon=epsilon, n_groups=n_groups, spec_diff=result.spec_diff)
+        start = _begun(run, result, options, steps, {"epsilon": epsilon, "n_groups": n_groups})
+        if start:
+            job = Comparison(run, start)
+            job.C = covariance_of(result)
+            job.finish()
         return type(result).of(run.place.out, result.inputs(), temporary=run.place.temporary)
 
 
-@keywords("update", How)
-def compare_grown(result: R, a: Input, b: Input, *, min_matched: float | None = None, **given: Any) -> R:
-    """Compare embeddings to which rows were appended since an earlier result, with its bandwidths and feature maps.
+def _constrained_steps(extent: Extent, *, epsilon: float, n_groups: int, spec_diff: float) -> Steps:
+    """The steps from a covariance to groups under a constraint, in place of those to modes."""
 
-    The covariance goes on from the partial sums that the result keeps: only the spans of new rows are accumulated, and
-    the last one again if it was not full. What is found is, bit for bit, what a comparison of all rows with these maps
-    finds.
+    def solve(job: Comparison) -> None:
+        run, C, d_a = job.run, job.C, job.problem.d_a
+        assert C is not None
+        found = solve_constrained(C, d_a, epsilon, n_groups)
+        modes = modes_of(C, d_a, found.eta, found.coefficients, run.pool.run)
+        check_possible(modes.eigenvalues, modes.eta)
+        if found.unproved:
+            run.warn(
+                f"it was not proved that there are no better groups than {', '.join(map(str, found.unproved))}: "
+                "another epsilon may tell"
+            )
+        job.modes = oriented(job.problem, replace(modes, spec_diff=spec_diff), run.kernels)
+        job.constraint = ConstraintRecord(epsilon=epsilon, mixed=np.flatnonzero(found.mixed).tolist())
 
-    Parameters
-    ----------
-    result : the earlier result, whose options are kept
-    a, b : the embeddings, with all rows
-    min_matched : as in :func:`specscale.compare`; that of the result by default
-    **given : the fields of :class:`How`
-
-    Returns
-    -------
-    ComparisonResult
-        The new result; `result` itself, and nothing is written, where no rows are new and `out` is its own place.
-
-    Raises
-    ------
-    ChangedError
-        When the rows are not those of the result with others behind them.
-    OptionError
-        When the result compared a sample, or has no covariance.
-    """
-    options, how = result.parsed("options", Options.from_json), taken(How, given)
-    if min_matched is not None:
-        options = replace(options, min_matched=min_matched)
-    place = Workplace(how.out, resume=how.resume, overwrite=how.overwrite)
-    with running(place, how.threads, how.executor, how.progress) as run:
-        with run.step("pairing"):
-            rows = pair_inputs((a, b), options, run.place.folder, _names(result, how.names))
-            check_grown(rows, result)
-        rows, duplicates = looked_through(rows, run)
-        if how.names is None and is_as_before(rows, result) and str(run.place.out) == str(followed(result.path)):
-            run.place.leave()
-            return result
-        planner = Planner.of(rows, options, how.memory, run.pool, run.executor.crew)
-        rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
-        choice = f"bandwidths and maps of {result.path}, {result.record.rows.total:,} of these rows"
-        problem = pose_alike(rows, options, result, choice, duplicates)
-        plan = planner.plan(problem.maps, problem.wide)
-        plan.check_memory("allow more with --memory")
-        plan.check_disk(run.place.folder)
-        run.notify(Noted(problem.choice))
-        claim(run, problem)
-        if run.place.done:
-            run.place.leave()
-        else:
-            take_up_parts(result, run.place.folder / "covariance")
-            job = Job(run, problem, plan, planner.machine)
-            job.result(job.covariance())
-        return type(result).of(run.place.out, (a, b), temporary=run.place.temporary)
+    _, *rest = from_covariance(extent)
+    return Steps(computing=(Step(solving(extent), solve), *rest))
 
 
-def _covariance(result: ComparisonResult) -> TiledSymmetric:
-    """The covariance that a result keeps."""
-    try:
-        C = TiledSymmetric.from_dense(cast(Any, result.covariance))
-    except (OSError, ValueError):
-        raise result.damaged("the covariance is") from None
-    if not np.isfinite(C.buffer.sum()):  # written over
-        raise result.damaged("the covariance is")
-    result.verify("covariance", checksum_of(C))
-    return C
+def _begun(
+    run: Run,
+    result: ComparisonResult,
+    options: Options,
+    steps: Callable[[Extent], Steps],
+    beside: Mapping[str, Any] = MappingProxyType({}),
+) -> Begun | None:
+    """Begin a run on the embeddings of a result, with its kernels and maps.
 
-
-def _names(result: ComparisonResult, given: Sequence[str | None] | None = None) -> Sequence[str | None] | None:
-    """What to call A and B; in results of old versions both may have one name."""
-    before = [one.name for one in result.record.inputs.values()]
-    kept: list[str | None] = [*before] if len(set(before)) == len(before) else [None] * len(before)
-    if given is None or isinstance(given, str) or len(given) != len(kept):
-        return kept if given is None else given
-    return [old if new is None else new for old, new in zip(kept, given, strict=True)]
-
-
-def _again(run: Run, result: ComparisonResult, options: Options, asked: Mapping[str, Any] | None = None) -> Job:
-    """Work on the embeddings of a result, with its kernels and maps; what a killed call that was the same did is used.
+    What a killed call that was the same did is used.
 
     Parameters
     ----------
     run : the run
     result : the result
     options : its options, but for what is asked for now
-    asked : what is asked for beside these
+    steps : the steps of the run
+    beside : what is asked for beside the options
 
     Raises
     ------
@@ -212,11 +150,16 @@ def _again(run: Run, result: ComparisonResult, options: Options, asked: Mapping[
         raise ExistsError(
             f"{run.place.work} holds an interrupted run of a command: give another out, or let that command end first"
         )
-    a, b = result.inputs()
-    rows = pair_inputs((a, b), options, run.place.folder, _names(result))
-    problem = pose_again(rows, options, result)
-    planner = Planner.of(rows, options, None, run.pool)
-    job = Job(run, problem, planner.plan(problem.maps, problem.wide), planner.machine)
     origin = hashlib.blake2b(json.dumps(result.summary, sort_keys=True).encode(), digest_size=16).hexdigest()
-    claim(run, problem, {_FROM: origin, **(asked or {})}, afresh=True)
-    return job
+    asked = Asked(
+        result.inputs(),
+        options,
+        steps,
+        names=names_of(result),
+        remedy=None,
+        check=lambda rows: check_inputs(rows, result),
+        earlier=Earlier.on_the_same_rows(result),
+        beside=lambda rows: {_FROM: origin, **beside},
+        afresh=True,
+    )
+    return begun(run, asked)

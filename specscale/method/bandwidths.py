@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.embeddings.base import Embedding
+from specscale.embeddings.opening import open_embedding
 from specscale.embeddings.rows import Match, PairedRows
 from specscale.embeddings.screening import screen
-from specscale.embeddings.store import EmbeddingStore, open_embedding
+from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import OptionError, PlanError
 from specscale.features.bandwidth import SAMPLE_ROWS, Bandwidth, Rule, degenerate_warning, parse_rule
 from specscale.features.kernel import ExactKernel
@@ -26,9 +27,9 @@ from specscale.features.survey import affine_of, survey
 from specscale.kernels.base import load_kernels
 from specscale.masking import masked
 from specscale.method.how import How
-from specscale.method.option import keywords, taken
+from specscale.method.inputs import Input, opened
+from specscale.method.keywords import keywords, taken
 from specscale.method.options import Options
-from specscale.method.problem import Input, opened
 from specscale.runtime.events import Stage, Warned, silent
 from specscale.runtime.memory import available_memory
 from specscale.runtime.threads import Threads, available_cores, single_threaded_blas

@@ -15,7 +15,7 @@ from specscale.features.landmarks import LandmarkMap
 from specscale.method.problem import Problem
 from specscale.method.run import Run
 from specscale.passes.base import Pass
-from specscale.passes.products import products
+from specscale.passes.products import Held, products
 from specscale.passes.remainders import Drawn, Remainders, far_draws, remainders
 from specscale.runtime.spans import Span
 from specscale.spectral.certificate import Certificate, certificate
@@ -63,7 +63,7 @@ def certified(
     work = products(
         "certificate",
         problem.exact,
-        problem.rows.take(drawn.positions),
+        Held(problem.rows.take(drawn.positions)),
         lambda block: _compared(read(block.start, block.stop), block.kept),
         len(modes.eigenvalues),
         problem.rows.n_kept,

@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from specscale.errors import OptionError
+from specscale.method.comparing import Comparison, comparison_steps
+from specscale.method.fitting import largest_size
 from specscale.method.how import How
-from specscale.method.job import Job, claim
-from specscale.method.option import keywords, taken
+from specscale.method.inputs import Input, pair_inputs
+from specscale.method.keywords import keywords, taken
 from specscale.method.options import Options
+from specscale.method.plan import Plan, Workers
 from specscale.method.planning import Planner
-from specscale.method.problem import Input, looked_through, pair_inputs, pose
+from specscale.method.preparation import Preparation
+from specscale.method.prologue import Asked, begun
 from specscale.method.result import Result
 from specscale.method.run import running
-from specscale.results.workplace import Workplace
-from specscale.runtime.events import Noted
-from specscale.runtime.machine import Machine, Plan, Workers
+from specscale.runtime.machine import Machine
 from specscale.units import parse_rows
 
 __all__ = ["compare", "plan"]
@@ -47,25 +49,10 @@ def compare(a: Input, b: Input, **given: Any) -> Result:
         that names what is wrong and the remedy.
     """
     options, how = _of_two(given), taken(How, given)
-    place = Workplace(how.out, resume=how.resume, overwrite=how.overwrite)
-    with running(place, how.threads, how.executor, how.progress) as run:
-        with run.step("pairing"):
-            rows = pair_inputs((a, b), options, run.place.folder, how.names)
-        # The machine is measured before workers begin to compile.
-        planner = Planner.of(rows, options, how.memory, run.pool, run.executor.crew)
-        rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
-        most = planner.largest_size()
-        rows, duplicates = looked_through(rows, run)
-        problem = pose(rows, options, most, run, duplicates)
-        plan = planner.plan(problem.maps, problem.wide)
-        plan.check_disk(run.place.folder)
-        run.notify(Noted(problem.choice))
-        claim(run, problem)
-        if run.place.done:
-            run.place.leave()
-        else:
-            job = Job(run, problem, plan, planner.machine)
-            job.result(job.covariance())
+    with running(how) as run:
+        start = begun(run, Asked((a, b), options, comparison_steps, names=how.names, memory=how.memory))
+        if start:
+            Comparison(run, start).finish()
         return Result.of(run.place.out, (a, b), temporary=run.place.temporary)
 
 
@@ -103,12 +90,13 @@ def plan(
     """
     options, how = _of_two(given), taken(How, given)
     count, cluster = None if rows is None else parse_rows(rows), Workers.of(workers, rate)
-    with running(Workplace(None), how.threads) as run:
+    with running(How(threads=how.threads)) as run:
         paired = pair_inputs((a, b), options, run.place.folder, how.names)
-        planner = Planner.of(paired, options, how.memory, run.pool)
+        planner = Planner.of(paired, options, comparison_steps, how.memory, run.pool)
         if count or cluster:
             planner = planner.projected(count, cluster, how.memory)
-        problem = pose(paired, options, planner.largest_size(), run)
+        preparation = Preparation(run, paired, options, largest_size(planner))
+        problem = preparation.choose(planner.of_size(preparation.most).sequence.choosing)
         run.place.leave()
         return planner.plan(problem.maps, problem.wide), planner.machine
 

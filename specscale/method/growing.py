@@ -1,17 +1,89 @@
-"""Going on from a result whose embeddings have grown: what must be as it was, and what need not be computed again."""
+"""A comparison goes on from a result whose embeddings have grown: what must be as it was, what is not done again."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from specscale.embeddings.prefix import begins_with, ids_digest_of_first
 from specscale.embeddings.reordered import origin_of
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
-from specscale.places.files import Location, exists
+from specscale.method.comparing import Comparison, computing
+from specscale.method.earlier import Earlier, names_of
+from specscale.method.how import How
+from specscale.method.inputs import Input
+from specscale.method.keywords import keywords, taken
+from specscale.method.options import Options
+from specscale.method.preparation import looking
+from specscale.method.prologue import Asked, begun
+from specscale.method.run import running
+from specscale.method.steps import Extent, Steps
+from specscale.places.files import Location, exists, followed
 from specscale.results.comparison import ComparisonResult
 from specscale.results.pairs import changed, check_pairs
 from specscale.runtime.checkpoints import NodeFolder, is_covered, load_arrays
 
-__all__ = ["check_grown", "is_as_before", "take_up_parts"]
+__all__ = ["check_grown", "compare_grown", "is_as_before", "take_up_parts"]
+
+R = TypeVar("R", bound=ComparisonResult)
+
+
+@keywords("update", How)
+def compare_grown(result: R, a: Input, b: Input, *, min_matched: float | None = None, **given: Any) -> R:
+    """Compare embeddings to which rows were appended since an earlier result, with its bandwidths and feature maps.
+
+    The covariance goes on from the partial sums that the result keeps: only the spans of new rows are accumulated, and
+    the last one again if it was not full. What is found is, bit for bit, what a comparison of all rows with these maps
+    finds.
+
+    Parameters
+    ----------
+    result : the earlier result, whose options are kept
+    a, b : the embeddings, with all rows
+    min_matched : as in :func:`specscale.compare`; that of the result by default
+    **given : the fields of :class:`How`
+
+    Returns
+    -------
+    ComparisonResult
+        The new result; `result` itself, and nothing is written, where no rows are new and `out` is its own place.
+
+    Raises
+    ------
+    ChangedError
+        When the rows are not those of the result with others behind them.
+    OptionError
+        When the result compared a sample, or has no covariance.
+    """
+    options, how = result.parsed("options", Options.from_json), taken(How, given)
+    if min_matched is not None:
+        options = replace(options, min_matched=min_matched)
+    with running(how) as run:
+        in_place = how.names is None and str(run.place.out) == str(followed(result.path))
+        choice = f"bandwidths and maps of {result.path}, {result.record.rows.total:,} of these rows"
+        asked = Asked(
+            (a, b),
+            options,
+            _steps,
+            names=names_of(result, how.names),
+            memory=how.memory,
+            check=lambda rows: check_grown(rows, result),
+            idle=lambda rows: in_place and is_as_before(rows, result),
+            earlier=Earlier(result, choice),
+        )
+        start = begun(run, asked)
+        if start:
+            take_up_parts(result, run.place.folder / "covariance")
+            Comparison(run, start).finish()
+        elif not run.place.done:
+            return result
+        return type(result).of(run.place.out, (a, b), temporary=run.place.temporary)
+
+
+def _steps(extent: Extent) -> Steps:
+    """The steps of a comparison whose feature maps are there."""
+    return Steps(looking=looking(extent), computing=computing(extent))
 
 
 def check_grown(rows: PairedRows, before: ComparisonResult) -> None:

@@ -18,27 +18,27 @@ from scipy.spatial.distance import squareform
 from specscale.cost import Cost
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
-from specscale.features.bandwidth import SAMPLE_ROWS, parse_rule
-from specscale.features.base import FeatureMap
+from specscale.features.bandwidth import parse_rule
 from specscale.grid import BLOCK_ROWS
 from specscale.method.how import How
-from specscale.method.job import certain_modes, claim, warn_unsettled
-from specscale.method.option import keywords, taken
+from specscale.method.inputs import Input, check_names
+from specscale.method.job import Job
+from specscale.method.judging import certain_modes, warn_unsettled
+from specscale.method.keywords import keywords, taken
+from specscale.method.modes import oriented
 from specscale.method.options import Options
-from specscale.method.planning import Planner
-from specscale.method.problem import Input, Problem, check_names, looked_through, pair_inputs, pose
-from specscale.method.run import Run, running
+from specscale.method.preparation import choosing, looking
+from specscale.method.prologue import Asked, begun
+from specscale.method.run import running
+from specscale.method.steps import Extent, Step, Steps, covariance_of_maps, held_beside, tails_held
 from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
-from specscale.passes.covariance import covariance, covariance_cost
+from specscale.passes.covariance import covariance
 from specscale.passes.mapping import feature_cost
 from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
 from specscale.pictures.plots import plot_matrix
 from specscale.results.matrix import MatrixResult
 from specscale.results.schema import MatrixRecord, PairRecord
-from specscale.results.workplace import Workplace
 from specscale.results.writing import Writer, members_table
-from specscale.runtime.events import Noted
-from specscale.runtime.machine import Machine, Plan
 from specscale.spectral.difference import Modes, check_possible, solve_cost, solve_difference
 from specscale.spectral.tiles import TiledSymmetric
 
@@ -79,26 +79,11 @@ def compare_many(embeddings: Sequence[Input], **given: Any) -> MatrixResult:
             "compare a pair of interest with --features exact"
         )
     check_names(how.names, len(inputs))
-    place = Workplace(how.out, resume=how.resume, overwrite=how.overwrite)
-    with running(place, how.threads, how.executor, how.progress) as run:
-        with run.step("pairing"):
-            rows = pair_inputs(inputs, options, run.place.folder, how.names)
-        # The machine is measured before workers begin to compile.
-        planner = _MatrixPlanner.of(rows, options, how.memory, run.pool, run.executor.crew)
-        rows = run.executor.ready(rows, run.place.folder, temporary=run.place.temporary)
-        most = planner.largest_size()
-        rows, duplicates = looked_through(rows, run)
-        problem = pose(rows, options, most, run, duplicates)
-        plan = planner.plan(problem.maps, problem.wide)
-        plan.check_disk(run.place.folder)
-        run.notify(Noted(problem.choice))
-        called = [one.name for one in rows.embeddings]
-        digests = {f"digest of embedding {name}": one.digest for name, one in zip(called, rows.embeddings, strict=True)}
-        claim(run, problem, {"names": called, **digests})
-        if run.place.done:
-            run.place.leave()
-            return MatrixResult.of(run.place.out, temporary=False)
-        return _found(run, problem, plan, planner.machine, called)
+    with running(how) as run:
+        start = begun(run, Asked(inputs, options, _steps, names=how.names, memory=how.memory, beside=_who))
+        if start:
+            _Matrix(run, start).finish()
+        return MatrixResult.of(run.place.out, temporary=run.place.temporary)
 
 
 def _rules(sigma: str | float | Sequence[str | float], count: int) -> tuple[str | float, ...]:
@@ -111,96 +96,163 @@ def _rules(sigma: str | float | Sequence[str | float], count: int) -> tuple[str 
     return rules * count if len(rules) == 1 else rules
 
 
-class _MatrixPlanner(Planner):
-    """Plans a matrix."""
-
-    def plan(self, maps: tuple[FeatureMap, ...], wide: bool = False) -> Plan:
-        """The plan with some feature maps: the steps of a comparison, with one solve and the modes of each pair."""
-        plan = super().plan(maps, wide)
-        options, d, n_kept = self.options, plan.d, self.rows.n_kept
-        steps = {step.name: step for step in plan.steps}
-        beside = steps["solve"].memory - solve_cost(d, min(options.n_modes, d)).memory  # rows, and buffers of features
-        pairs = [one.dim + other.dim for one, other in combinations(maps, 2)]
-        wanted = [min(options.n_modes, width) for width in pairs]
-        solves = [solve_cost(width, count) for width, count in zip(pairs, wanted, strict=True)]
-        k = 2 * sum(wanted)
-        sampled = min(SAMPLE_ROWS, n_kept)
-        steps["solve"] = Cost(
-            "solve",
-            memory=beside
-            + 8 * TiledSymmetric.size(d)
-            + max(one.memory for one in solves)
-            + 8 * k * (3 * d + 5 * k + 3 * sampled),
-            operations=sum(one.operations for one in solves) + 2.0 * sampled * d * k,
-            speed=min(one.speed for one in solves),
-            disk=8 * d**2 + 16 * sum(width * count for width, count in zip(pairs, wanted, strict=True)),
-        )
-        read = steps["covariance"].read
-        covariance = covariance_cost(maps, n_kept, read, len(plan.spans), self.machine.threads)
-        top = min(options.top, n_kept)
-        scores = score_cost(maps, self.rows.n, n_kept, read, k, BLOCK_ROWS, self.machine.threads, top)
-        tails = 6 * 2 * k * top * 16  # of a few spans at once, while they are merged
-        memory = beside + scores.memory - feature_cost(maps, 0) + tails + 8 * k * (d + k)  # the buffers are the same
-        blocks = steps["covariance"].worker_memory - covariance.memory
-        steps["scores"] = replace(scores, memory=memory, disk=0, worker_memory=scores.memory + tails + blocks)
-        return replace(plan, steps=list(steps.values()))
+def _who(rows: PairedRows) -> dict[str, Any]:
+    """The embeddings of a matrix, of which there may be more than two."""
+    names = [one.name for one in rows.embeddings]
+    digests = {f"digest of embedding {one.name}": one.digest for one in rows.embeddings}
+    return {"names": names, **digests}
 
 
-def _found(run: Run, problem: Problem, plan: Plan, machine: Machine, names: list[str]) -> MatrixResult:
-    """Compute the modes of all pairs and write the result."""
-    rows, maps, kernels, options = problem.rows, problem.maps, run.kernels, problem.options
-    C = run.sweep(covariance(maps), rows, plan.spans)
-    pairs = list(combinations(range(len(maps)), 2))
-    with run.step("solve"):
-        blocks = [slice(*edges) for edges in pairwise(accumulate((one.dim for one in maps), initial=0))]
+class _Matrix(Job):
+    """A matrix that is under way.
+
+    Attributes
+    ----------
+    C : the covariance of the features of all embeddings
+    solved : the modes of each pair, in the features of its two embeddings
+    modes : those of all pairs side by side, in the features of all embeddings
+    tails : what the scores pass tells of each mode
+    """
+
+    C: TiledSymmetric
+    solved: list[Modes]
+    modes: Modes
+    tails: ScoreSummary
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """The pairs of embeddings, by their numbers."""
+        return list(combinations(range(len(self.problem.maps)), 2))
+
+    @property
+    def blocks(self) -> list[slice]:
+        """Where the features of each embedding are among those of all."""
+        return [slice(*edges) for edges in pairwise(accumulate((one.dim for one in self.problem.maps), initial=0))]
+
+    @property
+    def names(self) -> list[str]:
+        """What the embeddings are called."""
+        return [one.name for one in self.problem.rows.embeddings]
+
+    def accumulate(self) -> None:
+        """Find the covariance."""
+        work = covariance(self.problem.maps)
+        self.C = self.run.sweep(work, self.problem.rows, self.plan.spans)
+
+    def solve(self) -> None:
+        """Find the modes of each pair from its part of the covariance."""
+        run, maps, options, blocks, names = self.run, self.problem.maps, self.problem.options, self.blocks, self.names
         solved = [
-            solve_difference(C.sub([blocks[i], blocks[j]]), maps[i].dim, options.eta, options.n_modes, run.pool.run)
-            for i, j in pairs
+            solve_difference(
+                self.C.sub([blocks[i], blocks[j]]), maps[i].dim, options.eta, options.n_modes, run.pool.run
+            )
+            for i, j in self.pairs
         ]
-        for number, (i, j) in enumerate(pairs):
-            solved[number] = certain_modes(run, solved[number], f"{names[i]} and {names[j]}: ")
+        for number, (i, j) in enumerate(self.pairs):
+            pair = f"{names[i]} and {names[j]}: "
+            solved[number] = certain_modes(run, solved[number], pair)
             check_possible(solved[number].eigenvalues, options.eta)
-            warn_unsettled(run, solved[number], f"{names[i]} and {names[j]}: ")
-        modes = cast(Modes, problem.oriented(_together(solved, [(blocks[i], blocks[j]) for i, j in pairs]), kernels))
-    writer = _MatrixWriter(run.place.result)
-    writer.covariance(C)
-    del C
-    source = MappedScores(maps, modes.coefficients, rows.n_kept)
-    top = min(options.top, rows.n_kept)
-    work = score(source, modes.action, n=rows.n, top=top, chunk_rows=BLOCK_ROWS, write=lambda start, scores: None)
-    tails = run.sweep(work, rows, plan.spans)
-    if not tails.normed:
-        factors = 1 / np.sqrt(tails.squares)
-        modes, tails = modes.scaled(factors), tails.scaled(factors)
-    records = mode_records(modes, tails, standard_errors(modes, tails, rows.n_kept), None)
-    edges = list(accumulate((len(one.eigenvalues) for one in solved), initial=0))
-    columns = [slice(*ends) for ends in pairwise(edges)]
-    for (i, j), part in zip(pairs, columns, strict=True):
-        here = np.concatenate([modes.coefficients[blocks[i], part], modes.coefficients[blocks[j], part]])
-        writer.coefficients(f"coefficients_{i}_{j}", here)
-    writer.members(tails, rows, [(names[i], names[j]) for i, j in pairs], columns)
-    found = [
-        PairRecord(
-            a=names[i],
-            b=names[j],
-            spec_diff=one.spec_diff,
-            modes=[replace(record, mode=number) for number, record in enumerate(records[part])],
+            warn_unsettled(run, solved[number], pair)
+        self.solved = solved
+        together = _together(solved, [(blocks[i], blocks[j]) for i, j in self.pairs])
+        self.modes = cast(Modes, oriented(self.problem, together, run.kernels))
+
+    def score(self) -> None:
+        """Find the members of all modes."""
+        run, problem, rows = self.run, self.problem, self.problem.rows
+        self.writer = _MatrixWriter(run.place.result)
+        self.writer.covariance(self.C)
+        del self.C
+        source = MappedScores(problem.maps, self.modes.coefficients, rows.n_kept)
+        top = min(problem.options.top, rows.n_kept)
+        work = score(
+            source,
+            self.modes.action,
+            n=rows.n,
+            top=top,
+            chunk_rows=BLOCK_ROWS,
+            write=lambda start, scores: None,
         )
-        for (i, j), part, one in zip(pairs, columns, solved, strict=True)
-    ]
-    keys = [str(number) for number in range(len(names))]
-    writer.maps(problem.parameters(), [one.arrays() for one in maps], keys)
-    order = writer.picture(names, [one.spec_diff for one in solved])
-    writer.summary(
-        MatrixRecord(
-            **vars(what_was_compared(problem, names)),
-            order=order,
-            pairs=found,
-            **vars(how_it_went(run, plan, machine)),
+        tails = run.sweep(work, rows, self.plan.spans)
+        if not tails.normed:
+            factors = 1 / np.sqrt(tails.squares)
+            self.modes, tails = self.modes.scaled(factors), tails.scaled(factors)
+        self.tails = tails
+
+    def finish(self) -> None:
+        """Take all steps, write what they have found and give the result its name."""
+        self.compute()
+        run, rows, modes, tails, names, blocks = (
+            self.run, self.problem.rows, self.modes, self.tails, self.names, self.blocks
+        )  # fmt: skip
+        records = mode_records(modes, tails, standard_errors(modes, tails, rows.n_kept), None)
+        edges = list(accumulate((len(one.eigenvalues) for one in self.solved), initial=0))
+        columns = [slice(*ends) for ends in pairwise(edges)]
+        for (i, j), part in zip(self.pairs, columns, strict=True):
+            here = np.concatenate([modes.coefficients[blocks[i], part], modes.coefficients[blocks[j], part]])
+            self.writer.coefficients(f"coefficients_{i}_{j}", here)
+        self.writer.members(tails, rows, [(names[i], names[j]) for i, j in self.pairs], columns)
+        found = [
+            PairRecord(
+                a=names[i],
+                b=names[j],
+                spec_diff=one.spec_diff,
+                modes=[replace(record, mode=number) for number, record in enumerate(records[part])],
+            )
+            for (i, j), part, one in zip(self.pairs, columns, self.solved, strict=True)
+        ]
+        keys = [str(number) for number in range(len(names))]
+        self.writer.maps(self.problem.parameters(), [one.arrays() for one in self.problem.maps], keys)
+        order = self.writer.picture(names, [one.spec_diff for one in self.solved])
+        self.writer.summary(
+            MatrixRecord(
+                **vars(what_was_compared(self.problem, names)),
+                order=order,
+                pairs=found,
+                **vars(how_it_went(run, self.plan, self.machine)),
+            )
         )
+        run.place.publish(self.writer.folder)
+
+
+def _steps(extent: Extent) -> Steps:
+    """The steps of a matrix: those of a comparison, with one solve and the modes of each pair."""
+    computing = (
+        Step(covariance_of_maps(extent), _Matrix.accumulate),
+        Step(_solving(extent), _Matrix.solve),
+        Step(_scoring(extent), _Matrix.score),
     )
-    run.place.publish(writer.folder)
-    return MatrixResult.of(run.place.out, temporary=run.place.temporary)
+    return Steps(looking(extent), choosing(extent), computing)
+
+
+def _wanted(extent: Extent) -> list[tuple[int, int]]:
+    """Of each pair the dimension of its features, and its modes of each direction."""
+    widths = [one.dim + other.dim for one, other in combinations(extent.maps, 2)]
+    return [(width, min(extent.options.n_modes, width)) for width in widths]
+
+
+def _solving(extent: Extent) -> Cost:
+    wanted, d, sample = _wanted(extent), extent.d, extent.sample
+    solves = [solve_cost(width, count) for width, count in wanted]
+    k = 2 * sum(count for _, count in wanted)
+    return Cost(
+        "solve",
+        memory=extent.features
+        + extent.tiles
+        + max(one.memory for one in solves)
+        + 8 * k * (3 * d + 5 * k + 3 * sample),
+        operations=sum(one.operations for one in solves) + 2.0 * sample * d * k,
+        speed=min(one.speed for one in solves),
+        disk=8 * d**2 + 16 * sum(width * count for width, count in wanted),
+    )
+
+
+def _scoring(extent: Extent) -> Cost:
+    k = 2 * sum(count for _, count in _wanted(extent))
+    cost = score_cost(extent.maps, extent.n, extent.n_kept, extent.read, k, BLOCK_ROWS, extent.threads, extent.top)
+    cost = replace(cost, memory=cost.memory + tails_held(k, extent.top), disk=0)
+    # The buffers of features are the same ones; the scratch of the covariance pass is still there.
+    return held_beside(cost, extent.features - feature_cost(extent.maps, 0) + 8 * k * (extent.d + k))
 
 
 def _together(solved: list[Modes], blocks: list[tuple[slice, slice]]) -> Modes:

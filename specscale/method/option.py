@@ -1,26 +1,18 @@
-"""What an option is: told once, in a field of a dataclass, and taken by Python functions and commands alike."""
+"""What an option is: told once, in a field of a dataclass, for Python functions and commands alike."""
 
 from __future__ import annotations
 
-import inspect
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import wraps
 from operator import index
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from specscale.errors import OptionError
 
-__all__ = ["Flag", "Option", "checked", "keywords", "number", "option", "options_of", "taken", "whole"]
+__all__ = ["Flag", "Option", "checked", "number", "option", "options_of", "whole"]
 
 Check = Callable[[str, str, Any], Any]
-F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
-
 _PARSED: dict[str, type] = {"int": int, "int | None": int, "float": float, "bool": bool}  # all else is text
-_GIVEN = "**given :"  # where the docstring of a function names its options
-_LINE = 112
 
 
 @dataclass(frozen=True)
@@ -46,6 +38,11 @@ class Flag:
     many: bool = False
     default: Any = None
 
+    @property
+    def written(self) -> str:
+        """The flag as it is written."""
+        return "--" + self.name.replace("_", "-")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
@@ -63,6 +60,7 @@ class Option:
     parts : its parts, where a command line takes it as several
     check : makes a value legal: takes the name, the flag and the value
     default : its value where it is not given
+    late : whether the covariance does not know it, so that an interrupted run can be taken up with another value
     annotation : its type in the signature of the function, where that is not the field's
     name : its name
     """
@@ -77,6 +75,7 @@ class Option:
     parts: tuple[Flag, ...] = ()
     check: Check | None = None
     default: Any = None
+    late: bool = False
     annotation: str = ""
     name: str = ""
 
@@ -156,62 +155,6 @@ def checked(given: Any) -> None:
     """
     for one in options_of(type(given)):
         object.__setattr__(given, one.name, one.checked(getattr(given, one.name)))
-
-
-def taken(kind: type[T], given: Mapping[str, Any]) -> T:
-    """A dataclass of options, from those keywords that are its fields."""
-    names = [one.name for one in fields(cast(Any, kind))]
-    return kind(**{name: given[name] for name in names if name in given})
-
-
-def keywords(command: str, *kinds: type) -> Callable[[F], F]:
-    """Let a function take options as keywords: they are in its signature and in its docstring.
-
-    The function gets them, with the defaults of its command, as ``**given``.
-
-    Parameters
-    ----------
-    command : the command that takes the same options
-    *kinds : dataclasses of options
-    """
-    options = [one for kind in kinds for one in options_of(kind, command)]
-    defaults = {one.name: one.default for one in options}
-
-    def taking(function: F) -> F:
-        own = inspect.signature(function)
-        parameters = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
-        parameters += [
-            inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.annotation)
-            for one in options
-        ]
-        known = {one.name for one in parameters}
-
-        @wraps(function)
-        def called(*args: Any, **given: Any) -> Any:
-            for name in given:
-                if name not in known:
-                    raise TypeError(f"{function.__name__}() got an unexpected keyword argument {name!r}")
-            return function(*args, **{**defaults, **given})
-
-        cast(Any, called).__signature__ = own.replace(parameters=parameters)
-        called.__doc__ = _documented(function.__doc__, options)
-        return cast(F, called)
-
-    return taking
-
-
-def _documented(text: str | None, options: list[Option]) -> str | None:
-    """A docstring with a paragraph for each option where it names them together."""
-    if text is None:  # as python -OO leaves it
-        return None
-    said = []
-    for line in inspect.cleandoc(text).split("\n"):
-        if line.startswith(_GIVEN):
-            for one in options:
-                said += textwrap.wrap(f"{one.name} : {one.doc}", _LINE, subsequent_indent="    ")
-        else:
-            said.append(line)
-    return "\n".join(said)
 
 
 def whole(least: int) -> Check:

@@ -72,6 +72,7 @@ class Options:
     eta: float = option(
         1.0,
         commands=_ALL,
+        late=True,
         doc="weight of B's kernel, from 0 to 1e30",
         help="Weight of B's kernel.",
         check=number(0, LARGEST_ETA, f"must be zero or positive, and at most {LARGEST_ETA:g}"),
@@ -154,6 +155,7 @@ class Options:
     n_modes: int = option(
         10,
         commands=_ALL,
+        late=True,
         doc="modes in each direction",
         help="Modes in each direction.",
         flag="modes",
@@ -169,6 +171,7 @@ class Options:
     top: int = option(
         100,
         commands=_ALL,
+        late=True,
         doc="members kept of each tail of each mode",
         help="Members kept of each tail of a mode.",
         check=whole(0),
@@ -202,6 +205,7 @@ class Options:
     certify: int = option(
         256,
         commands=_PAIR,
+        late=True,
         doc="rows of the certificate, 0 for none",
         help="Rows from which each mode is held against the exact kernels; 0 for none.",
         metavar="ROWS",
@@ -210,6 +214,7 @@ class Options:
     refine: int = option(
         0,
         commands=_PAIR,
+        late=True,
         doc="block Krylov steps of the exact operator from the approximate modes; time grows with the square of the "
         "rows",
         help="Steps of the exact operator from the modes found; time grows as rows squared.",
@@ -219,6 +224,7 @@ class Options:
     rotate: str = option(
         "none",
         commands=_PAIR,
+        late=True,
         doc='"varimax" to rotate the modes of each direction to localised groups, or "none"',
         help="Rotate the modes of a direction to localised groups.",
         choices=("none", "varimax"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -11,6 +11,8 @@ from typing import Any, TypeVar, cast
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import ClusterError, OptionError
 from specscale.kernels.base import Kernels, load_kernels
+from specscale.method.how import How
+from specscale.method.steps import Step
 from specscale.passes.base import Pass
 from specscale.results.workplace import Workplace
 from specscale.runtime.checkpoints import Parts
@@ -24,6 +26,7 @@ from specscale.stopping import stoppable
 __all__ = ["Cluster", "Run", "running"]
 
 R = TypeVar("R")
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -64,22 +67,35 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     moved: dict[str, int] = field(default_factory=dict)
+    _under_way: str = ""
+
+    def go(self, steps: Iterable[Step[S]], state: S) -> None:
+        """Take steps one after another, each of which adds to the state of the run."""
+        for step in steps:
+            with self.step(step.name):
+                step.action(state)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Announce a step and keep its time."""
+        """Announce a step and keep its time; the pass that gives a step its name is not announced again."""
+        if name == self._under_way:
+            yield
+            return
+        around, self._under_way = self._under_way, name
         self.notify(Stage(name))
         began = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - began
+        self._under_way = around
         return_memory()
 
     def sweep(self, work: Pass[R], rows: PairedRows, spans: list[Span], parts: Parts | None = None) -> R:
         """Run a pass over the rows; `parts` keeps those partial results that outlast the run."""
         with self.step(work.name):
-            return self.executor.run(work, rows, spans, self.place.folder / work.name, self._listen, parts)
+            return self.executor.run(work, rows, spans, self.place.folder / work.name, self.listen, parts)
 
-    def _listen(self, event: Event) -> None:
+    def listen(self, event: Event) -> None:
+        """Take an event of a pass."""
         if isinstance(event, Moved):
             self.moved[event.name] = self.moved.get(event.name, 0) + event.written + event.read
         self.notify(event)
@@ -91,18 +107,14 @@ class Run:
 
 
 @contextmanager
-def running(
-    place: Workplace,
-    threads: int | None = None,
-    executor: Executor | Cluster | None = None,
-    notify: Notify | None = None,
-) -> Iterator[Run]:
+def running(how: How) -> Iterator[Run]:
     """Set up a run; one that fails before there is anything to resume leaves nothing behind."""
+    place = Workplace(how.out, resume=how.resume, overwrite=how.overwrite)
     try:
-        with stoppable(), single_threaded_blas(), closing(Threads(threads)) as pool:
+        with stoppable(), single_threaded_blas(), closing(Threads(how.threads)) as pool:
             kernels = load_kernels("cpu")
             kernels.warm_up()
-            yield Run(place, pool, kernels, _executor(executor, pool, kernels), notify or silent)
+            yield Run(place, pool, kernels, _executor(how.executor, pool, kernels), how.progress or silent)
     except BaseException:
         place.leave()
         raise

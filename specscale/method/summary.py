@@ -14,6 +14,7 @@ from specscale.embeddings.base import Embedding
 from specscale.embeddings.reordered import origin_of
 from specscale.embeddings.rows import kept_digest
 from specscale.masking import masked
+from specscale.method.plan import Plan
 from specscale.method.problem import Problem
 from specscale.method.run import Run
 from specscale.passes.scores import ScoreSummary
@@ -30,7 +31,7 @@ from specscale.results.schema import (
     RowsRecord,
     WhatWasCompared,
 )
-from specscale.runtime.machine import Machine, Plan
+from specscale.runtime.machine import Machine
 from specscale.runtime.memory import peak_memory
 from specscale.spectral.certificate import Certificate
 from specscale.spectral.difference import Modes

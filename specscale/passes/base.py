@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from numpy.typing import NDArray
 
 from specscale.embeddings.rows import Block
 from specscale.kernels.base import Array, Kernels, Task, load_kernels
 
-__all__ = ["Accumulator", "Layout", "LoadedPass", "Pass", "Room", "Task", "at_once"]
+__all__ = ["Accumulator", "Layout", "LoadedPass", "Pass", "Room", "RowInput", "RowOutput", "Task", "at_once"]
 
 Accumulator = dict[str, Array]
 Layout = dict[str, tuple[tuple[int, ...], Any]]
 """Shapes and types of arrays, by name."""
 Room = dict[str, Array]
 """The arrays of a layout: scratch of one block."""
+RowInput = Callable[[Block], NDArray[Any]]
+"""The rows of an array at the kept rows of a block, (b, …)."""
 
 R = TypeVar("R")
 Q = TypeVar("Q")
+
+
+class RowOutput(Protocol):
+    """An array of rows, of which every span writes its own."""
+
+    def empty(self, rows: int) -> NDArray[Any]:
+        """Memory for so many of its rows."""
+        ...
+
+    def write(self, first: int, values: NDArray[Any]) -> None:
+        """Write the rows of a span, whose first is at position `first`; however often, the same bytes."""
+        ...
 
 
 class LoadedPass(NamedTuple):
@@ -43,8 +59,8 @@ class Pass(Generic[R]):
 
     A pass owns no memory: it says what it needs, and whoever runs it makes that in the memory of a backend. The tasks
     of one list touch disjoint memory and may run at once on any threads. Blocks are appended in row order, so an
-    accumulator does not depend on how many threads there are. Unless it is `local`, a pass can be sent to other
-    processes by cloudpickle, and so its functions hold no large arrays but those they need.
+    accumulator does not depend on how many threads there are. A pass can be sent to other processes by cloudpickle, and
+    so its functions hold no large arrays but those they need.
 
     Attributes
     ----------
@@ -54,9 +70,11 @@ class Pass(Generic[R]):
     load : brings into a backend's memory what every block needs; once in a process, before any block
     combine : add the second accumulator, of later rows, to the first, in place; both in host memory
     finalize : what the pass is for, out of the accumulator of all rows in host memory
-    local : whether its functions use memory of this process that another process would not see
     shares : whether its functions read or write files of the result in progress
     verifies : whether it verifies rows that have not been verified before
+    inputs : arrays of which each block brings its rows along, in the backend's memory
+    outputs : arrays of which each block brings memory for its rows along, in the host's: tasks of `prepare` fill it,
+        and whoever runs the pass writes all rows of a span before its partial result
     """
 
     name: str
@@ -65,9 +83,10 @@ class Pass(Generic[R]):
     load: Callable[[Kernels], LoadedPass]
     combine: Callable[[Accumulator, Accumulator], None]
     finalize: Callable[[Accumulator], R]
-    local: bool = False
     shares: bool = False
     verifies: bool = False
+    inputs: Mapping[str, RowInput] = field(default_factory=dict)
+    outputs: Mapping[str, RowOutput] = field(default_factory=dict)
 
 
 def at_once(first: Pass[R], second: Pass[Q]) -> Pass[tuple[R, Q]]:
@@ -108,7 +127,8 @@ def at_once(first: Pass[R], second: Pass[Q]) -> Pass[tuple[R, Q]]:
         load,
         combine,
         lambda total: (first.finalize(total), second.finalize(total if has_second(total) else nothing)),
-        local=first.local or second.local,
         shares=first.shares or second.shares,
         verifies=first.verifies or second.verifies,
+        inputs={**first.inputs, **second.inputs},
+        outputs={**first.outputs, **second.outputs},
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,39 +14,53 @@ from specscale.embeddings.rows import Block
 from specscale.features.kernel import ExactKernel
 from specscale.grid import BLOCK_ROWS, SLICE_ROWS
 from specscale.kernels.base import Kernels, Task
-from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room
+from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room, RowInput, RowOutput
 from specscale.passes.mapping import bad_rows, refuse_bad_rows, shares_of, slices
 
-__all__ = ["Mirror", "Vectors", "products", "products_cost"]
+__all__ = ["Anchored", "Held", "products", "products_cost"]
 
 ANCHOR_TILE = 512  # anchors whose kernel with a slice of rows is held at once, in a core's cache
 
-Vectors = Callable[[Block], NDArray[Any]]
-"""The vectors at the kept rows of a block, (b, k)."""
+
+class Anchored(Protocol):
+    """Anchors, the same s rows of each embedding."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self) -> tuple[NDArray[Any], ...]:
+        """The rows (s, p) of each embedding, as they are stored."""
+        ...
+
+    def vectors(self) -> NDArray[Any] | None:
+        """Vectors at the anchors (s, k), by which the rows that pass by are multiplied; None where they are not."""
+        ...
 
 
 @dataclass(frozen=True)
-class Mirror:
-    """The same kernels read the other way: the products of the rows with vectors over the anchors.
+class Held:
+    """Anchors that are held in memory, for their own products alone."""
 
-    Attributes
-    ----------
-    vectors : (s, k) the vectors at the anchors
-    products : (m, n_kept, k) real, filled with K_e(all rows, anchors) V / n_kept
-    """
+    raw: tuple[NDArray[Any], ...]
 
-    vectors: NDArray[Any]
-    products: NDArray[Any]
+    def __len__(self) -> int:
+        return len(self.raw[0])
+
+    def rows(self) -> tuple[NDArray[Any], ...]:
+        """Return them."""
+        return self.raw
+
+    def vectors(self) -> None:
+        """None: the rows that pass by are not multiplied."""
 
 
 def products(
     name: str,
     exact: tuple[ExactKernel, ...],
-    anchors: tuple[NDArray[Any], ...],
-    vectors: Vectors,
+    anchors: Anchored,
+    vectors: RowInput,
     k: int,
     n_kept: int,
-    mirror: Mirror | None = None,
+    passing: RowOutput | None = None,
 ) -> Pass[NDArray[np.float64]]:
     """Make the products pass.
 
@@ -55,18 +68,19 @@ def products(
     ----------
     name : what to call it
     exact : the kernel of each embedding
-    anchors : the same s rows of each embedding, as they are stored
+    anchors : the anchors, which whoever runs the pass asks for their rows
     vectors : gives the vectors of a block
     k : number of vectors
     n_kept : rows that take part
-    mirror : also fills the products of the rows with vectors over the anchors; None for those of the anchors alone
+    passing : takes what the same kernels are worth to the rows that pass by, K_e(x, anchors) V / n_kept with the
+        vectors at the anchors, (m, k) real for each row; None for the products of the anchors alone
 
     Returns
     -------
     Pass
         Its result is (m, s, k) float64: K_e(anchors, all rows) V / n_kept for each of the m embeddings.
     """
-    m, s = len(exact), len(anchors[0])
+    m, s = len(exact), len(anchors)
     tiles = [slice(low, min(low + ANCHOR_TILE, s)) for low in range(0, s, ANCHOR_TILE)]
 
     def room(kernels: Kernels) -> Layout:
@@ -78,12 +92,13 @@ def products(
 
     def load(kernels: Kernels) -> LoadedPass:
         standardisers = [one.load(kernels) for one in exact]
-        loaded = [one.anchors(kernels, raw) for one, raw in zip(exact, anchors, strict=True)]
-        own = None if mirror is None else kernels.put(np.ascontiguousarray(mirror.vectors, dtype=kernels.real))
+        loaded = [one.anchors(kernels, raw) for one, raw in zip(exact, anchors.rows(), strict=True)]
+        given = anchors.vectors()
+        own = None if given is None else kernels.put(np.ascontiguousarray(given, dtype=kernels.real))
 
         def prepare(block: Block, room: Room) -> list[Task]:
             parts = slices(block, kernels.slice_rows)
-            room["vectors"][: len(block.raw[0])] = kernels.put(vectors(block))
+            room["vectors"][: len(block.raw[0])] = block.inputs["vectors"]
 
             def multiply(which: int, part: slice, place: int) -> None:
                 x = kernels.scratch("rows", block.raw[which][part].shape, standardisers[which].real)
@@ -99,9 +114,8 @@ def products(
                         product = kernels.scratch("products of rows", (len(x), k), kernels.real)
                         kernels.project(kernel, own[tile], product)
                         back += product
-                if mirror is not None:
-                    rows = slice(block.offset + part.start, block.offset + part.stop)
-                    mirror.products[which, rows] = kernels.get(back) / n_kept
+                if passing is not None:
+                    block.outputs["passing"][part, which] = kernels.get(back) / n_kept
 
             return [partial(multiply, *share) for share in shares_of(block, kernels.slice_rows)]
 
@@ -123,11 +137,12 @@ def products(
     def finalize(total: Accumulator) -> NDArray[np.float64]:
         return np.asarray(total["products"] / n_kept)
 
-    return Pass(name, room, create, load, combine, finalize, local=mirror is not None, shares=True)
+    inputs, outputs = {"vectors": vectors}, {} if passing is None else {"passing": passing}
+    return Pass(name, room, create, load, combine, finalize, shares=True, inputs=inputs, outputs=outputs)
 
 
 def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int, read: int, threads: int) -> Cost:
-    """State what the pass takes, without a mirror.
+    """State what the pass takes for the products of the anchors.
 
     Parameters
     ----------

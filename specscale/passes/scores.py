@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -16,7 +16,7 @@ from specscale.embeddings.rows import Block
 from specscale.features.base import FeatureMap
 from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import Array, Kernels, Task
-from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room
+from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room, RowInput
 from specscale.passes.mapping import (
     LoadedMaps,
     feature_cost,
@@ -98,6 +98,11 @@ class ScoreSource(Protocol):
         """Number of modes."""
         ...
 
+    @property
+    def inputs(self) -> Mapping[str, RowInput]:
+        """Arrays of which it needs the rows of each block."""
+        ...
+
     def room(self, kernels: Kernels) -> Layout:
         """The scratch for one block."""
         ...
@@ -126,6 +131,7 @@ class MappedScores:
         lengths: NDArray[np.float64] | None = None,
     ) -> None:
         self.k = coefficients.shape[1]
+        self.inputs: Mapping[str, RowInput] = {}
         edges = np.cumsum([0, *(one.dim for one in maps)])
         scoring = [one.scoring(coefficients[low:high]) for one, (low, high) in zip(maps, pairwise(edges), strict=True)]
         self._maps = tuple(one for one, _ in scoring)
@@ -169,31 +175,33 @@ class _LoadedMappedScores:
 
 
 class KnownScores:
-    """Scores that are held in host memory, (n_kept, k)."""
+    """Scores that are in an array.
 
-    def __init__(self, vectors: NDArray[np.float64]) -> None:
-        self.k = vectors.shape[1]
-        self._vectors = vectors
+    Parameters
+    ----------
+    k : number of modes
+    vectors : gives the scores of a block
+    """
+
+    def __init__(self, k: int, vectors: RowInput) -> None:
+        self.k = k
+        self.inputs = {"vectors": vectors}
 
     def room(self, kernels: Kernels) -> Layout:
         """Nothing is needed."""
         return {}
 
     def load(self, kernels: Kernels) -> _LoadedKnownScores:
-        """Leave them where they are until they are asked for."""
-        return _LoadedKnownScores(kernels, self._vectors)
+        """They come with each block."""
+        return _LoadedKnownScores()
 
 
-@dataclass(frozen=True)
 class _LoadedKnownScores:
-    """Scores in host memory, brought into that of a backend slice by slice."""
-
-    kernels: Kernels
-    vectors: NDArray[np.float64]
+    """Scores that come with each block."""
 
     def fill(self, block: Block, number: int, part: slice, room: Room, out: Array) -> None:
         """Copy the rows."""
-        out[...] = self.kernels.put(self.vectors[block.offset + part.start : block.offset + part.stop])
+        out[...] = block.inputs["vectors"][part]
 
     def check(self, block: Block, room: Room) -> None:
         """No row was looked at."""
@@ -207,7 +215,6 @@ def score(
     top: int,
     chunk_rows: int,
     write: WriteScores,
-    local: bool = False,
 ) -> Pass[ScoreSummary]:
     """Make the scores pass.
 
@@ -219,7 +226,6 @@ def score(
     top : how many members of each tail to keep
     chunk_rows : rows of one chunk of scores; a span holds whole chunks
     write : stores a finished chunk of scores; the same chunk may be written twice with the same bytes
-    local : whether its scores come from, or go to, the memory of this process
 
     Returns
     -------
@@ -297,7 +303,8 @@ def score(
         tails = total["rows"], signs * total["strengths"]
         return ScoreSummary(squares, fourths, skewed, mixed, *tails, total.get("checksums", _NONE))
 
-    return Pass("scores", room, create, load, combine, finalize, local, shares=True, verifies=True)
+    inputs = source.inputs
+    return Pass("scores", room, create, load, combine, finalize, shares=True, verifies=True, inputs=inputs)
 
 
 def score_cost(
@@ -324,5 +331,5 @@ def score_cost(
         elementary=n_kept * sum(one.elementary for one in scoring),
         read=read,
         disk=n * k * 4,
-        partial=(4 * k + 4 * k * top) * 8 if maps else 0,  # known scores are in the memory of one process
+        partial=(4 * k + 4 * k * top) * 8,
     )

@@ -18,15 +18,12 @@ __all__ = ["Belongings"]
 
 @dataclass(frozen=True)
 class Belongings:
-    """
-    What is ours in a folder; everything else is its owner's.
+    """What is ours in a folder; everything else is its owner's.
 
     Attributes
     ----------
-    files
-        Matches the paths of our files in it.
-    folders
-        Matches the paths of the folders that hold such files.
+    files : matches the paths of our files in it
+    folders : matches the paths of the folders that hold such files
     """
 
     files: re.Pattern[str]
@@ -34,13 +31,11 @@ class Belongings:
 
     @classmethod
     def of(cls, files: str, arrays: str, folders: str = "") -> Belongings:
-        """
-        Name what is ours.
+        """Name what is ours.
 
         Parameters
         ----------
-        files, arrays, folders
-            Patterns of the paths of our files, Zarr arrays, and folders of these.
+        files, arrays, folders : patterns of the paths of our files, Zarr arrays, and folders of these
         """
         return cls(
             re.compile(rf"{files}|(?:{arrays})/(?:zarr\.json|c(?:/\d+)+)", re.ASCII),
@@ -53,8 +48,7 @@ class Belongings:
             remove_tree(folder / path)
 
     def carry_over(self, old: Path, new: Path) -> None:
-        """
-        Move what its owner keeps in a folder that was replaced into the one of its name now, and remove the rest.
+        """Move what its owner keeps in a folder that was replaced into the one of its name now, and remove the rest.
 
         Who is killed on the way does it again: everything is in one of the two, and the old goes once the disk holds
         what was moved.
@@ -62,7 +56,7 @@ class Belongings:
         Raises
         ------
         ExistsError
-            Something is in both.
+            When something is in both.
         """
         into = set()
         for path in list(self._others(old)):
@@ -80,15 +74,12 @@ class Belongings:
         shutil.rmtree(old)
 
     def remove(self, place: Location, but: Location | None = None) -> None:
-        """
-        Remove what is ours from an object store.
+        """Remove what is ours from an object store.
 
         Parameters
         ----------
-        place
-            What it is in.
-        but
-            A folder: what is in it by the same name stays.
+        place : what it is in
+        but : a folder: what is in it by the same name stays
         """
         kept = set() if but is None else names_in(but)
         remove_named(place, [name for name in names_in(place) - kept if self.files.fullmatch(name)])

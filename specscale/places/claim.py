@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from specscale.errors import ExistsError
-from specscale.places.files import Location, exists, reaching
+from specscale.places.files import Location, children, exists
 from specscale.places.lease import Lease
 from specscale.places.lock_file import lock_file, open_lock
 
@@ -25,8 +25,7 @@ class Claim(Protocol):
     """A folder that this process holds."""
 
     def check(self) -> None:
-        """
-        Raise ChangedError when another process has taken the folder over.
+        """Raise ChangedError when another process has taken the folder over.
 
         Called right before each step that cannot be undone: a lease is renewed by it, so that for as long as others
         watch a lease before they take it, the step is this process's to take.
@@ -39,20 +38,16 @@ class Claim(Protocol):
 
 
 def claim_folder(folder: Location, mark: str, *, renewal: float = 4, patience: float = 20) -> Claim:
-    """
-    Take a folder for this process alone, and make it, its owner's alone, if it does not exist.
+    """Take a folder for this process alone, and make it, its owner's alone, if it does not exist.
 
     Parameters
     ----------
-    folder
-        The folder, on any file system.
-    mark
-        A file that earlier work left in it. A folder that has neither this nor the lock, and is not empty, is somebody
-        else's.
-    renewal
-        Seconds after which a lease is written anew.
-    patience
-        Seconds for which the lease of another process must stay the same until it counts as dead; several renewals.
+    folder : the folder, on any file system
+    mark : a file that earlier work left in it; a folder that has neither this nor the lock, and is not empty, is
+        somebody else's
+    renewal : seconds after which a lease is written anew
+    patience : seconds for which the lease of another process must stay the same until it counts as dead; several
+        renewals
 
     Returns
     -------
@@ -62,11 +57,11 @@ def claim_folder(folder: Location, mark: str, *, renewal: float = 4, patience: f
     Raises
     ------
     ExistsError
-        The folder is something else, or in use by another process, or its lock is a symbolic link.
+        When the folder is something else, or in use by another process, or its lock is a symbolic link.
     FileNotFoundError
-        There is no such bucket.
+        When there is no such bucket.
     InputError
-        The object store cannot be reached.
+        When the object store cannot be reached.
     """
     if exists(folder) and not _left_by_work(folder, mark):
         raise ExistsError(f"{folder}: is in the way and was not left by earlier work; move it elsewhere")
@@ -77,8 +72,7 @@ def claim_folder(folder: Location, mark: str, *, renewal: float = 4, patience: f
 def _left_by_work(folder: Location, mark: str) -> bool:
     if isinstance(folder, Path) and (folder.is_symlink() or not folder.is_dir()):
         return False
-    with reaching(folder):
-        names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in children(folder)}
     return not names or any(name in (mark, LOCK) or name.startswith(f"{LOCK}.") for name in names)
 
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,16 @@ from specscale.places.reach import WEB, credentials_for, reaching
 __all__ = [
     "WEB",
     "Location",
+    "absolute",
     "await_answer",
+    "children",
     "copy_tree",
     "exists",
     "followed",
     "free_space",
     "is_local",
     "located",
+    "make_folder",
     "move",
     "names_in",
     "reaching",
@@ -44,6 +48,7 @@ __all__ = [
     "size_of_tree",
     "unchained",
     "write_whole",
+    "writing",
     "zarr_store",
 ]
 
@@ -125,6 +130,11 @@ def followed(place: Location) -> Location:
     return place
 
 
+def absolute(place: Location) -> Location:
+    """Return the name by which processes that work in other folders know a place."""
+    return place.absolute() if isinstance(place, Path) else place
+
+
 def is_local(place: Location) -> bool:
     """Whether a place is a path of this machine's file system."""
     return isinstance(place, Path)
@@ -147,6 +157,18 @@ def exists(place: Location) -> bool:
         return os.path.lexists(place)
     with reaching(place):
         return bool(place.exists())
+
+
+def children(folder: Location) -> list[Location]:
+    """Return what is in a folder, in no order."""
+    with reaching(folder):
+        return list(folder.iterdir())
+
+
+def make_folder(folder: Location) -> None:
+    """Make a folder, if it is not there; where there are none but in the names of files do nothing."""
+    if isinstance(folder, Path):
+        folder.mkdir(exist_ok=True)
 
 
 def write_whole(place: Location, *parts: Any, durable: bool = False) -> None:
@@ -179,22 +201,39 @@ def write_whole(place: Location, *parts: Any, durable: bool = False) -> None:
         if sum(memoryview(part).nbytes for part in parts) <= PIECE:
             place.fs.pipe_file(place.path, b"".join(bytes(part) for part in parts))
             return
-        file = place.fs.open(place.path, "wb", block_size=8 * PIECE)
-        try:
+        with _sent(place) as file:
             for part in parts:
                 for piece in _pieces(part):
                     file.write(piece)
-        except BaseException:
-            file.discard()
-            file.closed = True
-            raise
-        file.close()
 
 
 def _pieces(part: Any) -> Iterator[memoryview]:
     view = memoryview(part).cast("B")
     for low in range(0, len(view), PIECE):
         yield view[low : low + PIECE]
+
+
+@contextmanager
+def writing(place: Location) -> Iterator[Any]:
+    """What libraries write a file of any length to; nothing is in an object store until it is complete."""
+    if isinstance(place, Path):
+        yield place
+        return
+    with reaching(place), _sent(place) as file:
+        yield file
+
+
+@contextmanager
+def _sent(place: UPath) -> Iterator[Any]:
+    """A file of an object store that is there when all is written, or not at all."""
+    file = place.fs.open(place.path, "wb", block_size=8 * PIECE)
+    try:
+        yield file
+    except BaseException:
+        file.discard()
+        file.closed = True
+        raise
+    file.close()
 
 
 def read_whole(place: Location) -> bytes:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, Protocol
 
 from specscale.errors import ChangedError, ExistsError
+from specscale.places.documents import parse_json
 from specscale.places.files import Location
 from specscale.places.lock_file import LockFile, Seen
 
@@ -35,28 +36,22 @@ class Clock(Protocol):
 
 
 class Lease:
-    """
-    A folder held by a file in it.
+    """A folder held by a file in it.
 
     Parameters
     ----------
-    folder
-        The folder, for messages.
-    file
-        The file.
-    renewal
-        Seconds between two renewals.
-    patience
-        Seconds for which the lease of another process must stay the same until it counts as dead.
-    clock
-        What these seconds are counted by while another's lease is watched.
+    folder : the folder, for messages
+    file : the file
+    renewal : seconds between two renewals
+    patience : seconds for which the lease of another process must stay the same until it counts as dead
+    clock : what these seconds are counted by while another's lease is watched
 
     Raises
     ------
     ExistsError
-        Another process holds the folder.
+        When another process holds the folder.
     InputError
-        The object store cannot be reached.
+        When the object store cannot be reached.
     """
 
     def __init__(
@@ -76,15 +71,14 @@ class Lease:
         self._thread.start()
 
     def check(self) -> None:
-        """
-        Make sure that the folder is held, and will be for as long as others watch a lease before they take it.
+        """Make sure that the folder is held, and will be for as long as others watch a lease before they take it.
 
         Raises
         ------
         ChangedError
-            This process stood still for so long that another one took the folder over, or the lock was removed.
+            When this process stood still for so long that another one took the folder over, or the lock was removed.
         InputError
-            The object store cannot be reached.
+            When the object store cannot be reached.
         """
         if not self._renewed():
             found = self._file.read()
@@ -164,7 +158,7 @@ class Lease:
 
 def _parsed(seen: Seen | None) -> Mapping[str, Any]:
     try:
-        found = json.loads(seen.content if seen else b"{}")
+        found = parse_json(seen.content if seen else b"{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -40,13 +40,11 @@ def has_magic(path: str) -> bool:
 
 
 def suffix(path: str) -> str:
-    """
-    Return the lower-case suffix of a path.
+    """Return the lower-case suffix of a path.
 
     Parameters
     ----------
-    path
-        Any path or URL, of which the query is no part.
+    path : any path or URL, of which the query is no part
 
     Returns
     -------
@@ -64,23 +62,21 @@ def joined(folder: str, name: str) -> str:
 
 
 def kind(path: str) -> Literal["file", "folder"] | None:
-    """
-    Say what stands at a path.
+    """Say what stands at a path.
 
     Parameters
     ----------
-    path
-        A path or a URL, taken as it is: no sign in it is a pattern.
+    path : a path or a URL, taken as it is: no sign in it is a pattern
 
     Returns
     -------
     str or None
-        ``"file"``, ``"folder"``, or ``None`` where there is nothing.
+        ``"file"``, ``"folder"``, or None where there is nothing.
 
     Raises
     ------
     InputError
-        The place cannot be reached.
+        When the place cannot be reached.
     """
     place = located(path)
     if isinstance(place, Path):
@@ -101,13 +97,11 @@ def is_file(path: str) -> bool:
 
 
 def entries(folder: str) -> tuple[list[str], list[str]]:
-    """
-    Return the names of the files and of the folders in a folder.
+    """Return the names of the files and of the folders in a folder.
 
     Parameters
     ----------
-    folder
-        A folder.
+    folder : a folder
 
     Returns
     -------
@@ -117,7 +111,7 @@ def entries(folder: str) -> tuple[list[str], list[str]]:
     Raises
     ------
     InputError
-        The place cannot be reached.
+        When the place cannot be reached.
     """
     place = located(folder)
     if isinstance(place, Path):
@@ -140,13 +134,11 @@ def entries(folder: str) -> tuple[list[str], list[str]]:
 
 
 def matches(pattern: str) -> list[str]:
-    """
-    Return the paths that a pattern matches, in no order.
+    """Return the paths that a pattern matches, in no order.
 
     Parameters
     ----------
-    pattern
-        With ``*``, ``?``, ``[…]``, and ``**`` for any number of folders.
+    pattern : with ``*``, ``?``, ``[…]``, and ``**`` for any number of folders
 
     Returns
     -------
@@ -156,7 +148,7 @@ def matches(pattern: str) -> list[str]:
     Raises
     ------
     InputError
-        The place cannot be reached.
+        When the place cannot be reached.
     """
     place = located(pattern)
     if isinstance(place, Path):
@@ -172,13 +164,11 @@ def matches(pattern: str) -> list[str]:
 
 
 def fingerprint(path: str) -> str:
-    """
-    Recognise a file or directory again without reading it.
+    """Recognise a file or directory again without reading it.
 
     Parameters
     ----------
-    path
-        A file, or a directory, which is walked.
+    path : a file, or a directory, which is walked
 
     Returns
     -------

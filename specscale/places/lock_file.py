@@ -62,15 +62,14 @@ class LockFile(Protocol):
 
 
 def lock_file(place: Location) -> LockFile:
-    """
-    The best that the file system of a place has.
+    """The best that the file system of a place has.
 
     Raises
     ------
     FileNotFoundError
-        There is no such bucket.
+        When there is no such bucket.
     InputError
-        The object store cannot be reached.
+        When the object store cannot be reached.
     """
     if isinstance(place, Path):
         return _Local(place)
@@ -80,15 +79,12 @@ def lock_file(place: Location) -> LockFile:
 
 
 def open_lock(place: Path, flags: int) -> int:
-    """
-    Open a local lock file, and never what a link points to.
+    """Open a local lock file, and never what a link points to.
 
     Parameters
     ----------
-    place
-        The file.
-    flags
-        As of ``os.open``.
+    place : the file
+    flags : as of ``os.open``
 
     Returns
     -------
@@ -98,7 +94,7 @@ def open_lock(place: Path, flags: int) -> int:
     Raises
     ------
     ExistsError
-        It is a symbolic link.
+        When it is a symbolic link.
     """
     try:
         return os.open(place, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)

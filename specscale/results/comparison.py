@@ -251,7 +251,7 @@ class ComparisonResult(ResultDirectory):
         return pd.DataFrame(map(vars, self.record.modes), columns=[one.name for one in fields(ModeRecord)])
 
     def __repr__(self) -> str:
-        a, b = self.record.inputs.values()
+        a, b = (self.record.inputs[which] for which in "ab")
         return (
             f"<{type(self).__name__} {masked(self.path)}: {a.name} against {b.name}, "
             f"{len(self.record.modes)} modes, SPEC-diff {self.spec_diff:.4g}>"

@@ -24,9 +24,12 @@ from specscale.places.claim import LOCK, claim_folder
 from specscale.places.documents import parse_json
 from specscale.places.files import (
     Location,
+    absolute,
+    children,
     exists,
     followed,
     located,
+    make_folder,
     reaching,
     read_whole,
     remove_file,
@@ -107,10 +110,8 @@ class Workplace:
         self._finished = _content(self.work / _PUBLISHING) if resume and self._published() else None
         try:
             self._token = self._taken_up(resume)
-            work = self.work.absolute() if isinstance(self.work, Path) else self.work
-            self.folder: Location = work / self._token
-            if isinstance(self.folder, Path):
-                self.folder.mkdir(exist_ok=True)
+            self.folder: Location = absolute(self.work) / self._token
+            make_folder(self.folder)
             self.result: Location = self.folder / "result"
         except BaseException:
             self.leave()
@@ -165,10 +166,9 @@ class Workplace:
     def _clear(self) -> None:
         """Remove all but the lock and the mark of what is at OUT; what says that it can be resumed goes first."""
         self._publication.clear(self._lock, [self.work / _RUN])
-        with reaching(self.work):
-            children = [path for path in self.work.iterdir() if path.name not in (LOCK, _PUBLISHING)]
-        for path in children:
-            remove_tree(path)
+        for path in children(self.work):
+            if path.name not in (LOCK, _PUBLISHING):
+                remove_tree(path)
 
     def _remove_work(self) -> None:
         """Remove the work directory; a lock that is an object goes last, as it is given back."""
@@ -239,10 +239,9 @@ class Workplace:
         """Remove what passes after the first have left, and what is there of a result but the parts that outlast it."""
         for name in later:
             remove_tree(self.folder / name)
-        with reaching(self.result):
-            children = [path for path in self.result.iterdir() if path.name != "parts"] if exists(self.result) else []
-        for path in children:
-            remove_tree(path)
+        for path in children(self.result) if exists(self.result) else []:
+            if path.name != "parts":
+                remove_tree(path)
 
     def publish(self, result: Location) -> None:
         """Give the finished `result` the name OUT and remove the work directory.

@@ -30,6 +30,7 @@ from specscale.results.score_array import SCORES, ScoreArray
 from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.tiles import TiledSymmetric
+from specscale.tables.values import numbers, texts
 
 __all__ = ["ResultWriter", "Writer", "checksum_of", "members_table"]
 
@@ -109,7 +110,7 @@ class Writer:
     def _members(self, table: pa.Table, rows: PairedRows, keys: Sequence[str]) -> None:
         """Write modes.parquet, and what is needed to find the columns of the members, with a key for each embedding."""
         self._table("modes.parquet", table)
-        members = np.unique(table.column("row").to_numpy())
+        members = np.unique(np.array(table.column("row").to_pylist(), np.int64))
         for key, one in zip(keys, rows.embeddings, strict=True):
             origin, partners, own = origin_of(one), rows_of_origin(one), members
             if partners is not None:
@@ -122,7 +123,7 @@ class Writer:
                 wanted = sample_columns(one)
                 found = origin.rows(own.tolist(), wanted) if wanted else None
                 if found is not None:
-                    self._table(kept_columns(key), found.append_column(KEPT_ROW, pa.array(members)))
+                    self._table(kept_columns(key), found.append_column(KEPT_ROW, numbers(members)))
 
     def _table(self, name: str, table: pa.Table) -> None:
         content = pa.BufferOutputStream()  # Arrow takes no path that is not UTF-8
@@ -228,21 +229,20 @@ class ResultWriter(Writer):
 
 def members_table(tails: ScoreSummary, rows: PairedRows) -> pa.Table:
     """Return the top members of both tails of every mode: mode, tail, rank, row, id, score and source_row."""
-    count, k, top = tails.rows.shape
-    mode, tail, rank = (index.ravel() for index in np.meshgrid(range(k), range(count), range(top), indexing="ij"))
-    numbers = tails.rows.transpose(1, 0, 2).ravel()
-    there = numbers >= 0
-    numbers = numbers[there]
-    numbers_in_source = numbered(rows.embeddings[0], numbers)
+    row = tails.rows.transpose(1, 0, 2)
+    there = row >= 0
+    mode, tail, rank = np.nonzero(there)
+    row = row[there]
+    source_row = numbered(rows.embeddings[0], row)
     return pa.table(
         {
-            "mode": pa.array(mode[there], pa.int32()),
-            "tail": pa.array(np.array(TAILS)[tail[there].astype(int)], pa.string()),
-            "rank": pa.array(rank[there] + 1, pa.int32()),
-            "row": pa.array(numbers, pa.int64()),
-            "id": _ids(rows, numbers.tolist()),
-            "score": pa.array(tails.scores.transpose(1, 0, 2).ravel()[there], pa.float64()),
-            "source_row": pa.array(numbers_in_source, pa.int64(), mask=numbers_in_source < 0),
+            "mode": numbers(mode.astype(np.int32)),
+            "tail": texts(TAILS).take(numbers(tail)),
+            "rank": numbers((rank + 1).astype(np.int32)),
+            "row": numbers(row),
+            "id": _ids(rows, row.tolist()),
+            "score": numbers(tails.scores.transpose(1, 0, 2)[there].astype(np.float64)),
+            "source_row": numbers(source_row, source_row < 0),
         }
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from specscale.embeddings.rows import PairedRows
 from specscale.kernels.base import Kernels, load_kernels
@@ -17,9 +18,24 @@ from specscale.runtime.spans import Span
 from specscale.runtime.sweep import Sweeper
 from specscale.runtime.threads import Threads
 
-__all__ = ["Executor", "LocalExecutor"]
+__all__ = ["Executor", "LocalExecutor", "Planned"]
 
 R = TypeVar("R")
+
+
+class Planned(NamedTuple, Generic[R]):
+    """A pass with the spans that it passes over.
+
+    Attributes
+    ----------
+    work : the pass
+    spans : all spans, in order
+    folder : keeps the partial results; what is there is not computed again
+    """
+
+    work: Pass[R]
+    spans: list[Span]
+    folder: Location
 
 
 class Executor(Protocol):
@@ -78,6 +94,10 @@ class Executor(Protocol):
         """
         ...
 
+    def run_all(self, passes: Iterable[Planned[R]], rows: PairedRows, notify: Notify) -> list[R]:
+        """Run passes that do not need one another, as `run` does each; workers share all of them at once."""
+        ...
+
 
 class LocalExecutor:
     """Runs passes in this process.
@@ -131,6 +151,10 @@ class LocalExecutor:
         result = work.finalize(total)
         notify(PassFinished(work.name, time.perf_counter() - began))
         return result
+
+    def run_all(self, passes: Iterable[Planned[R]], rows: PairedRows, notify: Notify) -> list[R]:
+        """Run passes one after another."""
+        return [self.run(work, rows, spans, folder, notify) for work, spans, folder in passes]
 
     def _sweep(self, work: Pass[R], rows: PairedRows, spans: list[Span], tree: Tree, notify: Notify) -> None:
         """Accumulate spans, and merge and write each in a thread of its own."""

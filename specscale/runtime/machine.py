@@ -1,26 +1,17 @@
-"""The plan: what a run will take, known before anything is computed."""
+"""The machine: what a short calibration finds, and the workers of a cluster that is there."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from operator import index
-from typing import Any
 
-from specscale.cost import Cost
 from specscale.embeddings.rows import PairedRows
-from specscale.errors import OptionError, PlanError
 from specscale.kernels.base import Kernels
-from specscale.places.files import Location, exists, free_space, size_of_tree
-from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads
-from specscale.units import _parse_rate, format_bytes
 
-__all__ = ["Crew", "Machine", "Plan", "Workers", "calibrate"]
+__all__ = ["Crew", "Machine", "calibrate"]
 
-ELEMENTARY_SECONDS = 0.5e-9  # of one pair on one core, by the compiled kernel
 _CALIBRATION_BYTES = 16 << 20
-SLACK = 96 << 20  # the allocator's own, and the buffers of BLAS
 
 
 @dataclass(frozen=True)
@@ -53,217 +44,6 @@ class Crew:
     count: int
     threads: int
     memory: int | None
-
-
-@dataclass(frozen=True)
-class Workers:
-    """The workers of a cluster, processes like this one that share the spans of a pass.
-
-    Attributes
-    ----------
-    count : how many
-    rate : single-precision operations a second of one of them; None for what this machine was measured to do
-    """
-
-    count: int
-    rate: float | None = None
-
-    @classmethod
-    def of(cls, count: int | None, rate: str | float | None) -> Workers | None:
-        """Read what the user asks for; None without a cluster.
-
-        Parameters
-        ----------
-        count : how many workers
-        rate : the rate of one, a number or as ``"30T"``
-
-        Raises
-        ------
-        OptionError
-            When there is no such cluster.
-        """
-        if count is None:
-            if rate is not None:
-                raise OptionError("--rate is the rate of one worker: give --workers as well")
-            return None
-        try:
-            number = index(count)
-        except TypeError:
-            raise OptionError(f"--workers is a whole number, not {count!r}") from None
-        if number < 1:
-            raise OptionError(f"--workers must be at least 1, not {number}")
-        return cls(number, None if rate is None else _parse_rate(rate))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Spans and costs of a run.
-
-    The workers of a cluster share the spans of the passes. Every span's partial result is written to the work
-    directory once; a merge reads two and writes one; the client, which does all other steps, reads the last.
-
-    Attributes
-    ----------
-    n, n_kept, d : rows, rows that take part, dimension of the concatenated features
-    block_rows : rows computed on at once
-    spans : the runs of rows that are checkpointed
-    steps : what each step costs
-    base : bytes the process holds before the run
-    memory : bytes it may hold; None where nothing is known of the machine that is planned for
-    solve_threads : threads of BLAS in each task of the solve; one, so that the bits do not depend on the machine's
-    workers : the workers of a cluster; None where this process does all
-    rows_given : rows of the embeddings that the plan was made from, where it is for another number; else None
-    """
-
-    n: int
-    n_kept: int
-    d: int
-    block_rows: int
-    spans: list[Span]
-    steps: list[Cost]
-    base: int
-    memory: int | None
-    solve_threads: int = 1
-    workers: Workers | None = None
-    rows_given: int | None = None
-
-    @property
-    def peak(self) -> int:
-        """Projected peak of resident memory of any process, in bytes."""
-        return self.base + SLACK + max(self._memory_of(step) for step in self.steps)
-
-    def shared(self, step: Cost) -> bool:
-        """Whether the workers of a cluster share a step."""
-        return self.workers is not None and step.partial > 0
-
-    def client_memory(self, step: Cost) -> int:
-        """Bytes that this process holds in a step, above what it holds before the run."""
-        return step.memory - step.worker_memory + step.partial if self.shared(step) else step.memory
-
-    @property
-    def client_peak(self) -> int:
-        """Projected peak memory of this process."""
-        return self.base + SLACK + max(self.client_memory(step) for step in self.steps)
-
-    def worker_memory(self, step: Cost) -> int:
-        """Bytes that each worker of a cluster holds in a step, above what it holds before the run."""
-        return step.worker_memory if self.shared(step) else 0
-
-    def _memory_of(self, step: Cost) -> int:
-        return max(self.client_memory(step), self.worker_memory(step))
-
-    def moved(self, step: Cost) -> int:
-        """Bytes of partial results that a step writes to and reads from the work directory of a cluster."""
-        return step.partial * (4 * len(self.spans) - 2) if self.shared(step) else 0
-
-    @property
-    def disk(self) -> int:
-        """Projected disk, in bytes, of the work directory and the result."""
-        return sum(step.disk + step.partial * self._more_nodes for step in self.steps)
-
-    @property
-    def _more_nodes(self) -> int:
-        """Partial results on the disk beyond those of one process: two of each other worker."""
-        return min(2 * (self.workers.count - 1), len(self.spans)) if self.workers else 0
-
-    @property
-    def operations(self) -> float:
-        """Floating-point operations of all matrix products."""
-        return sum(step.operations for step in self.steps)
-
-    def seconds(self, machine: Machine) -> dict[str, float]:
-        """Projected seconds of each step: computing or reading, whichever is longer.
-
-        A step that workers share takes as long as the worker with most rows, and then its partial results move.
-        """
-        out = {}
-        for step in self.steps:
-            compute = (
-                step.operations / (step.speed * machine.gemm_rate)
-                + ELEMENTARY_SECONDS * step.elementary / machine.threads
-            )
-            read = step.read / machine.read_rate
-            if self.workers is not None and step.partial:
-                faster = self.workers.rate / machine.gemm_rate if self.workers.rate else 1.0
-                seconds = self._largest_share(self.workers.count) * max(compute / faster, read)
-                out[step.name] = (
-                    seconds + self._partials_in_a_row(self.workers.count) * step.partial / machine.read_rate
-                )
-            else:
-                out[step.name] = max(compute, read)
-        return out
-
-    def _largest_share(self, workers: int) -> float:
-        """The share of the rows that the worker with most of them has; no span is divided."""
-        length, last = (span.stop - span.start for span in (self.spans[0], self.spans[-1]))
-        rounds, rest = divmod(len(self.spans), workers)
-        rows = (rounds + (rest > 1)) * length + (last if rest == 1 else 0)
-        return min(rows, self.n) / self.n
-
-    def _partials_in_a_row(self, workers: int) -> int:
-        """Partial results that are moved one after another.
-
-        Each worker writes those of its spans; merges, which move three each, follow one another along the depth of the
-        tree and in each worker; the client reads the last. A single worker moves them while it computes, as a process
-        without a cluster does.
-        """
-        if workers == 1:
-            return 0
-        spans = len(self.spans)
-        merges = max((spans - 1).bit_length(), -(-(spans - 1) // workers))
-        return -(-spans // workers) + 3 * merges + 1
-
-    def check_memory(self, remedy: str) -> None:
-        """Raise PlanError when the projected peak exceeds the memory allowed."""
-        if self.memory is not None and self.peak > self.memory:
-            heaviest = max(self.steps, key=self._memory_of).name
-            raise PlanError(
-                f"the plan needs {format_bytes(self.peak)} of memory (in the {heaviest} step), --memory allows "
-                f"{format_bytes(self.memory)}: {remedy}"
-            )
-
-    def check_disk(self, folder: Location) -> None:
-        """Raise PlanError when the disk has no room for the work and the result beside what `folder` holds of them."""
-        free = free_space(folder)
-        if free is None:
-            return
-        held = size_of_tree(folder) if exists(folder) else 0
-        if self.disk > free + held:
-            there = f" and {format_bytes(held)} hold work already" if held else ""
-            raise PlanError(
-                f"the plan needs {format_bytes(self.disk)} of disk at {folder}, {format_bytes(free)} are free{there}: "
-                "choose another place with -o, or a smaller --size or --modes"
-            )
-
-    def to_json(self, machine: Machine) -> dict[str, Any]:
-        """Return the plan as plain values, with the time it will take on a machine."""
-        return {
-            "rows": self.n,
-            "rows_compared": self.n_kept,
-            "dimension": self.d,
-            "spans": len(self.spans),
-            "span_rows": self.spans[0].stop - self.spans[0].start,
-            "block_rows": self.block_rows,
-            "memory": {"base": self.base, "peak": self.peak, "allowed": self.memory},
-            "disk": self.disk,
-            "operations": self.operations,
-            "solve_threads": self.solve_threads,
-            "steps": [{**vars(step), "moved": self.moved(step)} for step in self.steps],
-            "machine": vars(machine),
-            "seconds": self.seconds(machine),
-            "rows_given": self.rows_given,
-            "workers": None if self.workers is None else self._workers_json(self.workers, machine),
-        }
-
-    def _workers_json(self, workers: Workers, machine: Machine) -> dict[str, Any]:
-        return {
-            "count": workers.count,
-            "rate": workers.rate or machine.gemm_rate,
-            "rate_measured": workers.rate is None,
-            "moved": sum(self.moved(step) for step in self.steps),
-            "peak": self.base + SLACK + max(self.worker_memory(step) for step in self.steps),
-            "client_peak": self.client_peak,
-        }
 
 
 def calibrate(rows: PairedRows, threads: Threads, kernels: Kernels) -> Machine:

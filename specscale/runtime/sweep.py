@@ -12,6 +12,7 @@ from specscale.embeddings.rows import Block, PairedRows
 from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import Kernels
 from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room
+from specscale.runtime.row_arrays import RowsBeside
 from specscale.runtime.spans import Span
 from specscale.runtime.stages import Stages
 from specscale.runtime.threads import Threads
@@ -70,7 +71,8 @@ class Sweeper:
         remaining = iter(spans)
         span, total = next(remaining), work.create(kernels)
         before: tuple[Block, Room] | None = None
-        with self._blocks(rows, spans, verify=work.verifies and not rows.verified) as blocks:
+        beside = RowsBeside(work, rows, spans)
+        with self._blocks(beside, rows, spans, verify=work.verifies and not rows.verified) as blocks:
             for block in chain(blocks, [None]):
                 room = next(rooms)
                 append = loaded.append(total, *before) if before else []
@@ -82,6 +84,7 @@ class Sweeper:
                     advance(before[0].stop - before[0].start)
                 if before and before[0].stop == span.stop:
                     rows.check_unchanged()
+                    beside.write(span)
                     deliver(span.index, {name: kernels.get(array) for name, array in total.items()})
                     if block:
                         span, total = next(remaining), work.create(kernels)
@@ -112,18 +115,21 @@ class Sweeper:
         return self._rooms
 
     @contextmanager
-    def _blocks(self, rows: PairedRows, spans: list[Span], *, verify: bool) -> Iterator[Iterator[Block]]:
+    def _blocks(
+        self, beside: RowsBeside, rows: PairedRows, spans: list[Span], *, verify: bool
+    ) -> Iterator[Iterator[Block]]:
         """The blocks of some spans in the backend's memory; each stage works a block ahead of the next."""
         kernels = self.kernels
         runs = [(span.start, span.stop) for span in spans]
         read = rows.blocks(runs, BLOCK_ROWS, RING, verify=verify, empty=kernels.pinned)
         with Stages() as stages:
-            blocks = stages.ahead("specscale-reader", read)
+            blocks = stages.ahead("specscale-reader", beside.added(read))
             if kernels.apart:
                 blocks = stages.ahead("specscale-putter", map(partial(_put, kernels), blocks))
             yield blocks
 
 
 def _put(kernels: Kernels, block: Block) -> Block:
-    """The block with its rows in the backend's memory."""
-    return block._replace(raw=tuple(map(kernels.put, block.raw)))
+    """The block with the rows that are read in the backend's memory."""
+    inputs = {name: kernels.put(rows) for name, rows in block.inputs.items()}
+    return block._replace(raw=tuple(map(kernels.put, block.raw)), inputs=inputs)

@@ -1,6 +1,7 @@
 """Sources of vectors: one registry, one small module for each format.
 
-A new format is a module with a class that has the attributes and methods of `base.Shard`, and one line here.
+A new format is a module with a class of arrays (`arrays.ArrayShard`) or of tables (`batches.BatchShard`) and its
+`base.Format`, which names its options, and one line here.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from specscale.errors import InputError, OptionError
-from specscale.sources.base import Batch, Format, Shard, Source
+from specscale.sources.base import Batch, Format, Source
 from specscale.sources.choosing import Choice
 from specscale.sources.conversions import unreadable_file
 from specscale.sources.folders import partitions
@@ -33,27 +34,19 @@ FORMATS: tuple[Format, ...] = (NPY, NPZ, PARQUET, ZARR)
 def open_source(
     paths: Sequence[str],
     *,
-    key: str | None = None,
-    vector: str | None = None,
     earlier: Sequence[str] = (),
     choice: Choice | None = None,
+    **options: str | None,
 ) -> Source:
-    """
-    Open an embedding in any format that is read.
+    """Open an embedding in any format that is read.
 
     Parameters
     ----------
-    paths
-        Files, directories of files and globs, local or URLs, all of one format; at least one. Files listed one by one
-        keep their order, the contents of directories and globs come in natural order.
-    key
-        Name of the array in an ``.npz`` archive.
-    vector
-        Column or columns of the vectors in a Parquet file, see `parquet.ParquetShard`.
-    earlier
-        Columns of the vectors of rows that come before these, which hold where `vector` is left out.
-    choice
-        The columns that ride along.
+    paths : files, directories of files and globs, local or URLs, all of one format; at least one; files listed one by
+        one keep their order, the contents of directories and globs come in natural order
+    earlier : columns of the vectors of rows that come before these, which hold where the option ``vector`` is left out
+    choice : the columns that ride along
+    **options : those of the formats, as the user gave them; None for what was not given
 
     Returns
     -------
@@ -63,12 +56,12 @@ def open_source(
     Raises
     ------
     InputError
-        A file is missing, cannot be used, or does not go with the others.
+        When a file is missing, cannot be used, or does not go with the others.
     OptionError
-        An option does not go with the format.
+        When an option does not go with the format.
     """
     suffixes = {one: known.name for known in FORMATS for one in known.suffixes}
-    files = expand(paths, suffixes, ZARR.matches)
+    files = expand(paths, suffixes, _is_folder)
     chosen = _format(files[0])
     for file in files[1:]:
         other = _format(file)
@@ -77,13 +70,13 @@ def open_source(
                 f"{file}: a {other.name} file among {chosen.name} files ({files[0]}); ingest one format at a time, as"
                 f" '*{chosen.suffixes[0]}'"
             )
-    for option, value in (("key", key), ("vector", vector)):
-        if value is not None and option not in chosen.options:
+    given = {option: value for option, value in options.items() if value is not None}
+    for option in given:
+        if option not in chosen.options:
             raise OptionError(f"--{option} does not apply to {files[0]}, a {chosen.name} file; leave it out")
-    argument = key if "key" in chosen.options else vector
-    if argument is None and earlier and "vector" in chosen.options:
-        argument = ",".join(earlier)
-    shards: list[Shard] = [chosen.open(file, argument) for file in files]
+    if earlier and "vector" in chosen.options:
+        given.setdefault("vector", ",".join(earlier))
+    shards = [chosen.open(file, **given) for file in files]
     keys, values = partitions(paths[0], files) if len(paths) == 1 else ([], [])
     if keys:
         shards = [PartitionedShard(*one) for one in zip(shards, [keys] * len(files), values, strict=True)]
@@ -101,6 +94,10 @@ def _named_apart(paths: Sequence[str], files: Sequence[str]) -> tuple[str, ...]:
     if len(paths) > 1 or not 1 < len(kinds) <= _FEW:
         return ()
     return (f"read as one model's, one after the other, though named apart: {some(list(kinds.values()))}",)
+
+
+def _is_folder(path: str) -> bool:
+    return any(known.is_folder(path) for known in FORMATS if known.is_folder is not None)
 
 
 def _format(path: str) -> Format:

@@ -17,18 +17,16 @@ _HEADER = 30  # bytes before the name of a member
 
 
 def check_directory(file: IO[bytes]) -> None:
-    """
-    Refuse an archive whose directory would fill the memory.
+    """Refuse an archive whose directory would fill the memory.
 
     Parameters
     ----------
-    file
-        The archive, left at its beginning.
+    file : the archive, left at its beginning
 
     Raises
     ------
     zipfile.BadZipFile
-        The directory is too long.
+        When the directory is too long.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL))
@@ -46,18 +44,16 @@ def check_directory(file: IO[bytes]) -> None:
 
 
 def check_members(members: Sequence[zipfile.ZipInfo]) -> None:
-    """
-    Refuse members that lie in one another, or claim what they cannot hold.
+    """Refuse members that lie in one another, or claim what they cannot hold.
 
     Parameters
     ----------
-    members
-        What it holds.
+    members : what it holds
 
     Raises
     ------
     zipfile.BadZipFile
-        A member cannot be unpacked to what it claims, or could be to far more.
+        When a member cannot be unpacked to what it claims, or could be to far more.
     """
     end = 0
     for one in sorted(members, key=lambda one: one.header_offset):

@@ -11,20 +11,17 @@ __all__ = ["conversion"]
 
 
 def conversion(path: str, name: str) -> str | None:
-    """
-    Say how an array beside the vectors becomes a column.
+    """Say how an array beside the vectors becomes a column.
 
     Parameters
     ----------
-    path
-        The file of the vectors: an ``.npz`` archive, or an array of a Zarr group or the group.
-    name
-        What the user calls the column.
+    path : the file of the vectors: an ``.npz`` archive, or an array of a Zarr group or the group
+    name : what the user calls the column
 
     Returns
     -------
     str or None
-        One sentence; ``None`` where there is no such array.
+        One sentence; None where there is no such array.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:

@@ -21,30 +21,24 @@ _SHOWN, _WIDTH = 12, 200
 
 
 class Choice(NamedTuple):
-    """
-    Which of the samples' own columns ride along.
+    """Which of the samples' own columns ride along.
 
     Attributes
     ----------
-    expression
-        Names, globs and ranges with commas; ``"none"`` for none; ``None`` for those of single values.
-    always
-        Columns that do in any case.
+    expression : names, globs and ranges with commas; ``"none"`` for none; None for those of single values
+    always : columns that do in any case
     """
 
     expression: str | None = None
     always: tuple[str, ...] = ()
 
     def riding(self, offered: pa.Schema, *, nested: bool = False) -> pa.Schema:
-        """
-        Choose among columns.
+        """Choose among columns.
 
         Parameters
         ----------
-        offered
-            The columns there are, in plain types.
-        nested
-            Whether lists, structs and maps ride along without being chosen.
+        offered : the columns there are, in plain types
+        nested : whether lists, structs and maps ride along without being chosen
 
         Returns
         -------
@@ -70,13 +64,11 @@ class Choice(NamedTuple):
 
 
 def describe(names: Sequence[str]) -> str:
-    """
-    Say in a few words which columns these are.
+    """Say in a few words which columns these are.
 
     Parameters
     ----------
-    names
-        Names of columns.
+    names : names of columns
 
     Returns
     -------
@@ -90,13 +82,11 @@ def describe(names: Sequence[str]) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """
-    List names, the first of them where there are many.
+    """List names, the first of them where there are many.
 
     Parameters
     ----------
-    names
-        Names of columns.
+    names : names of columns
 
     Returns
     -------
@@ -107,15 +97,12 @@ def listed(names: Sequence[str]) -> str:
 
 
 def expand_names(expression: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """
-    Find the columns that an expression names.
+    """Find the columns that an expression names.
 
     Parameters
     ----------
-    expression
-        Names, globs (whose matches come in natural order) and ranges of numbered names, with commas.
-    names
-        The columns there are.
+    expression : names, globs (whose matches come in natural order) and ranges of numbered names, with commas
+    names : the columns there are
 
     Returns
     -------

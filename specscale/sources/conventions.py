@@ -27,29 +27,23 @@ _DIMENSIONS = "_ARRAY_DIMENSIONS"  # xarray's mark on arrays of Zarr v2, whose f
 
 
 class Conventions:
-    """
-    How the numbers of an array are meant.
+    """How the numbers of an array are meant.
 
     Parameters
     ----------
-    path
-        Where the array is.
-    array
-        The array.
+    path : where the array is
+    array : the array
 
     Attributes
     ----------
-    dtype
-        Type of the numbers as they are meant.
-    missing
-        What is to be said of a row that lacks numbers.
-    notes
-        What is done to the numbers, a line each.
+    dtype : type of the numbers as they are meant
+    missing : what is to be said of a row that lacks numbers
+    notes : what is done to the numbers, a line each
 
     Raises
     ------
     InputError
-        An attribute cannot be understood.
+        When an attribute cannot be understood.
     """
 
     def __init__(self, path: str, array: zarr.Array[Any]) -> None:
@@ -101,22 +95,19 @@ class Conventions:
     def apply(
         self, values: NDArray[Any], absent: Absent | None = None
     ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """
-        Read numbers as they are meant.
+        """Read numbers as they are meant.
 
         Parameters
         ----------
-        values
-            b × p, as they are stored.
-        absent
-            Which of them are not stored at all.
+        values : b × p, as they are stored
+        absent : which of them are not stored at all
 
         Returns
         -------
         vectors : ndarray
             b × p, NaN where a number is missing.
         null : ndarray or None
-            b flags, rows that lack a number; ``None`` where none does.
+            b flags, rows that lack a number; None where none does.
         """
         if self._unsigned:
             values = values.view(f"u{values.dtype.itemsize}")

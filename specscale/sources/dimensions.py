@@ -43,18 +43,16 @@ class _Run(NamedTuple):
 
 
 def element_type(kind: pa.DataType) -> pa.DataType | None:
-    """
-    Return the type of the numbers of a column of vectors.
+    """Return the type of the numbers of a column of vectors.
 
     Parameters
     ----------
-    kind
-        Any type.
+    kind : any type
 
     Returns
     -------
     pyarrow.DataType or None
-        ``None`` where the column holds no lists, or tensors of more than one dimension.
+        None where the column holds no lists, or tensors of more than one dimension.
     """
     if isinstance(kind, pa.FixedShapeTensorType) and len([size for size in kind.shape[:-1] if size != 1]):
         return None
@@ -65,18 +63,14 @@ def element_type(kind: pa.DataType) -> pa.DataType | None:
 
 
 def name_vector(path: str, schema: pa.Schema, vector: str) -> list[str]:
-    """
-    Find the columns that a user means.
+    """Find the columns that a user means.
 
     Parameters
     ----------
-    path
-        The file, for messages.
-    schema
-        Its columns.
-    vector
-        The name of a list column; or names of columns of floats, globs (in natural order) and ranges of numbered
-        names (``x0..x31``), with commas between them.
+    path : the file, for messages
+    schema : its columns
+    vector : the name of a list column; or names of columns of floats, globs (in natural order) and ranges of numbered
+        names (``x0..x31``), with commas between them
 
     Returns
     -------
@@ -86,7 +80,7 @@ def name_vector(path: str, schema: pa.Schema, vector: str) -> list[str]:
     Raises
     ------
     InputError
-        There is no such column, a column is named twice or does not hold floating-point numbers.
+        When there is no such column, a column is named twice or does not hold floating-point numbers.
     """
     names, unknown = expand_names(vector, schema.names)
     if unknown or not names:
@@ -112,15 +106,12 @@ def name_vector(path: str, schema: pa.Schema, vector: str) -> list[str]:
 
 
 def find_vector(path: str, schema: pa.Schema) -> list[str]:
-    """
-    Find the columns of the vectors where the user named none.
+    """Find the columns of the vectors where the user named none.
 
     Parameters
     ----------
-    path
-        The file, for messages.
-    schema
-        Its columns.
+    path : the file, for messages
+    schema : its columns
 
     Returns
     -------
@@ -131,7 +122,7 @@ def find_vector(path: str, schema: pa.Schema) -> list[str]:
     Raises
     ------
     InputError
-        There are no such columns, or several that it could be.
+        When there are no such columns, or several that it could be.
     """
     lists = [field.name for field in schema if _is_vector(field.type)]
     if (lists or _runs(schema)) and not any(name.lower() in _CALLED for name in lists):
@@ -163,13 +154,11 @@ def find_vector(path: str, schema: pa.Schema) -> list[str]:
 
 
 def widest_run(schema: pa.Schema) -> list[str]:
-    """
-    Return the longest run of numbered columns of floats.
+    """Return the longest run of numbered columns of floats.
 
     Parameters
     ----------
-    schema
-        Columns.
+    schema : columns
 
     Returns
     -------

@@ -23,15 +23,12 @@ _SPLITS = ("train", "training", "test", "testing", "validation", "valid", "val",
 
 
 def files_below(folder: str, suffixes: Mapping[str, str]) -> list[str]:
-    """
-    Find the files in the folders of a folder that has none itself.
+    """Find the files in the folders of a folder that has none itself.
 
     Parameters
     ----------
-    folder
-        A folder, local or remote.
-    suffixes
-        The lower-case suffixes of the files to take, and the kind of file of each.
+    folder : a folder, local or remote
+    suffixes : the lower-case suffixes of the files to take, and the kind of file of each
 
     Returns
     -------
@@ -41,7 +38,7 @@ def files_below(folder: str, suffixes: Mapping[str, str]) -> list[str]:
     Raises
     ------
     InputError
-        The files do not make one collection, or there are too many folders.
+        When the files do not make one collection, or there are too many folders.
     """
     found = [tuple(path.split("/")) for path in _walk(folder, suffixes)]
     if found:
@@ -51,15 +48,12 @@ def files_below(folder: str, suffixes: Mapping[str, str]) -> list[str]:
 
 
 def partitions(given: str, files: Sequence[str]) -> tuple[list[str], list[list[str | None]]]:
-    """
-    Read the columns that the names of folders hold, as in ``year=2024/part-0.parquet``.
+    """Read the columns that the names of folders hold, as in ``year=2024/part-0.parquet``.
 
     Parameters
     ----------
-    given
-        The folder or pattern; what it says itself is no column.
-    files
-        The files that were found.
+    given : the folder or pattern; what it says itself is no column
+    files : the files that were found
 
     Returns
     -------

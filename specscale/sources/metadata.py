@@ -37,18 +37,16 @@ class TableFile(Protocol):
 
 
 class ParquetTable:
-    """
-    A Parquet file of columns.
+    """A Parquet file of columns.
 
     Parameters
     ----------
-    path
-        The file.
+    path : the file
 
     Raises
     ------
     InputError
-        The file is not a Parquet file.
+        When the file is not a Parquet file.
     """
 
     def __init__(self, path: str) -> None:
@@ -80,33 +78,25 @@ _KINDS: Mapping[str, str] = MappingProxyType(
 
 
 class Metadata:
-    """
-    Columns of one or several files, as one table that is never whole in memory.
+    """Columns of one or several files, as one table that is never whole in memory.
 
     Parameters
     ----------
-    path
-        A file, a directory or a glob; of several files the natural order counts.
-    before
-        Path and columns of rows that come before these, whose types hold for these too where that loses nothing.
-    choice
-        The columns that are wanted.
+    path : a file, a directory or a glob; of several files the natural order counts
+    before : path and columns of rows that come before these, whose types hold for these too where that loses nothing
+    choice : the columns that are wanted
 
     Attributes
     ----------
-    n
-        Rows of all files.
-    offered
-        Names of all columns.
-    schema
-        Columns, with types that hold in all files.
-    fingerprint
-        Changes when a file does.
+    n : rows of all files
+    offered : names of all columns
+    schema : columns, with types that hold in all files
+    fingerprint : changes when a file does
 
     Raises
     ------
     InputError
-        A file is missing or cannot be used, or the files do not go together.
+        When a file is missing or cannot be used, or the files do not go together.
     """
 
     def __init__(self, path: str, before: tuple[str, pa.Schema] | None = None, choice: Choice | None = None) -> None:
@@ -136,15 +126,12 @@ class Metadata:
         self._starts = [0, *accumulate(file.n for file in filled)]
 
     def tables(self, columns: Sequence[str] | None = None, start: int = 0) -> Iterator[pa.Table]:
-        """
-        Yield rows in order.
+        """Yield rows in order.
 
         Parameters
         ----------
-        columns
-            The columns wanted; all by default.
-        start
-            The first row.
+        columns : the columns wanted; all by default
+        start : the first row
 
         Yields
         ------
@@ -161,13 +148,11 @@ class Metadata:
                     row += table.num_rows
 
     def locate(self, row: int) -> str:
-        """
-        Say where a row comes from.
+        """Say where a row comes from.
 
         Parameters
         ----------
-        row
-            Row of all files, from 0.
+        row : row of all files, from 0
 
         Returns
         -------

@@ -31,13 +31,11 @@ _HASH = re.compile(r"^(?=.*[0-9])[0-9a-f]{12,}$|^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0
 
 
 def model_name(paths: Sequence[str]) -> str:
-    """
-    Name a model after the files of its vectors.
+    """Name a model after the files of its vectors.
 
     Parameters
     ----------
-    paths
-        What the user gave: files, folders or patterns.
+    paths : what the user gave: files, folders or patterns
 
     Returns
     -------
@@ -66,17 +64,13 @@ def model_name(paths: Sequence[str]) -> str:
 
 
 def distinct_names(names: Sequence[str], sources: Sequence[str], fixed: Sequence[bool] | None = None) -> list[str]:
-    """
-    Make names that differ.
+    """Make names that differ.
 
     Parameters
     ----------
-    names
-        What models are called.
-    sources
-        Where each comes from.
-    fixed
-        Which names are to stay as they are; they differ.
+    names : what models are called
+    sources : where each comes from
+    fixed : which names are to stay as they are; they differ
 
     Returns
     -------
@@ -107,18 +101,16 @@ def distinct_names(names: Sequence[str], sources: Sequence[str], fixed: Sequence
 
 
 def check_name(name: str) -> None:
-    """
-    Refuse what is no name for a model.
+    """Refuse what is no name for a model.
 
     Parameters
     ----------
-    name
-        The name.
+    name : the name
 
     Raises
     ------
     OptionError
-        It is empty, or more than a line.
+        When it is empty, or more than a line.
     """
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise OptionError(f"{name!r} is no name for a model: give some printable text")

@@ -13,18 +13,14 @@ from specscale.sources.choosing import Choice
 __all__ = ["PartitionedShard"]
 
 
-class PartitionedShard:
-    """
-    A shard whose rows have columns of one value each besides their own, as text.
+class PartitionedShard(Shard):
+    """A shard whose rows have columns of one value each besides their own, as text.
 
     Parameters
     ----------
-    shard
-        The file.
-    keys
-        Names of the columns; one that the file has itself is left to it.
-    values
-        Their values.
+    shard : the file
+    keys : names of the columns; one that the file has itself is left to it
+    values : their values
     """
 
     def __init__(self, shard: Shard, keys: Sequence[str], values: Sequence[str | None]) -> None:

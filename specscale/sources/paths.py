@@ -18,21 +18,17 @@ _MARKS = ("_SUCCESS", "_metadata", "_common_metadata")  # what writers leave bes
 
 
 def expand(paths: Sequence[str], suffixes: Mapping[str, str], is_leaf: Callable[[str], bool]) -> list[str]:
-    """
-    List the files that some paths stand for.
+    """List the files that some paths stand for.
 
     Parameters
     ----------
-    paths
-        Files, directories and globs, local or URLs. The contents of a directory and the matches of a glob come in
+    paths : files, directories and globs, local or URLs; the contents of a directory and the matches of a glob come in
         natural order (``2.npy`` before ``10.npy``), and so do files listed in the order in which a shell expands a
-        glob; files listed in any other order keep it. A file whose name has the signs of a pattern is that file. Of a
+        glob; files listed in any other order keep it; a file whose name has the signs of a pattern is that file; of a
         directory the files in it are taken; where there are none, those of the folders in it, if they make one
-        collection.
-    suffixes
-        The lower-case suffixes of the files to take from a directory, and the kind of file of each.
-    is_leaf
-        Says of a directory whether it is one input itself rather than a collection of files.
+        collection
+    suffixes : the lower-case suffixes of the files to take from a directory, and the kind of file of each
+    is_leaf : says of a directory whether it is one input itself rather than a collection of files
 
     Returns
     -------
@@ -42,7 +38,7 @@ def expand(paths: Sequence[str], suffixes: Mapping[str, str], is_leaf: Callable[
     Raises
     ------
     InputError
-        A path does not exist, a glob matches nothing, a directory holds nothing suitable or several collections.
+        When a path does not exist, a glob matches nothing, a directory holds nothing suitable or several collections.
     """
     files: list[str] = []
     if list(paths) == sorted(paths):  # a shell puts 10.npy before 2.npy, and metadata would meet the wrong rows
@@ -64,13 +60,11 @@ def expand(paths: Sequence[str], suffixes: Mapping[str, str], is_leaf: Callable[
 
 
 def is_source(path: str) -> bool:
-    """
-    Whether a path is something to be ingested: a file, a folder or a pattern, and no embedding store.
+    """Whether a path is something to be ingested: a file, a folder or a pattern, and no embedding store.
 
     Parameters
     ----------
-    path
-        A path or a URL.
+    path : a path or a URL
 
     Returns
     -------
@@ -83,13 +77,11 @@ def is_source(path: str) -> bool:
 
 
 def natural_key(name: str) -> tuple[str | int, ...]:
-    """
-    Sort key under which numbers inside names count as numbers.
+    """Sort key under which numbers inside names count as numbers.
 
     Parameters
     ----------
-    name
-        A file or column name.
+    name : a file or column name
 
     Returns
     -------

@@ -19,22 +19,18 @@ from specscale.tables.widening import Columns, common_schema, converted
 
 
 class ShardedSource:
-    """
-    The rows of one or many shards, in order.
+    """The rows of one or many shards, in order.
 
     Parameters
     ----------
-    name
-        Name for the model.
-    shards
-        At least one. Shards without rows are legal wherever they stand and take part in nothing.
-    choice
-        The columns that ride along.
+    name : name for the model
+    shards : at least one; shards without rows are legal wherever they stand and take part in nothing
+    choice : the columns that ride along
 
     Raises
     ------
     InputError
-        There are no rows, or a shard differs from the ones before it in its dimensions or columns.
+        When there are no rows, or a shard differs from the ones before it in its dimensions or columns.
     """
 
     def __init__(self, name: str, shards: Sequence[Shard], choice: Choice | None = None) -> None:
@@ -66,13 +62,11 @@ class ShardedSource:
         self._starts = [0, *accumulate(shard.n for shard in filled)]
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        """
-        Yield the rows in order.
+        """Yield the rows in order.
 
         Parameters
         ----------
-        start
-            The first row.
+        start : the first row
 
         Yields
         ------
@@ -82,7 +76,7 @@ class ShardedSource:
         Raises
         ------
         InputError
-            A file is damaged, or has changed.
+            When a file is damaged, or has changed.
         """
         for offset, shard in zip(self._starts, self._shards, strict=False):
             if start >= offset + shard.n:
@@ -98,13 +92,11 @@ class ShardedSource:
                 raise InputError(f"{shard.path}: {expected} rows were read, {shard.n} expected; the file has changed")
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """
-        Yield some columns of all rows, in order.
+        """Yield some columns of all rows, in order.
 
         Parameters
         ----------
-        columns
-            Names of columns of `schema`.
+        columns : names of columns of `schema`
 
         Yields
         ------
@@ -120,13 +112,11 @@ class ShardedSource:
                 row += table.num_rows
 
     def locate(self, row: int) -> str:
-        """
-        Say where a row comes from.
+        """Say where a row comes from.
 
         Parameters
         ----------
-        row
-            Row of the whole source, from 0.
+        row : row of the whole source, from 0
 
         Returns
         -------
@@ -137,13 +127,11 @@ class ShardedSource:
         return f"{self._shards[index].path}, row {row - self._starts[index]}"
 
     def dimension(self, index: int) -> str:
-        """
-        Name a dimension of the vectors.
+        """Name a dimension of the vectors.
 
         Parameters
         ----------
-        index
-            From 0 to p − 1.
+        index : from 0 to p − 1
 
         Returns
         -------

@@ -39,18 +39,16 @@ _NUMBER = r"^-?((0|[1-9][0-9]{0,14})(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$
 
 
 class CsvTable:
-    """
-    A CSV file with a header, or one separated by tabs (``.tsv``).
+    """A CSV file with a header, or one separated by tabs (``.tsv``).
 
     Parameters
     ----------
-    path
-        The file.
+    path : the file
 
     Raises
     ------
     InputError
-        The file is not a CSV file with distinct column names.
+        When the file is not a CSV file with distinct column names.
     """
 
     def __init__(self, path: str) -> None:
@@ -64,15 +62,13 @@ class CsvTable:
             raise InputError(f"{path}: not a readable CSV file ({one_line(error)})") from error
 
     def tables(self, schema: pa.Schema, start: int = 0) -> Iterator[pa.Table]:
-        """
-        Yield rows in order.
+        """Yield rows in order.
 
         Parameters
         ----------
-        schema
-            The columns wanted. Columns that are wanted as text come as they are written, others in the file's types.
-        start
-            The first row.
+        schema : the columns wanted; columns that are wanted as text come as they are written, others in the file's
+            types
+        start : the first row
 
         Yields
         ------
@@ -82,7 +78,7 @@ class CsvTable:
         Raises
         ------
         InputError
-            The file is damaged, or has changed.
+            When the file is damaged, or has changed.
         """
         options = pc_csv.ConvertOptions(
             column_types={field.name: _read_as(self.schema, field) for field in schema}, include_columns=schema.names
@@ -135,18 +131,16 @@ class CsvTable:
 
 
 class JsonLines:
-    """
-    A file of JSON objects, one a line.
+    """A file of JSON objects, one a line.
 
     Parameters
     ----------
-    path
-        The file.
+    path : the file
 
     Raises
     ------
     InputError
-        A line is not an object, or a field holds values of several kinds.
+        When a line is not an object, or a field holds values of several kinds.
     """
 
     def __init__(self, path: str) -> None:
@@ -169,15 +163,12 @@ class JsonLines:
             self._keep_integers()
 
     def tables(self, schema: pa.Schema, start: int = 0) -> Iterator[pa.Table]:
-        """
-        Yield rows in order.
+        """Yield rows in order.
 
         Parameters
         ----------
-        schema
-            The columns wanted, which come in the file's types.
-        start
-            The first row.
+        schema : the columns wanted, which come in the file's types
+        start : the first row
 
         Yields
         ------
@@ -187,7 +178,7 @@ class JsonLines:
         Raises
         ------
         InputError
-            The file is damaged, or has changed.
+            When the file is damaged, or has changed.
         """
         schema = pa.schema([(field.name, _read_as(self.schema, field)) for field in schema])
         yield from self._read(schema, start)

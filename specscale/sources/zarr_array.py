@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import zarr
 
@@ -13,13 +12,13 @@ from specscale.embeddings.attributes import StoreRecord
 from specscale.embeddings.dropped import every_dropped
 from specscale.embeddings.holes import PresentRows
 from specscale.embeddings.layout import CHUNK_ROWS, FEATURES, ROWS, store_attributes
-from specscale.embeddings.matrices import check_floating, matrix_shape
 from specscale.embeddings.trusted import ScreenedStore, check_foreign
 from specscale.errors import InputError
 from specscale.places.files import located, reaching, zarr_store
 from specscale.places.listing import fingerprint, is_file, joined
 from specscale.places.records import faulty_fields
-from specscale.sources.base import ArrayShard, Batch, Format, batch_rows
+from specscale.sources.arrays import ArrayShard
+from specscale.sources.base import Batch, Format, batch_rows
 from specscale.sources.choosing import Choice
 from specscale.sources.conventions import Conventions
 from specscale.tables.parquet import RowCursor, open_parquet, parquet_rows
@@ -30,36 +29,29 @@ _MARKERS = ("zarr.json", ".zarray", ".zgroup")
 
 
 class ZarrShard(ArrayShard):
-    """
-    A Zarr array.
+    """A Zarr array.
 
     Parameters
     ----------
-    path
-        A directory: the array (also one inside a group), a group with exactly one two-dimensional array, or an
-        embedding store, whose columns ride along.
+    path : a directory: the array (also one inside a group), a group with exactly one two-dimensional array, or an
+        embedding store, whose columns ride along
 
     Attributes
     ----------
-    notes
-        What is done to the numbers of the array, as its attributes say.
+    notes : what is done to the numbers of the array, as its attributes say
 
     Raises
     ------
     InputError
-        There is no such array, or it cannot be used.
+        When there is no such array, or it cannot be used.
     """
 
     def __init__(self, path: str) -> None:
-        self.path = path
         self._array = _open(path)
         self._conventions = Conventions(path, self._array)
+        super().__init__(path, tuple(self._array.shape), self._conventions.dtype, fingerprint(path))
         self.notes = tuple(self._conventions.notes)
-        self.dtype: np.dtype[Any] = self._conventions.dtype
-        check_floating(path, self.dtype)
         self._present = PresentRows(self._array)
-        self.n, self.p = matrix_shape(path, tuple(self._array.shape))
-        self.fingerprint = fingerprint(path)
         self._rows = joined(path, ROWS)
         place = located(path)
         if (attributes := store_attributes(place)) is not None:
@@ -73,13 +65,11 @@ class ZarrShard(ArrayShard):
         self.ride(Choice())
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        """
-        Yield the rows in order.
+        """Yield the rows in order.
 
         Parameters
         ----------
-        start
-            The first row.
+        start : the first row
 
         Yields
         ------
@@ -89,7 +79,7 @@ class ZarrShard(ArrayShard):
         Raises
         ------
         InputError
-            A chunk is damaged.
+            When a chunk is damaged.
         """
         if self.p is None:
             return
@@ -177,13 +167,11 @@ def _is_matrix(array: zarr.Array[Any]) -> bool:
 
 
 def is_zarr(path: str) -> bool:
-    """
-    Whether a directory is a Zarr array or group.
+    """Whether a directory is a Zarr array or group.
 
     Parameters
     ----------
-    path
-        Any path.
+    path : any path
 
     Returns
     -------
@@ -193,10 +181,4 @@ def is_zarr(path: str) -> bool:
     return any(is_file(joined(path, marker)) for marker in _MARKERS)
 
 
-ZARR = Format(
-    name="Zarr",
-    suffixes=(".zarr",),
-    options=frozenset(),
-    matches=is_zarr,
-    open=lambda path, _: ZarrShard(path),
-)
+ZARR = Format("Zarr", (".zarr",), ZarrShard, is_folder=is_zarr)

@@ -120,7 +120,7 @@ def difference_signs(d_a: int, d_b: int, eta: float) -> Array:
         When η is negative or not finite.
     """
     if not 0 <= eta < np.inf:
-        raise OptionError(f"--eta must be zero or positive, not {eta:g}")
+        raise OptionError(f"eta must be zero or positive, not {eta:g}")
     return np.concatenate([np.ones(d_a), np.full(d_b, -float(eta))])
 
 
@@ -148,7 +148,7 @@ def solve_difference(C: TiledSymmetric, d_a: int, eta: float, n_modes: int, run:
         When η < 0 or n_modes < 1.
     """
     if n_modes < 1:
-        raise OptionError(f"--modes must be at least 1, not {n_modes}")
+        raise OptionError(f"n_modes must be at least 1, not {n_modes}")
     D = difference_signs(d_a, C.d - d_a, eta)
     block = 2 * n_modes + 10
     if _is_small(C.d, block):
@@ -201,7 +201,7 @@ def check_possible(values: Array, eta: float | Array) -> None:
     if np.any(wrong):
         raise PrecisionError(
             f"an eigenvalue came out as {values[wrong][0]:.4g}, where kernels have none above 1 or below −η: rounding "
-            "has spoilt them: take a larger --sigma, or bring the rows together with --normalize standardise"
+            "has spoilt them: take a larger sigma, or bring the rows together by normalize standardise"
         )
 
 

@@ -30,27 +30,18 @@ _AFRESH = "ingest all rows afresh with --overwrite"
 
 
 class Beginning:
-    """
-    No rows: a store of its own.
+    """No rows: a store of its own.
 
     Attributes
     ----------
-    n
-        Rows.
-    digest
-        Of the store whose rows these are; ``None`` where there is none.
-    chunks
-        Full chunks.
-    chunk_digests
-        Their digests.
-    zero_norm
-        Rows of norm zero in them.
-    dropped, dropped_rows
-        Rows that were left out, and the numbers of the first of them in the source.
-    every_dropped
-        The numbers of all of them; ``None`` where they are not known.
-    source
-        The files that the rows came from.
+    n : rows
+    digest : of the store whose rows these are; None where there is none
+    chunks : full chunks
+    chunk_digests : their digests
+    zero_norm : rows of norm zero in them
+    dropped, dropped_rows : rows that were left out, and the numbers of the first of them in the source
+    every_dropped : the numbers of all of them; None where they are not known
+    source : the files that the rows came from
     """
 
     n: int = 0
@@ -67,11 +58,11 @@ class Beginning:
         """Put the full chunks into the group at `draft`, if they have to be there."""
 
     def rest(self) -> NDArray[Any] | None:
-        """Return the rows that fill no chunk; ``None`` where there are none."""
+        """Return the rows that fill no chunk; None where there are none."""
         return None
 
     def rest_columns(self) -> pa.Table | None:
-        """Return the samples' own columns of these rows; ``None`` where there are none."""
+        """Return the samples' own columns of these rows; None where there are none."""
         return None
 
     def columns(self) -> Iterator[pa.Table]:
@@ -83,8 +74,7 @@ class Beginning:
 
 
 class StoredRows(Beginning):
-    """
-    The rows of a store that others are to follow.
+    """The rows of a store that others are to follow.
 
     Its full chunks are never written again: a local draft gets hard links to them, or copies where there are no links;
     in an object store they stay where they are. Fewer rows than fill one are written again with those that follow, into
@@ -92,22 +82,18 @@ class StoredRows(Beginning):
 
     Parameters
     ----------
-    place
-        The store.
+    place : the store
 
     Attributes
     ----------
-    store
-        The store.
-    schema
-        Its columns; ``None`` where it has none.
-    vectors
-        Names of the columns that its vectors came from, where they did.
+    store : the store
+    schema : its columns; None where it has none
+    vectors : names of the columns that its vectors came from, where they did
 
     Raises
     ------
     InputError
-        There is no such store, or it is damaged, or not as ``specscale ingest`` writes it.
+        When there is no such store, or it is damaged, or not as ``specscale ingest`` writes it.
     """
 
     def __init__(self, place: Location) -> None:
@@ -162,7 +148,7 @@ class StoredRows(Beginning):
                     _link(self._place / chunk, draft / chunk)
 
     def rest(self) -> NDArray[Any] | None:
-        """Return the rows that fill no chunk; ``None`` where there are none."""
+        """Return the rows that fill no chunk; None where there are none."""
         start = self.chunks * CHUNK_ROWS
         if start == self.n:
             return None
@@ -171,7 +157,7 @@ class StoredRows(Beginning):
         return rows
 
     def rest_columns(self) -> pa.Table | None:
-        """Return the samples' own columns of these rows; ``None`` where there are none."""
+        """Return the samples' own columns of these rows; None where there are none."""
         if self.schema is None or self.chunks * CHUNK_ROWS == self.n:
             return None
         return pa.concat_tables(self._read(range(self.chunks, len(self._groups)), self.schema))
@@ -198,15 +184,12 @@ class StoredRows(Beginning):
         return self.store.id_arrays()
 
     def settled(self, schema: pa.Schema | None, path: str) -> pa.Schema | None:
-        """
-        Make sure that the columns of new rows go with those of the store.
+        """Make sure that the columns of new rows go with those of the store.
 
         Parameters
         ----------
-        schema
-            Columns of the new rows.
-        path
-            Where they come from, for messages.
+        schema : columns of the new rows
+        path : where they come from, for messages
 
         Returns
         -------
@@ -216,7 +199,7 @@ class StoredRows(Beginning):
         Raises
         ------
         InputError
-            A column is missing, or is not one of the store's, or has another type.
+            When a column is missing, or is not one of the store's, or has another type.
         """
         new = schema if schema is not None else pa.schema([])
         old = self.schema if self.schema is not None else pa.schema([])

@@ -20,34 +20,26 @@ __all__ = ["SampleColumns"]
 
 
 class SampleColumns:
-    """
-    The samples' own columns from both places they may be in: the source itself and the metadata.
+    """The samples' own columns from both places they may be in: the source itself and the metadata.
 
     Parameters
     ----------
-    rows
-        The source.
-    path
-        The metadata, if there are any.
-    before
-        The store that the rows follow, if there is one.
-    choice
-        The columns that are wanted.
+    rows : the source
+    path : the metadata, if there are any
+    before : the store that the rows follow, if there is one
+    choice : the columns that are wanted
 
     Attributes
     ----------
-    schema
-        The columns of the store; ``None`` where there are none.
-    left_out
-        Names of the columns that are not among them.
-    fingerprint
-        Of the metadata.
+    schema : the columns of the store; None where there are none
+    left_out : names of the columns that are not among them
+    fingerprint : of the metadata
 
     Raises
     ------
     InputError
-        There is not one row of metadata for each row of the source, both have a column of one name, or the columns are
-        not those of the store that the rows follow.
+        When there is not one row of metadata for each row of the source, both have a column of one name, or the columns
+        are not those of the store that the rows follow.
     """
 
     def __init__(

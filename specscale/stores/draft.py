@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from specscale.embeddings.dropped import append_dropped, dropped_digest, read_dropped
 from specscale.embeddings.layout import ATTRIBUTE, FEATURES, NORMS, ROWS, chunk_digest, ids_digest, row_norms
 from specscale.places.documents import read_json
-from specscale.places.files import PIECE, Location, is_local, read_whole, remove_tree, write_whole, zarr_store
+from specscale.places.files import Location, is_local, make_folder, read_whole, remove_tree, writing, zarr_store
 from specscale.stores.publishing import Partial
 from specscale.tables.parquet import VERIFIED
 
@@ -29,21 +28,15 @@ _PAGES: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 
 
 class Draft:
-    """
-    The files of a store in progress.
+    """The files of a store in progress.
 
     Parameters
     ----------
-    partial
-        Where they are.
-    rows
-        Rows of a chunk.
-    p
-        Dimensions.
-    dtype
-        float16 or float32.
-    schema
-        The samples' own columns; ``None`` where there are none.
+    partial : where they are
+    rows : rows of a chunk
+    p : dimensions
+    dtype : float16 or float32
+    schema : the samples' own columns; None where there are none
     """
 
     def __init__(self, partial: Partial, rows: int, p: int, dtype: np.dtype[Any], schema: pa.Schema | None) -> None:
@@ -54,18 +47,15 @@ class Draft:
         self._schema = schema
 
     def begin(self, n: int) -> None:
-        """
-        Make the arrays, in place of those of other work.
+        """Make the arrays, in place of those of other work.
 
         Parameters
         ----------
-        n
-            Rows to come, at most.
+        n : rows to come, at most
         """
         for stale in (self._partial.draft, self._partial.columns):
             remove_tree(stale)
-        if isinstance(self._partial.columns, Path):
-            self._partial.columns.mkdir()
+        make_folder(self._partial.columns)
         group = zarr.create_group(zarr_store(self._partial.draft), zarr_format=3)
         for name, shape in ((FEATURES, (n, self._p)), (NORMS, (n,))):
             group.create_array(
@@ -85,17 +75,13 @@ class Draft:
         self._features, self._norms = self._arrays("r+")
 
     def write(self, index: int, block: NDArray[Any], tables: Sequence[pa.Table]) -> int:
-        """
-        Write a chunk.
+        """Write a chunk.
 
         Parameters
         ----------
-        index
-            Its number.
-        block
-            Its rows.
-        tables
-            Their columns, in pieces.
+        index : its number
+        block : its rows
+        tables : their columns, in pieces
 
         Returns
         -------
@@ -111,20 +97,17 @@ class Draft:
         return int(np.count_nonzero(norms == 0))
 
     def drop(self, begin: int, rows: NDArray[np.int64]) -> None:
-        """
-        Write the numbers of dropped rows behind the first `begin`.
+        """Write the numbers of dropped rows behind the first `begin`.
 
         Parameters
         ----------
-        begin
-            Numbers that were written before.
-        rows
-            Numbers in the source, ascending.
+        begin : numbers that were written before
+        rows : numbers in the source, ascending
         """
         append_dropped(self._group("r+"), begin, rows)
 
     def dropped_digest(self, count: int) -> str | None:
-        """Return the digest of the numbers of dropped rows; ``None`` where not all are known."""
+        """Return the digest of the numbers of dropped rows; None where not all are known."""
         rows = read_dropped(self._group("r"), count)
         return None if rows is None else dropped_digest(rows)
 
@@ -136,17 +119,13 @@ class Draft:
             return False
 
     def has(self, first: int, digests: Sequence[str], rows: int) -> bool:
-        """
-        Whether the chunks that were written are there, as they were written.
+        """Whether the chunks that were written are there, as they were written.
 
         Parameters
         ----------
-        first
-            Number of the first of them.
-        digests
-            Their digests.
-        rows
-            Rows of the store up to their end.
+        first : number of the first of them
+        digests : their digests
+        rows : rows of the store up to their end
         """
         return (
             self._is_intact(first, digests, rows) if is_local(self._partial.draft) else self._is_there(first, digests)
@@ -189,24 +168,19 @@ class Draft:
     def finish(
         self, n: int, before: Iterable[pa.Table], indices: Iterable[int], id_column: str | None
     ) -> dict[str, str] | None:
-        """
-        Fit the arrays to the rows that came, and write the columns of all rows as one file.
+        """Fit the arrays to the rows that came, and write the columns of all rows as one file.
 
         Parameters
         ----------
-        n
-            Rows of the store.
-        before
-            Columns of the chunks that were there before, one table for each.
-        indices
-            Numbers of the chunks that were written.
-        id_column
-            The column that holds the ids, if any.
+        n : rows of the store
+        before : columns of the chunks that were there before, one table for each
+        indices : numbers of the chunks that were written
+        id_column : the column that holds the ids, if any
 
         Returns
         -------
         dict or None
-            What describes the ids; ``None`` where there are none.
+            What describes the ids; None where there are none.
         """
         self._features.resize((n, self._p))
         self._norms.resize((n,))
@@ -218,7 +192,7 @@ class Draft:
                 writer.write_table(table, row_group_size=self._rows)
                 yield table
 
-        with _sink(self._partial.draft / ROWS) as file, pq.ParquetWriter(file, self._schema, **_PAGES) as writer:
+        with writing(self._partial.draft / ROWS) as file, pq.ParquetWriter(file, self._schema, **_PAGES) as writer:
             if id_column is None:
                 deque(written(writer), maxlen=0)
                 return None
@@ -240,17 +214,11 @@ class Draft:
         return self._partial.columns / f"{index:06d}.parquet"
 
     def _write_part(self, index: int, table: pa.Table) -> None:
-        part = self._part(index)
-        if isinstance(part, Path):
-            pq.write_table(table, part, **_PAGES)
-            return
-        written = pa.BufferOutputStream()
-        pq.write_table(table, written, **_PAGES)
-        write_whole(part, written.getvalue())
+        with writing(self._part(index)) as file:
+            pq.write_table(table, file, **_PAGES)
 
     def _read_part(self, index: int) -> pa.Table:
-        part = self._part(index)
-        with pq.ParquetFile(part if isinstance(part, Path) else pa.BufferReader(read_whole(part)), **VERIFIED) as file:
+        with pq.ParquetFile(pa.BufferReader(read_whole(self._part(index))), **VERIFIED) as file:
             return file.read()
 
 
@@ -267,19 +235,3 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     array = group[name]
     assert isinstance(array, zarr.Array)
     return array
-
-
-@contextmanager
-def _sink(place: Location) -> Iterator[Any]:
-    """What ``pyarrow`` writes a file of any length to; remotely nothing is there until it is complete."""
-    if isinstance(place, Path):
-        yield place
-        return
-    file = place.fs.open(place.path, "wb", block_size=8 * PIECE)
-    try:
-        yield file
-    except BaseException:
-        file.discard()
-        file.closed = True
-        raise
-    file.close()

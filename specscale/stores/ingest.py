@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from upath import UPath
 
-from specscale.embeddings.arrays import are_paths, is_lazy, taken
+from specscale.embeddings.coercion import are_paths, is_lazy, taken
 from specscale.embeddings.layout import FORMAT
 from specscale.errors import ChangedError, ExistsError, InputError, OptionError, SpecscaleError
 from specscale.masking import masked
 from specscale.places.files import Location, followed, located, unchained
 from specscale.sources import Choice, Source
-from specscale.sources.array import open_given
 from specscale.sources.choosing import listed
+from specscale.sources.given import open_given
 from specscale.sources.zarr_array import is_zarr
 from specscale.stopping import check_signals, stoppable
 from specscale.stores.beginning import StoredRows
@@ -34,37 +34,36 @@ _OVERFLOW = f"use --dtype float32, or {DROP}"
 
 @dataclass(frozen=True)
 class IngestReport:
-    """
-    What was ingested.
+    """What was ingested.
 
     Attributes
     ----------
-    store, name
+    store, name : str
         The store and the name of its model.
-    n, p, dtype
+    n, p, dtype : int, int, str
         Rows, dimensions and type of the store.
-    dropped
+    dropped : int
         Rows of the source left out because they cannot be used.
-    dropped_places
+    dropped_places : tuple of str
         Where the first few of these come from.
-    zero_norm
+    zero_norm : int
         Rows of norm zero in the store; they are kept.
-    digest
+    digest : str
         Of the features.
-    columns
+    columns : tuple of str
         Names of the samples' own columns.
-    resumed_at
+    resumed_at : int
         The source row at which the work of an interrupted run was continued; 0 for a run from the start.
-    appended
+    appended : int
         Rows that were added to those of the store; 0 for a new store.
-    absent
+    absent : tuple of str
         Which rows of the source are in missing or unfinished chunks, a line for each array.
-    notes
+    notes : tuple of str
         What else was done to the numbers of the source, as its attributes say.
-    vectors
+    vectors : tuple of str
         Names of the columns that the vectors were taken from, in the order of the dimensions; empty where the source
         has no columns.
-    left_out
+    left_out : tuple of str
         Names of the columns of the source and of the metadata that are not in the store.
     """
 
@@ -103,8 +102,7 @@ def ingest(
     append: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> IngestReport:
-    """
-    Write an embedding store from files of vectors, or add rows to one.
+    """Write an embedding store from files of vectors, or add rows to one.
 
     Memory does not depend on the number of rows (but for 8 bytes a row while ids are checked). An interrupted run
     continues where it stopped when it is run again with the same arguments and files; the store is the same, byte for
@@ -116,42 +114,42 @@ def ingest(
 
     Parameters
     ----------
-    source
+    source : str, path, sequence of these, or array
         A file, a directory or a glob, or a URL of one, or several, all of one format: ``.npy``, ``.npz``, Parquet,
         Zarr. Or an array (n, p) of floating-point numbers, as a memory map, which is read a few rows at a time; one of
         Dask is computed chunk by chunk, and an interrupted run computes it again.
-    store
+    store : str or path
         Directory to write, or a URL such as ``s3://bucket/clip.zarr``.
-    name
+    name : str, optional
         Name of the model; by default from the name of the source. A store that rows are added to keeps its name.
-    key
+    key : str, optional
         Name of the array in an ``.npz`` archive.
-    vector
+    vector : str, optional
         Column or columns of the vectors in a Parquet file: a list column; or columns of floats, one for each dimension,
         as names, globs and ranges (``x0..x31``) separated by commas. By default the only list of floats, or the columns
         of floats whose names differ in a number that runs without a gap; for rows that are added to a store the columns
         that its vectors came from.
-    columns
+    columns : str or sequence of str, optional
         Which other columns of the source and the metadata ride along: names, globs and ranges, separated by commas or
         in a list, or ``"none"``. By default all but the lists, structs and maps of a Parquet source. The ids always do.
-    id_column
+    id_column : str, optional
         The column of the metadata, or of the Parquet source, that identifies the rows; by default that of the store
         that rows are added to.
-    metadata
+    metadata : str or path, optional
         Parquet, CSV or JSON lines with a row for every row of the source, in its order.
-    dtype
+    dtype : str, optional
         ``"float16"`` or ``"float32"``; by default float16 for float16 sources and float32 for all others, and the type
         of the store that rows are added to.
-    on_bad
+    on_bad : str
         What to do with rows that are null, NaN or infinite, overflow `dtype`, or are in a chunk that is absent from a
         Zarr array: ``"error"`` or ``"drop"``; ``"zero"`` refuses them too, but reads what is in no chunk as the fill
         value of the array; ``"keep"`` leaves them to a comparison, which finds them by their norms.
-    overwrite
+    overwrite : bool
         Whether to replace a store of this name; it stays until the new one is complete.
-    append
+    append : bool
         Whether to add the rows to a store of this name, which has as many dimensions and columns of the same names and
         types.
-    progress
+    progress : callable, optional
         Called with the rows done and the rows in all.
 
     Returns
@@ -199,7 +197,7 @@ def ingest(
         columns = ",".join(columns) or "none"
     choice = Choice(columns, id_names)
     earlier = before.vectors if before is not None else ()
-    opened = partial(open_given, source, name, key=key, vector=vector, earlier=earlier, choice=choice)
+    opened = partial(open_given, source, name, earlier=earlier, choice=choice, key=key, vector=vector)
     rows = opened()
     if on_bad == "zero" and not is_zarr(rows.paths[0]):
         raise OptionError(

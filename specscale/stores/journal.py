@@ -14,27 +14,18 @@ NAMED_ROWS = 100
 
 @dataclass
 class Journal:
-    """
-    State after the last chunk that is on disk.
+    """State after the last chunk that is on disk.
 
     Attributes
     ----------
-    identity
-        Everything the result depends on: options and fingerprints. Work continues only under the same identity.
-    base
-        Digest of the store that the rows follow; ``None`` for a store of its own.
-    next_row
-        The first source row that is in no chunk yet.
-    zero_norm, dropped
-        Rows counted so far; of a store that the rows follow only those of its last, ragged chunk.
-    dropped_rows
-        The first of the dropped rows, at most ``NAMED_ROWS``.
-    chunk_digests
-        Of the chunks on disk, without the full ones of a store that the rows follow.
-    result
-        Digest of the store, once it is complete and only has to get its name.
-    replacing
-        Whether the store of this name has to be removed before that.
+    identity : everything the result depends on: options and fingerprints; work continues only under the same identity
+    base : digest of the store that the rows follow; None for a store of its own
+    next_row : the first source row that is in no chunk yet
+    zero_norm, dropped : rows counted so far; of a store that the rows follow only those of its last, ragged chunk
+    dropped_rows : the first of the dropped rows, at most ``NAMED_ROWS``
+    chunk_digests : of the chunks on disk, without the full ones of a store that the rows follow
+    result : digest of the store, once it is complete and only has to get its name
+    replacing : whether the store of this name has to be removed before that
     """
 
     identity: dict[str, Any]
@@ -48,38 +39,34 @@ class Journal:
     replacing: bool = False
 
     def save(self, path: Location) -> None:
-        """
-        Write the journal; a reader sees the old one or the new one, never half of either.
+        """Write the journal; a reader sees the old one or the new one, never half of either.
 
         What it says of chunks is compared with them when the work is taken up, so that it may be on the disk before
         they are, or not at all. That a draft is complete is relied on, and written through.
 
         Parameters
         ----------
-        path
-            The file.
+        path : the file
         """
         write_whole(path, json.dumps(asdict(self)).encode(), durable=self.result is not None)
 
     @classmethod
     def load(cls, path: Location) -> Journal | None:
-        """
-        Read a journal.
+        """Read a journal.
 
         Parameters
         ----------
-        path
-            The file.
+        path : the file
 
         Returns
         -------
         Journal or None
-            ``None`` where there is no journal that can be read.
+            None where there is no journal that can be read.
 
         Raises
         ------
         InputError
-            The object store cannot be reached.
+            When the object store cannot be reached.
         """
         try:
             return cls(**read_json(path))

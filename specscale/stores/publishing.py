@@ -105,18 +105,16 @@ def finish_publishing(partial: Partial, journal: Journal, claim: Claim) -> None:
 
 
 def finish_earlier(target: Location) -> None:
-    """
-    Finish giving a store its name where an earlier process was killed while it did that, or while it tidied up.
+    """Finish giving a store its name where an earlier process was killed while it did that, or while it tidied up.
 
     Parameters
     ----------
-    target
-        The store.
+    target : the store
 
     Raises
     ------
     ExistsError
-        Another process is at it.
+        When another process is at it.
     """
     partial = Partial(target)
     journal = Journal.load(partial.journal)
@@ -134,15 +132,12 @@ def finish_earlier(target: Location) -> None:
 
 
 def is_finished(partial: Partial, identity: dict[str, Any]) -> bool:
-    """
-    Whether an earlier process did all this work and was killed just before its end.
+    """Whether an earlier process did all this work and was killed just before its end.
 
     Parameters
     ----------
-    partial
-        Where it worked.
-    identity
-        Everything the result depends on.
+    partial : where it worked
+    identity : everything the result depends on
     """
     journal = _pending(partial)
     return journal is not None and journal.identity == identity and _digest(partial.target) == journal.result

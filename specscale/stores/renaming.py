@@ -21,16 +21,15 @@ __all__ = ["rename"]
 
 
 def rename(store: str | PathLike[str] | UPath, name: str) -> str:
-    """
-    Give the model of a store another name, by which later comparisons call it.
+    """Give the model of a store another name, by which later comparisons call it.
 
     The store's rows, columns and digest stay, and earlier results keep the name that they have.
 
     Parameters
     ----------
-    store
+    store : str or path
         The embedding store, local or a URL.
-    name
+    name : str
         The new name.
 
     Returns

@@ -24,20 +24,17 @@ _NONE = np.zeros(0, dtype=np.int64)
 
 
 def check_target(store: Location, overwrite: bool) -> None:
-    """
-    Refuse to write where something else is.
+    """Refuse to write where something else is.
 
     Parameters
     ----------
-    store
-        The store to be.
-    overwrite
-        Whether a store there may be replaced.
+    store : the store to be
+    overwrite : whether a store there may be replaced
 
     Raises
     ------
     ExistsError
-        There is a store and `overwrite` is false, or something that is not a store.
+        When there is a store and `overwrite` is false, or something that is not a store.
     """
     if not exists(store):
         return
@@ -50,47 +47,36 @@ def check_target(store: Location, overwrite: bool) -> None:
 
 
 class StoreWriter:
-    """
-    Fills a store from rows that come in order.
+    """Fills a store from rows that come in order.
 
     Work happens in ``STORE.partial`` beside the store; what an interrupted run with the same `identity` left there is
     checked against its digests and continued.
 
     Parameters
     ----------
-    store
-        The store to be.
-    identity
-        Everything the result depends on.
-    n
-        Rows to come, at most.
-    p
-        Dimensions.
-    dtype
-        float16 or float32.
-    schema
-        The samples' own columns; ``None`` where there are none.
-    beginning
-        Rows of `store` that the new ones follow; none by default.
-    dropped, dropped_rows
-        Rows that were left out when the source was made, and their numbers in what it was made of, ascending; ``None``
-        where these are not known.
+    store : the store to be
+    identity : everything the result depends on
+    n : rows to come, at most
+    p : dimensions
+    dtype : float16 or float32
+    schema : the samples' own columns; None where there are none
+    beginning : rows of `store` that the new ones follow; none by default
+    dropped, dropped_rows : rows that were left out when the source was made, and their numbers in what it was made of,
+        ascending; None where these are not known
 
     Attributes
     ----------
-    journal
-        How far the work has come.
-    finished
-        Whether an earlier run with the same `identity` was killed after all of its work: there is nothing to add.
+    journal : how far the work has come
+    finished : whether an earlier run with the same `identity` was killed after all of its work: there is nothing to add
 
     Raises
     ------
     ExistsError
-        ``STORE.partial`` is something else, or in use by another process.
+        When ``STORE.partial`` is something else, or in use by another process.
     InputError
-        The object store cannot be reached.
+        When the object store cannot be reached.
     OptionError
-        There is no such bucket.
+        When there is no such bucket.
     """
 
     def __init__(
@@ -162,19 +148,14 @@ class StoreWriter:
             self._tables.append(columns)
 
     def add(self, start: int, vectors: NDArray[Any], columns: pa.Table | None, keep: NDArray[np.bool_]) -> None:
-        """
-        Append rows.
+        """Append rows.
 
         Parameters
         ----------
-        start
-            Number of the first row in the source.
-        vectors
-            b × p.
-        columns
-            The rows' own columns, b rows.
-        keep
-            b flags; the other rows are dropped and counted.
+        start : number of the first row in the source
+        vectors : b × p
+        columns : the rows' own columns, b rows
+        keep : b flags; the other rows are dropped and counted
         """
         with self._work():
             low = 0
@@ -202,21 +183,15 @@ class StoreWriter:
         id_column: str | None,
         vectors: tuple[str, ...] = (),
     ) -> dict[str, Any]:
-        """
-        Write what remains and give the store its name.
+        """Write what remains and give the store its name.
 
         Parameters
         ----------
-        n_source
-            Rows of the source.
-        name
-            Name of the model.
-        source
-            The files the new rows came from.
-        id_column
-            The column that holds the ids, if any.
-        vectors
-            The columns that the vectors came from, if they did.
+        n_source : rows of the source
+        name : name of the model
+        source : the files the new rows came from
+        id_column : the column that holds the ids, if any
+        vectors : the columns that the vectors came from, if they did
 
         Returns
         -------

@@ -25,22 +25,18 @@ _DEEPEST = 8
 
 
 def check_pages(file: IO[bytes], metadata: pq.FileMetaData, columns: Sequence[str]) -> None:
-    """
-    Refuse pages that would fill the memory.
+    """Refuse pages that would fill the memory.
 
     Parameters
     ----------
-    file
-        A Parquet file.
-    metadata
-        Its footer.
-    columns
-        The columns that are going to be read.
+    file : a Parquet file
+    metadata : its footer
+    columns : the columns that are going to be read
 
     Raises
     ------
     OSError
-        A page unpacks to far more than pages are, or its header is damaged.
+        When a page unpacks to far more than pages are, or its header is damaged.
     """
     wanted = set(columns)
     for group in range(metadata.num_row_groups):

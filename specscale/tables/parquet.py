@@ -31,13 +31,11 @@ _MOST_ROWS, _MOST_BYTES = 100_000_000, 4 << 30  # of a file that is read whole
 
 
 class RowCursor:
-    """
-    Takes any number of rows at a time from a stream of tables.
+    """Takes any number of rows at a time from a stream of tables.
 
     Parameters
     ----------
-    tables
-        Tables of one schema, in row order.
+    tables : tables of one schema, in row order
     """
 
     def __init__(self, tables: Iterator[pa.Table]) -> None:
@@ -45,13 +43,11 @@ class RowCursor:
         self._rest: pa.Table | None = None
 
     def take(self, count: int) -> pa.Table:
-        """
-        Return the next rows.
+        """Return the next rows.
 
         Parameters
         ----------
-        count
-            How many; at least 1.
+        count : how many; at least 1
 
         Returns
         -------
@@ -72,15 +68,12 @@ class RowCursor:
 
 
 def open_parquet(path: str | Location, *, whole: bool = False) -> pq.ParquetFile:
-    """
-    Open a Parquet file for streaming.
+    """Open a Parquet file for streaming.
 
     Parameters
     ----------
-    path
-        The file, local or remote.
-    whole
-        Whether a remote file is copied here first.
+    path : the file, local or remote
+    whole : whether a remote file is copied here first
 
     Returns
     -------
@@ -90,7 +83,7 @@ def open_parquet(path: str | Location, *, whole: bool = False) -> pq.ParquetFile
     Raises
     ------
     InputError
-        The file is not a Parquet file, or cannot be reached.
+        When the file is not a Parquet file, or cannot be reached.
     """
     place = located(path)
     try:
@@ -117,7 +110,7 @@ def _check_footer(file: IO[bytes]) -> None:
     Raises
     ------
     OSError
-        The footer is too long.
+        When the footer is too long.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 8))
@@ -135,15 +128,12 @@ def _check_pages(place: str | Location, metadata: pq.FileMetaData, columns: Sequ
 
 
 def read_table(place: Location, remedy: str) -> pa.Table:
-    """
-    Read a small Parquet file whole.
+    """Read a small Parquet file whole.
 
     Parameters
     ----------
-    place
-        The file, one of a few members and their columns.
-    remedy
-        What to do where it is damaged, for messages.
+    place : the file, one of a few members and their columns
+    remedy : what to do where it is damaged, for messages
 
     Returns
     -------
@@ -153,7 +143,7 @@ def read_table(place: Location, remedy: str) -> pa.Table:
     Raises
     ------
     InputError
-        The file is missing, damaged, or longer than such files are.
+        When the file is missing, damaged, or longer than such files are.
     """
     try:
         with open_parquet(place) as file, reaching(place):
@@ -171,19 +161,14 @@ def read_table(place: Location, remedy: str) -> pa.Table:
 
 
 def parquet_rows(path: str | Location, columns: Sequence[str], start: int, step: int) -> Iterator[pa.RecordBatch]:
-    """
-    Read rows of a Parquet file in order.
+    """Read rows of a Parquet file in order.
 
     Parameters
     ----------
-    path
-        The file.
-    columns
-        The columns to read, in the order wanted; at least one.
-    start
-        The first row.
-    step
-        At most so many rows at a time.
+    path : the file
+    columns : the columns to read, in the order wanted; at least one
+    start : the first row
+    step : at most so many rows at a time
 
     Yields
     ------
@@ -193,7 +178,7 @@ def parquet_rows(path: str | Location, columns: Sequence[str], start: int, step:
     Raises
     ------
     InputError
-        The file is damaged, or cannot be reached.
+        When the file is damaged, or cannot be reached.
     """
     # The pages of many columns lie too far apart for what is held of a remote file.
     with open_parquet(path, whole=len(columns) > _MANY_COLUMNS) as file, reaching(path):
@@ -217,13 +202,11 @@ def parquet_rows(path: str | Location, columns: Sequence[str], start: int, step:
 
 
 class RowGroups:
-    """
-    The row groups of a Parquet file, each read whole; several at once where the file is remote.
+    """The row groups of a Parquet file, each read whole; several at once where the file is remote.
 
     Parameters
     ----------
-    place
-        The file.
+    place : the file
     """
 
     def __init__(self, place: Location) -> None:
@@ -260,17 +243,13 @@ class RowGroups:
 
 
 def take_rows(place: Location, indices: Sequence[int], columns: Sequence[str] | None) -> pa.Table:
-    """
-    Return rows of a Parquet file by their numbers, row group by row group.
+    """Return rows of a Parquet file by their numbers, row group by row group.
 
     Parameters
     ----------
-    place
-        The file.
-    indices
-        Numbers of rows, in any order.
-    columns
-        The columns to read; all of them if ``None``.
+    place : the file
+    indices : numbers of rows, in any order
+    columns : the columns to read; all of them if None
 
     Returns
     -------
@@ -295,20 +274,17 @@ def take_rows(place: Location, indices: Sequence[int], columns: Sequence[str] | 
 
 
 def check_distinct(path: str, names: Sequence[str]) -> None:
-    """
-    Refuse columns that share a name.
+    """Refuse columns that share a name.
 
     Parameters
     ----------
-    path
-        The file, for the message.
-    names
-        Its columns.
+    path : the file, for the message
+    names : its columns
 
     Raises
     ------
     InputError
-        A name occurs twice.
+        When a name occurs twice.
     """
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

@@ -11,13 +11,11 @@ __all__ = ["is_text", "is_writable", "plain_array", "plain_schema", "plain_type"
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """
-    Return the type that a store keeps a column in: one that says what the values are and not how they are packed.
+    """Return the type that a store keeps a column in: one that says what the values are and not how they are packed.
 
     Parameters
     ----------
-    kind
-        Any type: views, dictionaries, run-end encoded columns, extension types, whether or not inside others.
+    kind : any type: views, dictionaries, run-end encoded columns, extension types, whether or not inside others
 
     Returns
     -------
@@ -49,13 +47,11 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """
-    Return a schema of plain types and without the metadata of the program that wrote it.
+    """Return a schema of plain types and without the metadata of the program that wrote it.
 
     Parameters
     ----------
-    schema
-        Any schema.
+    schema : any schema
 
     Returns
     -------
@@ -66,13 +62,11 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def plain_array(array: pa.Array) -> pa.Array:
-    """
-    Bring an array into its plain type.
+    """Bring an array into its plain type.
 
     Parameters
     ----------
-    array
-        Any array.
+    array : any array
 
     Returns
     -------
@@ -119,13 +113,11 @@ def plain_array(array: pa.Array) -> pa.Array:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """
-    Whether a column holds text.
+    """Whether a column holds text.
 
     Parameters
     ----------
-    kind
-        Any type.
+    kind : any type
 
     Returns
     -------
@@ -136,13 +128,11 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_writable(kind: pa.DataType) -> bool:
-    """
-    Whether Parquet has such columns.
+    """Whether Parquet has such columns.
 
     Parameters
     ----------
-    kind
-        A plain type.
+    kind : a plain type
 
     Returns
     -------

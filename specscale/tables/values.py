@@ -6,16 +6,18 @@ what Python's dates cannot hold is an error. What has no type to go to becomes t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["frame", "python_values", "records"]
+__all__ = ["frame", "numbers", "python_values", "records", "texts"]
 
 _UNCONVERTIBLE = (pa.ArrowException, OverflowError, ValueError, NotImplementedError, KeyError)
 
@@ -145,3 +147,25 @@ def _keeps_in_pandas(column: pa.ChunkedArray) -> bool:
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         return not any(isinstance(one, str) for one in python_values(column))  # pandas takes them and cannot show them
     return not pa.types.is_nested(kind) and not isinstance(kind, pa.BaseExtensionType)
+
+
+def numbers(values: NDArray[Any], missing: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Return numbers as Arrow has them.
+
+    Without pandas, which ``pa.array`` and ``pa.scalar`` import to ask whether what they are given is of it.
+
+    Parameters
+    ----------
+    values : of one dimension
+    missing : which are nulls
+    """
+    valid = None if missing is None else pa.py_buffer(np.packbits(~missing, bitorder="little"))
+    buffers = [valid, pa.py_buffer(np.ascontiguousarray(values))]
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
+
+
+def texts(values: Sequence[str]) -> pa.Array:
+    """Return a few texts as Arrow has them, without pandas as well."""
+    parts = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, parts)], dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), len(parts), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(parts))])

@@ -19,17 +19,13 @@ _UNITS = ("ns", "us", "ms", "s")
 
 @dataclass(frozen=True)
 class Columns:
-    """
-    The columns of one file.
+    """The columns of one file.
 
     Attributes
     ----------
-    path
-        The file.
-    schema
-        Its columns.
-    read
-        Yields the values of a column, from its first row; ``None`` for rows whose types are not to change.
+    path : the file
+    schema : its columns
+    read : yields the values of a column, from its first row; None for rows whose types are not to change
     """
 
     path: str
@@ -38,13 +34,11 @@ class Columns:
 
 
 def common_schema(files: Sequence[Columns]) -> pa.Schema:
-    """
-    Find the one schema that several files share.
+    """Find the one schema that several files share.
 
     Parameters
     ----------
-    files
-        At least one. Values are read only of columns whose types alone do not tell.
+    files : at least one; values are read only of columns whose types alone do not tell
 
     Returns
     -------
@@ -54,7 +48,7 @@ def common_schema(files: Sequence[Columns]) -> pa.Schema:
     Raises
     ------
     InputError
-        A file has other columns than the first, or a type that does not go with the others'.
+        When a file has other columns than the first, or a type that does not go with the others'.
     """
     first = files[0]
     for file in files[1:]:
@@ -68,17 +62,13 @@ def common_schema(files: Sequence[Columns]) -> pa.Schema:
 
 
 def converted(table: pa.Table, schema: pa.Schema, locate: Callable[[int], str]) -> pa.Table:
-    """
-    Bring a table's columns into the order and the types of a schema.
+    """Bring a table's columns into the order and the types of a schema.
 
     Parameters
     ----------
-    table
-        Rows with at least the columns of `schema`, in plain types.
-    schema
-        The columns wanted.
-    locate
-        Says where a row of the table comes from.
+    table : rows with at least the columns of `schema`, in plain types
+    schema : the columns wanted
+    locate : says where a row of the table comes from
 
     Returns
     -------
@@ -88,7 +78,7 @@ def converted(table: pa.Table, schema: pa.Schema, locate: Callable[[int], str]) 
     Raises
     ------
     InputError
-        A value does not fit.
+        When a value does not fit.
     """
     columns = []
     for field in schema:

@@ -29,11 +29,12 @@ from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.chunks import RowChunks
 from specscale.embeddings.duplicates import find_duplicates
 from specscale.embeddings.layout import CHUNK_ROWS
+from specscale.embeddings.opening import open_embedding
 from specscale.embeddings.pairing import pair
 from specscale.embeddings.reordered import ReorderedEmbedding
 from specscale.embeddings.rows import Match, PairedRows
 from specscale.embeddings.screening import screen
-from specscale.embeddings.store import EmbeddingStore, is_store, open_embedding
+from specscale.embeddings.store import EmbeddingStore, is_store
 from specscale.errors import ChangedError, InputError
 from specscale.places import files
 from specscale.places.ahead import read_ahead

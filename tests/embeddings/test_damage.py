@@ -17,14 +17,14 @@ from conftest import command, structured
 from numpy.typing import NDArray
 
 import specscale as ss
-import specscale.method.problem as problem_module
+import specscale.method.preparation as preparation_module
 import specscale.runtime.spans as spans_module
 from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.duplicates import find_duplicates
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import InputError, PairingError
-from specscale.method.again import compare_grown
+from specscale.method.growing import compare_grown
 from specscale.method.result import Result
 from specscale.places.files import located
 from specscale.results.score_array import ScoreArray
@@ -190,7 +190,7 @@ def test_rows_that_are_written_in_another_order_are_verified(
 
 @pytest.mark.slow
 def test_the_passes_verify_where_nobody_looks_for_repeated_rows(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(problem_module, "MOST_ROWS", 100)
+    monkeypatch.setattr(preparation_module, "MOST_ROWS", 100)
     chunk = here / "b.zarr/features/c/1/0"
     whole = chunk.read_bytes()
     flipped(chunk)

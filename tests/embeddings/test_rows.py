@@ -408,7 +408,7 @@ def test_keys_that_are_written_in_two_ways_are_named(tmp_path: Path, capsys: pyt
     inputs = both(tmp_path, {"id": paths}, {"note": words[0]}, np.arange(N))
     result = ss.compare(*map(str, inputs), **EXACT)
     assert result.summary["rows"]["id_of"] == [result.summary["inputs"]["a"]["name"]]
-    print_pairing(result.summary)
+    print_pairing(result.record)
     assert f"(only {result.summary['inputs']['a']['name']} has a column id)" in capsys.readouterr().out
 
 

@@ -6,9 +6,8 @@ import json
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from conftest import command
@@ -95,9 +94,10 @@ def test_every_number_that_the_table_heads_has_its_rule(
 
 
 def test_every_numeric_field_of_a_mode_has_its_rule() -> None:
-    numeric = [one.name for one in fields(Mode) if one.type in ("float", "float | None")]
+    kinds = get_type_hints(Mode)
+    numeric = [name for name, kind in kinds.items() if kind in (float, float | None)]
     assert sorted(numeric) == sorted(FIELDS)
-    with_certificate = [one.name for one in fields(Mode) if "None" in str(one.type)]
+    with_certificate = [name for name, kind in kinds.items() if type(None) in get_args(kind)]
     assert sorted(with_certificate) == sorted(CERTIFICATE)
 
 

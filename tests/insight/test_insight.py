@@ -6,8 +6,10 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from itertools import chain, repeat
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ from specscale.cli.insight_tables import _probability, print_explanation
 from specscale.embeddings import duplicates
 from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.duplicates import find_duplicates
-from specscale.embeddings.store import open_embedding
+from specscale.embeddings.opening import open_embedding
 from specscale.errors import ChangedError, InputError, OptionError
 from specscale.insight import labels
 from specscale.insight import measures as agreement
@@ -573,10 +575,9 @@ def test_groups_of_modes_that_failed_their_certificate_are_marked(
     from specscale.cli.insight_tables import print_explanation
 
     result = labelled({"label": true_groups(700)})
-    for mode, verdict in zip(result.summary["modes"], (True, False, None), strict=False):
-        mode["certified"] = verdict
-    for mode in result.summary["modes"][3:]:
-        mode["certified"] = None
+    verdicts = chain((True, False), repeat(None))
+    modes = [replace(mode, certified=verdict) for mode, verdict in zip(result.record.modes, verdicts, strict=False)]
+    result.record = replace(result.record, modes=modes)
     found = ss.explain(result, "label")
     print_explanation(result, found)
     lines = [line for line in capsys.readouterr().out.splitlines() if "not certified" in line]

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tiny
 
-from specscale.kernels.cache import cache_folder, sealed, unsealed
+from specscale.kernels.cache import _called, cache_folder, sealed, unsealed
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users to tell apart, so nothing is kept")
 
@@ -252,6 +252,18 @@ def test_a_kernel_that_cannot_be_described_is_compiled(place: Path, monkeypatch:
         assert kernel(X) == 30
         assert hits(kernel) == 0
     assert not place.exists()
+
+
+@pytest.mark.parametrize("missing", ["nothing", "all"])
+def test_machine_code_that_calls_what_is_not_there(place: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    kernel = tiny.fresh()
+    kernel(X)
+    assert "NRT_adapt_ndarray_from_python" in _called(kernel.overloads[kernel.signatures[0]].library)
+    if missing == "all":
+        monkeypatch.setattr("llvmlite.binding.address_of_symbol", lambda name: None)
+    kernel = tiny.fresh()
+    assert kernel(X) == 30
+    assert hits(kernel) == (missing == "nothing")
 
 
 def test_threads_ask_for_one_kernel_at_once(place: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import os
 import subprocess
 import sys
@@ -84,6 +85,14 @@ def test_it_is_the_same_in_every_process() -> None:
         check=True,
     ).stdout
     assert said.strip() == identity(fresh())
+
+
+def test_a_profiler_changes_nothing() -> None:
+    kernel = made()
+    before = identity(kernel)
+    profiler = cProfile.Profile()
+    profiler.runcall(lambda: kernel(np.float32(1)))
+    assert identity(kernel) == before
 
 
 @pytest.mark.parametrize("read", [object(), np.random.default_rng(0), types.ModuleType("ours")])

@@ -15,7 +15,7 @@ import specscale as ss
 from specscale.errors import InputError
 from specscale.kernels import base
 from specscale.kernels.base import load_kernels
-from specscale.results.comparison import Result
+from specscale.method.result import Result
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread", "_registered")
 

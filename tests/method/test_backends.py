@@ -37,7 +37,7 @@ def stop_at(name: str) -> Callable[[Event], None]:
 
 
 def under(name: str, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("specscale.method.run.load_kernels", lambda _: load_kernels(name))
+    patch.setattr("specscale.method.run.load_kernels", lambda *_: load_kernels(name))
 
 
 def test_a_run_is_not_taken_up_under_another_backend(

@@ -21,6 +21,7 @@ from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import load_kernels
 from specscale.method.certifying import _draw
 from specscale.method.refining import start_vectors
+from specscale.passes.scores import KnownScores
 from specscale.runtime.events import silent
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.spans import cut_spans
@@ -77,40 +78,28 @@ def test_a_draw_counts_the_rows_once(counted: list[int]) -> None:
     assert sum(counted) <= 2 * N
 
 
-class _Numbers:
-    """The scores are the positions of the rows."""
-
-    k = 1
-
-    def room(self, kernels: Any) -> dict[str, Any]:
-        return {}
-
-    def load(self, kernels: Any) -> _Numbers:
-        return self
-
-    def check(self, block: Any, room: Any) -> None:
-        """No row is bad."""
-
-    def fill(self, block: Any, number: int, part: slice, room: Any, out: NDArray[Any]) -> None:
-        out[:, 0] = np.arange(block.offset + part.start, block.offset + part.stop)
+def positions_of(block: Any) -> NDArray[np.float32]:
+    """The positions of a block's rows, for their scores."""
+    return np.arange(block.offset, block.offset + len(block.raw[0]), dtype=np.float32)[:, None]
 
 
 @pytest.fixture
 def sweeping(tmp_path: Path) -> Iterator[Any]:
     """As much of a run as the start takes."""
     with closing(Threads(1)) as pool:
-        executor = LocalExecutor(pool)
+        kernels = load_kernels("reference")
+        executor = LocalExecutor(pool, kernels=kernels)
 
         def sweep(work: Any, rows: PairedRows, spans: Any) -> Any:
             return executor.run(work, rows, spans, tmp_path / "start", silent)
 
-        yield SimpleNamespace(place=SimpleNamespace(folder=tmp_path), kernels=load_kernels("reference"), sweep=sweep)
+        yield SimpleNamespace(place=SimpleNamespace(folder=tmp_path), kernels=kernels, sweep=sweep)
 
 
 def test_a_start_counts_the_rows_once(counted: list[int], sweeping: Any) -> None:
     rows = some_rows()
     problem: Any = SimpleNamespace(rows=rows)
-    vectors = start_vectors(sweeping, problem, _Numbers(), cut_spans(N, 10_000, CHUNK_ROWS))
+    vectors = start_vectors(sweeping, problem, KnownScores(1, positions_of), cut_spans(N, 10_000, CHUNK_ROWS))
     np.testing.assert_array_equal(vectors[:, 0], np.arange(rows.n_kept))
     assert sum(counted) <= 2 * N
 

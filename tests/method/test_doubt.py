@@ -15,7 +15,7 @@ from oracle import Truth, difference, features_of
 import specscale as ss
 from specscale.cli.tables import print_overview
 from specscale.errors import OptionError
-from specscale.method.job import Job
+from specscale.method.comparing import Comparison
 from specscale.method.options import LARGEST_ETA
 from specscale.method.result import Result
 from specscale.results.comparison import LEFT_OUT
@@ -175,14 +175,14 @@ def test_a_run_that_stopped_while_it_scaled_the_scores_is_taken_up(
     options: dict[str, Any] = {"sigma": (100.0, 100.0), "size": 300, "certify": 64}
     whole, _ = compared(*pair, out=tmp_path / "whole", **options)
     assert "normalised" in whole.summary["measured"]["seconds"]
-    scored = Job._scored
+    scored = Comparison._scored
 
-    def stopped(self: Job, modes: Any, writer: Any) -> Any:
+    def stopped(self: Comparison, modes: Any, writer: Any) -> Any:
         scored(self, modes, writer)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Job, "_scored", stopped)
+        patch.setattr(Comparison, "_scored", stopped)
         with pytest.raises(KeyboardInterrupt):
             compared(*pair, out=tmp_path / "out", **options)
     again, _ = compared(*pair, out=tmp_path / "out", resume=True, **options)

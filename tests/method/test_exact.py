@@ -19,9 +19,9 @@ from oracle import Truth, cosine_kernel, difference, gaussian_kernel
 import specscale as ss
 from specscale.errors import OptionError
 from specscale.method import refining
+from specscale.method.plan import SLACK
 from specscale.method.result import Result
 from specscale.runtime.events import Event, PassFinished, PassStarted, RowsDone, Stage
-from specscale.runtime.machine import SLACK
 from specscale.spectral import lanczos
 from specscale.spectral.lanczos import GUARD, VectorModes, exact_modes, random_start
 

@@ -19,7 +19,7 @@ from oracle import cosine_kernel, difference
 from PIL import Image
 
 import specscale as ss
-from specscale.cli.matrix import matrix
+from specscale.cli.app import app
 from specscale.errors import (
     ChangedError,
     ExistsError,
@@ -136,7 +136,7 @@ def test_the_coefficients_of_a_pair_solve_its_part_of_the_covariance(make_pair: 
         z = result.coefficients(b, a)[:]
         chosen = np.r_[edges[i] : edges[i + 1], edges[j] : edges[j + 1]]
         part, signs = C[np.ix_(chosen, chosen)], np.repeat([1.0, -1.0], [widths[i], widths[j]])
-        values = [mode["eigenvalue"] for mode in result._pair(a, b)["modes"]]
+        values = [mode.eigenvalue for mode in result._pair(a, b).modes]
         np.testing.assert_allclose(z.T @ part @ z, np.eye(len(values)), atol=1e-6)
         np.testing.assert_allclose(z.T @ part @ (signs[:, None] * (part @ z)), np.diag(values), atol=1e-7)
 
@@ -156,7 +156,8 @@ def test_copies_of_one_embedding_do_not_differ(make_pair: MakePair, make_store: 
 
 def test_embeddings_that_all_agree_have_no_modes(make_pair: MakePair, capsys: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", embeddings(make_pair, 300)[0])
-    matrix([str(tmp_path / "one.npy")] * 2, str(tmp_path / "out"), size=30)
+    one = str(tmp_path / "one.npy")
+    app(["matrix", one, one, "-o", str(tmp_path / "out"), "--size", "30"], standalone_mode=False)
     assert "no mode" in capsys.readouterr().out
     result = ss.open_matrix(tmp_path / "out")
     assert (len(result.members()), len(result.to_pandas()), result.spec_diff.to_numpy().max()) == (0, 0, 0)
@@ -464,8 +465,8 @@ def test_the_command_prints_the_table_and_each_pair(
     table = result.spec_diff
     for a, b in combinations("xyz", 2):
         assert f"{a} (A) against {b} (B): SPEC-diff {table.loc[a, b]:.4f}" in done.stdout
-        mode = result._pair(a, b)["modes"][0]
-        assert f"{mode['eigenvalue']:+.5f} ± {mode['se']:.5f}" in done.stdout
+        mode = result._pair(a, b).modes[0]
+        assert f"{mode.eigenvalue:+.5f} ± {mode.se:.5f}" in done.stdout
     assert [one["sigma"] for one in result.summary["bandwidths"].values()] == [2, 2, 1.5]
 
 
@@ -474,9 +475,10 @@ def test_the_command_prints_one_object_or_nothing(make_pair: MakePair, capsys: A
     for name, x in zip("xyz", embeddings(make_pair, 300), strict=True):
         np.save(tmp_path / f"{name}.npy", x)
         paths.append(str(tmp_path / f"{name}.npy"))
-    matrix(paths, str(tmp_path / "out"), size=40, modes=2, json=True)
+    command = ["matrix", *paths, "-o", str(tmp_path / "out"), "--size", "40", "--modes", "2"]
+    app([*command, "--json"], standalone_mode=False)
     assert json.loads(capsys.readouterr().out) == ss.open_matrix(tmp_path / "out").summary
-    matrix(paths, str(tmp_path / "out"), size=40, modes=2, quiet=True, overwrite=True)
+    app([*command, "--quiet", "--overwrite"], standalone_mode=False)
     assert capsys.readouterr().out == ""
 
 

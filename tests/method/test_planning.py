@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import command
+from conftest import command, priced
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,10 +20,13 @@ from specscale.embeddings.rows import Match, PairedRows
 from specscale.errors import OptionError, PlanError
 from specscale.features.base import FeatureMap
 from specscale.features.linear import LinearMap
+from specscale.method.comparing import comparison_steps
+from specscale.method.fitting import largest_size
 from specscale.method.options import Options
+from specscale.method.plan import SLACK, Plan, Workers
 from specscale.method.planning import Planner
 from specscale.places.files import located
-from specscale.runtime.machine import SLACK, Machine, Plan, Workers
+from specscale.runtime.machine import Machine
 from specscale.runtime.spans import Span, cut_spans
 from specscale.spectral.tiles import TiledSymmetric
 from specscale.units import parse_rows
@@ -42,7 +45,7 @@ def planner(
     kept = None if not dropped else np.arange(200) >= dropped
     rows = PairedRows((ArrayEmbedding(a, "a"), ArrayEmbedding(b, "b")), kept, Match("position", 200, 0, 0, dropped))
     chosen = Options(**{"kernel": "cosine", **options})
-    own = Planner(rows, chosen, 300 << 20, 1 << 40, MACHINE, rows.n, rows.n_kept)
+    own = Planner(rows, chosen, comparison_steps, 300 << 20, 1 << 40, MACHINE, rows.n, rows.n_kept)
     return own if n is None and workers is None else own.projected(n, workers, None)
 
 
@@ -128,8 +131,8 @@ def test_the_slowest_worker_has_most_rows(rounds: int, rest: int, last: int, wor
     for span in spans:  # dealt out in turn
         hands[span.index % workers] += span.stop - span.start
     step = Cost("pass", 1, operations=1e12, speed=1.0, partial=0)
-    plan = Plan(n, n, 4, 8, spans, [step], 0, None, workers=Workers(workers))
-    assert plan._largest_share(workers) == pytest.approx(max(hands) / n)
+    plan = Plan(n, n, 4, 8, spans, priced(step), 0, None, workers=Workers(workers))
+    assert plan._largest_share(step, workers) == pytest.approx(max(hands) / n)
 
 
 def test_a_rate_that_is_given_speeds_up_the_passes_alone() -> None:
@@ -199,10 +202,12 @@ def test_memory_of_workers_and_of_the_client(n: int, p: int, workers: int, refin
         assert told["peak"] <= plan_of(10**6, workers, p, refine=refine).to_json(MACHINE)["workers"]["peak"]
 
 
-def test_what_is_held_in_the_clients_memory_is_done_there() -> None:
+def test_workers_share_all_that_passes_over_the_rows() -> None:
     refined, exact = plan_of(80_000, 8, refine=1), planner(80_000, Workers(8), features="exact").plan(())
-    assert [step.name for step in refined.steps if refined.shared(step)] == ["covariance", "certificate"]
-    assert [step.name for step in exact.steps if exact.shared(step)] == ["certificate"]
+    assert [step.name for step in refined.steps if refined.shared(step)] == [
+        *("covariance", "start", "refine", "scores", "certificate")
+    ]
+    assert [step.name for step in exact.steps if exact.shared(step)] == ["exact", "scores", "certificate"]
 
 
 # --- other numbers of rows
@@ -217,8 +222,8 @@ def test_the_share_of_rows_that_take_part_stays() -> None:
 
 def test_exact_modes_of_too_many_rows_are_refused_and_of_fewer_planned() -> None:
     with pytest.raises(OptionError, match=r"--sample"):
-        planner(1_000_000, features="exact").largest_size()
-    assert planner(1_000_000, features="exact", sample=50_000).largest_size() == 0
+        largest_size(planner(1_000_000, features="exact"))
+    assert largest_size(planner(1_000_000, features="exact", sample=50_000)) == 0
 
 
 def test_what_this_machine_has_free_does_not_limit_another(make_pair: MakePair) -> None:
@@ -282,7 +287,7 @@ def test_workers_have_more_partial_results_on_the_disk() -> None:
 
 
 def test_an_object_store_has_no_limit_known(tmp_path: Path) -> None:
-    plan = Plan(10, 10, 4, 8, [Span(0, 0, 10)], [Cost("wide", 1, disk=1 << 60)], 0, None)
+    plan = Plan(10, 10, 4, 8, [Span(0, 0, 10)], priced(Cost("wide", 1, disk=1 << 60)), 0, None)
     plan.check_disk(located("memory://folder/work"))
     with pytest.raises(PlanError, match="disk"):
         plan.check_disk(tmp_path / "not" / "there")

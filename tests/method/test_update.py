@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import specscale as ss
 import specscale.runtime.spans as spans_module
 from specscale.errors import ChangedError, InputError, OptionError
-from specscale.method.again import compare_grown
+from specscale.method.growing import compare_grown
 from specscale.method.result import Result
 from specscale.places import publication
 from specscale.places.files import Location, exists, located, move

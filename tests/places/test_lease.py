@@ -119,6 +119,14 @@ def test_a_check_begins_the_patience_of_others_anew() -> None:
     assert cell.found != before
 
 
+def test_a_lock_of_anybody_is_nobodys_lease() -> None:
+    cell = Cell()
+    cell.create(b"[" * 100_000)
+    clock = Hands()
+    lease(cell, clock).check()
+    assert clock.now >= 20
+
+
 def test_a_lock_that_is_given_back_meanwhile_is_taken() -> None:
     cell = Cell()
     first = lease(cell)

@@ -53,11 +53,11 @@ def test_the_disk_that_the_work_holds_counts(pair: Pair, tmp_path: Path, monkeyp
     disk = plan(*pair, **SETTINGS)[0].disk
     for name in ("out", "third"):
         interrupted(pair, tmp_path / name)
-    monkeypatch.setattr("specscale.runtime.machine.free_space", lambda place: disk - 1000)
+    monkeypatch.setattr("specscale.method.plan.free_space", lambda place: disk - 1000)
     with pytest.raises(PlanError, match="are free: choose another place"):
         compare(*pair, out=tmp_path / "other", **SETTINGS)
     compare(*pair, out=tmp_path / "out", resume=True, **SETTINGS)
-    monkeypatch.setattr("specscale.runtime.machine.free_space", lambda place: -disk)
+    monkeypatch.setattr("specscale.method.plan.free_space", lambda place: -disk)
     with pytest.raises(PlanError, match=r"are free and .*B hold work already: choose another place"):
         compare(*pair, out=tmp_path / "third", resume=True, **{**SETTINGS, "top": 4})
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import priced
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -25,15 +26,15 @@ from specscale.features.fourier import FourierMap
 from specscale.features.kernel import ExactKernel
 from specscale.features.landmarks import LandmarkMap
 from specscale.features.linear import LinearMap
+from specscale.method.plan import Plan
 from specscale.passes.base import Accumulator, LoadedPass, Pass, Room, Task
 from specscale.passes.covariance import covariance
-from specscale.passes.products import products
+from specscale.passes.products import Held, products
 from specscale.passes.scores import MappedScores, score
 from specscale.results.workplace import Workplace
 from specscale.runtime.checkpoints import NodeFolder, Tree, load_arrays, save_arrays
 from specscale.runtime.events import Event, PassFinished, PassStarted, RowsDone
 from specscale.runtime.local import LocalExecutor
-from specscale.runtime.machine import Plan
 from specscale.runtime.spans import Span, cut_spans
 from specscale.runtime.sweep import RING
 from specscale.runtime.threads import Threads
@@ -525,7 +526,7 @@ def test_passes_give_the_same_bits_on_any_number_of_threads(tmp_path: Path, kern
     spans = [Span(0, 0, CHUNK), Span(1, CHUNK, n)]
     answers = []
     exact = exact_of(kernel)
-    anchors = tuple(normal(700, one.p, seed=7) for one in exact)
+    anchors = Held(tuple(normal(700, one.p, seed=7) for one in exact))
     vectors = normal(int(kept.sum()), 3, seed=8)
     for threads in (1, 2, 5):
         folder = tmp_path / str(threads)
@@ -788,7 +789,7 @@ def test_a_size_is_near_what_is_written(count: int) -> None:
 def test_a_plan_that_does_not_fit_names_step_sizes_and_remedy() -> None:
     from specscale.cost import Cost
 
-    plan = Plan(10, 10, 4, 8, [Span(0, 0, 10)], [Cost("light", 1), Cost("heavy", 1 << 30)], 1 << 20, 1 << 29)
+    plan = Plan(10, 10, 4, 8, [Span(0, 0, 10)], priced(Cost("light", 1), Cost("heavy", 1 << 30)), 1 << 20, 1 << 29)
     with pytest.raises(PlanError, match=r"heavy.*--memory.*512 MB.*do this"):
         plan.check_memory("do this")
     assert plan.peak > (1 << 30) + (1 << 20)
@@ -797,6 +798,6 @@ def test_a_plan_that_does_not_fit_names_step_sizes_and_remedy() -> None:
 def test_a_plan_that_does_not_fit_on_the_disk_is_refused(tmp_path: Path) -> None:
     from specscale.cost import Cost
 
-    plan = Plan(10, 10, 4, 8, [Span(0, 0, 10)], [Cost("wide", 1, disk=1 << 60)], 0, 1 << 29)
+    plan = Plan(10, 10, 4, 8, [Span(0, 0, 10)], priced(Cost("wide", 1, disk=1 << 60)), 0, 1 << 29)
     with pytest.raises(PlanError, match="disk"):
         plan.check_disk(tmp_path / "not" / "there" / "yet")

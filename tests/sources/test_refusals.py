@@ -18,6 +18,7 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 import scipy.sparse
+import zarr
 from numpy.typing import NDArray
 
 from specscale.errors import InputError
@@ -107,6 +108,14 @@ def test_arrays_of_other_types(here: Path, kind: str, container: str) -> None:
     follow(message)
     made = "a-float32.npy" if container == "npy" else "a.npy"
     np.testing.assert_array_equal(rows(made), expected())
+
+
+def test_the_dimensions_of_packed_bits_are_named(here: Path) -> None:
+    bits = np.packbits(X > 0, axis=1)
+    np.save("a.npy", bits)
+    zarr.create_array("a.zarr", data=bits, chunks=bits.shape)
+    for path in ("a.npy", "a.zarr"):
+        assert "packed bits (8 dimensions)" in refusal(path)
 
 
 def test_packed_bits_of_int8_are_unpacked(here: Path) -> None:

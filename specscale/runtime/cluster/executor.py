@@ -5,10 +5,10 @@ from __future__ import annotations
 import pickle
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from typing import TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 from distributed import Client
 
@@ -23,10 +23,9 @@ from specscale.runtime.cluster.orders import Done, Order, OrderFile
 from specscale.runtime.cluster.tasks import Future, StuckError, Tasks
 from specscale.runtime.cluster.worker import WorkerEngine, combine_returned, make_node, return_span
 from specscale.runtime.events import Moved, Notify, PassFinished, PassStarted, RowsDone, Warned
-from specscale.runtime.local import LocalExecutor
+from specscale.runtime.local import LocalExecutor, Planned
 from specscale.runtime.machine import Crew
 from specscale.runtime.spans import Span
-from specscale.stores.stored import stored
 
 __all__ = ["DaskExecutor"]
 
@@ -67,14 +66,14 @@ class DaskExecutor:
 
         Parameters
         ----------
-        rows : the embeddings that workers will read
+        rows : the paired rows, of embeddings that other processes can open
         folder : the work directory
         temporary : whether nobody asked for that place, so that workers need not see it
 
         Returns
         -------
         PairedRows
-            The rows with stores in the work directory in place of arrays of this process.
+            The same rows.
 
         Raises
         ------
@@ -82,8 +81,6 @@ class DaskExecutor:
             When there is no worker, or one that has not this version of the package or does not see what it must.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        readable = (stored(one, folder / f"array-{i}.zarr") for i, one in enumerate(rows.embeddings))
-        rows = replace(rows, embeddings=tuple(readable))
         self._shared = seen_by_workers(self._client, rows, folder)
         if not self._shared and not temporary:
             raise ClusterError(
@@ -103,48 +100,39 @@ class DaskExecutor:
         parts: Parts | None = None,
     ) -> R:
         """Run a pass, as :class:`Executor` says."""
-        if work.local or (not self._shared and work.shares):
+        if not self._shared and work.shares:
             return self._local.run(work, rows, spans, folder, notify, parts)
+        if self._shared:
+            (result,) = self._through_folders([Order(work, rows, spans, folder, parts)], notify)
+            return cast(R, result)
         began = time.perf_counter()
-        total = (
-            self._through_folder(work, rows, spans, folder, notify, parts)
-            if self._shared
-            else self._returned(work, rows, spans, notify)
-        )
-        result = work.finalize(total)
+        result = work.finalize(self._returned(work, rows, spans, notify))
         notify(PassFinished(work.name, time.perf_counter() - began))
         return result
 
-    def _through_folder(
-        self,
-        work: Pass[R],
-        rows: PairedRows,
-        spans: list[Span],
-        folder: Location,
-        notify: Notify,
-        parts: Parts | None,
-    ) -> Accumulator:
-        """Run the tasks that are missing until the folder holds the root of the tree, and read that."""
-        files = NodeFolder(folder)
-        if parts:
-            parts.take_over(files)
-        there = files.nodes()
-        done = sum(span.stop - span.start for span in spans if is_covered((0, span.index), there))
-        notify(PassStarted(work.name, rows.n, done))
-        file = Order(work, rows, spans, folder, parts).save(folder / "order.pickle")
-        root = root_of(len(spans))
-        while (total := files.load(root)) is None:
-            with suppress(StuckError), self._tasks(work.name) as tasks:
-                _submit(tasks, self._engine.name, file, root, len(spans), files.nodes())
+    def run_all(self, passes: Iterable[Planned[R]], rows: PairedRows, notify: Notify) -> list[R]:
+        """Run passes, as :class:`Executor` says; the tasks of all are submitted at once."""
+        if not self._shared:
+            return [self.run(work, rows, spans, folder, notify) for work, spans, folder in passes]
+        return self._through_folders([Order(work, rows, spans, folder, None) for work, spans, folder in passes], notify)
+
+    def _through_folders(self, orders: list[Order], notify: Notify) -> list[Any]:
+        """Run the tasks that are missing until the orders' folders hold the roots of their trees, and read these."""
+        began = time.perf_counter()
+        under_way = [_UnderWay.of(order, notify) for order in orders]
+        while missing := [one for one in under_way if not one.ended()]:
+            name = missing[0].order.work.name
+            with suppress(StuckError), self._tasks(name) as tasks:
+                for number, one in enumerate(missing):
+                    one.submit(tasks, self._engine.name, number)
                 for future in tasks.ended(_QUIET_SECONDS, lambda line: notify(Warned(line))):
-                    one = cast(Done, result_of(self._client, future))
-                    if one.error:
-                        raise one.error
-                    notify(Moved(work.name, one.written, one.read))
-                    if one.node[0] == 0:
-                        notify(RowsDone(work.name, spans[one.node[1]].stop - spans[one.node[1]].start))
-        notify(Moved(work.name, 0, files.read))
-        return total
+                    done = cast(Done, result_of(self._client, future))
+                    if done.error:
+                        raise done.error
+                    notify(Moved(name, done.written, done.read))
+                    if done.rows:
+                        notify(RowsDone(name, done.rows))
+        return [one.result(began, notify) for one in under_way]
 
     def _returned(self, work: Pass[R], rows: PairedRows, spans: list[Span], notify: Notify) -> Accumulator:
         """Run the tasks with their partial results in the memory of the workers, and take the last of them."""
@@ -174,15 +162,64 @@ class DaskExecutor:
             tasks.close()
 
 
-def _submit(tasks: Tasks, engine: str, file: OrderFile, node: Node, spans: int, there: set[Node]) -> Future | None:
-    """Submit the task of a node after those of its children; None where the node is there."""
-    if is_covered(node, there):
-        return None
-    level, index = node
-    before = [_submit(tasks, engine, file, child, spans, there) for child in children(node, spans)] if level else []
-    # The higher a node, the sooner it is made, so that few nodes are on the disk at once.
-    after = [one for one in before if one is not None]
-    return tasks.submit(make_node, engine, file, node, *after, key=f"{level}-{index}", priority=level)
+@dataclass
+class _UnderWay:
+    """An order whose tasks keep their partial results in its folder.
+
+    Attributes
+    ----------
+    order, file : the order, and where it is written
+    nodes : its folder
+    total : the root of the tree, once it is there
+    """
+
+    order: Order
+    file: OrderFile
+    nodes: NodeFolder
+    total: Accumulator | None = None
+
+    @classmethod
+    def of(cls, order: Order, notify: Notify) -> _UnderWay:
+        """Begin an order, or go on with it."""
+        assert order.folder is not None
+        nodes = NodeFolder(order.folder)
+        if order.parts:
+            order.parts.take_over(nodes)
+        there = nodes.nodes()
+        done = sum(span.stop - span.start for span in order.spans if is_covered((0, span.index), there))
+        notify(PassStarted(order.work.name, order.rows.n, done))
+        return cls(order, order.save(order.folder / "order.pickle"), nodes)
+
+    def ended(self) -> bool:
+        """Whether the root is there and undamaged; it is in memory then."""
+        if self.total is None:
+            self.total = self.nodes.load(root_of(len(self.order.spans)))
+        return self.total is not None
+
+    def submit(self, tasks: Tasks, engine: str, number: int) -> None:
+        """Submit the tasks that are missing, whose keys begin with a number of the order's own."""
+        spans, there = len(self.order.spans), self.nodes.nodes()
+
+        def submit(node: Node) -> Future | None:
+            if is_covered(node, there):
+                return None
+            level, index = node
+            before = [submit(child) for child in children(node, spans)] if level else []
+            # The higher a node, the sooner it is made, so that few nodes are on the disk at once.
+            after = [one for one in before if one is not None]
+            key = f"{number}-{level}-{index}"
+            return tasks.submit(make_node, engine, self.file, node, *after, key=key, priority=level)
+
+        submit(root_of(spans))
+
+    def result(self, began: float, notify: Notify) -> Any:
+        """What the pass is for, out of the root."""
+        assert self.total is not None
+        name = self.order.work.name
+        notify(Moved(name, 0, self.nodes.read))
+        found = self.order.work.finalize(self.total)
+        notify(PassFinished(name, time.perf_counter() - began))
+        return found
 
 
 def _submit_returning(tasks: Tasks, engine: str, order: Future, spans: int) -> tuple[Future, dict[str, int]]:

@@ -28,12 +28,14 @@ class Done:
     ----------
     node : the node
     written, read : bytes of partial results
+    rows : rows that the node stands for, of a single span
     error : what the user can mend; None where all went well
     """
 
     node: Node
     written: int = 0
     read: int = 0
+    rows: int = 0
     error: SpecscaleError | None = None
 
 
@@ -124,7 +126,8 @@ class Order:
             if node[0]:
                 for child in children(node, len(self.spans)):
                     files.remove(child)
-        return Done(node, files.written, files.read)
+        rows = 0 if node[0] else self.spans[node[1]].stop - self.spans[node[1]].start
+        return Done(node, files.written, files.read, rows)
 
     def _obtain(self, node: Node, files: NodeFolder, sweeper: Sweeper) -> Accumulator:
         """Compute a node from its children, or from the rows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
@@ -11,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from upath import UPath
 
-from specscale.embeddings.arrays import are_paths, as_array, filled
-from specscale.embeddings.matrices import check_floating, matrix_shape
+from specscale.embeddings.coercion import are_paths, as_array, filled
 from specscale.errors import InputError, OptionError
 from specscale.sources import open_source
-from specscale.sources.base import ArrayShard, Batch, Source
+from specscale.sources.arrays import ArrayShard, ReadRows
+from specscale.sources.base import Source
 from specscale.sources.choosing import Choice
 from specscale.sources.sharded import ShardedSource
 
@@ -23,50 +24,31 @@ __all__ = ["GivenArray", "open_given"]
 
 
 class GivenArray(ArrayShard):
-    """
-    An array whose rows are read a few at a time.
+    """An array whose rows are read a few at a time.
 
     Parameters
     ----------
-    array
-        (n, p) or (n, 1, p), of any floating-point type, order and strides.
-    name
-        What to call it in messages.
+    array : (n, p) or (n, 1, p), of any floating-point type, order and strides
+    name : what to call it in messages
 
     Raises
     ------
     InputError
-        It is no such array.
+        When it is no such array.
     """
 
     def __init__(self, array: Any, name: str) -> None:
-        self.path = name
         self._array = as_array(array, name)
-        shape = tuple(self._array.shape)
-        self.dtype: np.dtype[Any] = np.dtype(self._array.dtype)
-        check_floating(name, self.dtype, shape)
-        self.n, self.p = matrix_shape(name, shape)
+        super().__init__(name, tuple(self._array.shape), np.dtype(self._array.dtype), "")
         digest = hashlib.blake2b(digest_size=16)
         for batch in self.batches():
             digest.update(np.ascontiguousarray(batch.vectors).view(np.uint8).data)
         self.fingerprint = digest.hexdigest()
 
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        """
-        Yield the rows in order.
-
-        Parameters
-        ----------
-        start
-            The first row.
-
-        Yields
-        ------
-        Batch
-            Rows in the type of the array; NaN for what is masked.
-        """
-        if self.p is not None:
-            yield from self._in_batches(start, self._rows)
+    @contextmanager
+    def reading(self) -> Iterator[ReadRows]:
+        """Read rows in the type of the array, with NaN for what is masked."""
+        yield self._rows
 
     def _rows(self, low: int, high: int) -> NDArray[Any]:
         rows: NDArray[Any] = np.asanyarray(self._array[low:high])
@@ -77,22 +59,17 @@ def open_given(
     given: Any,
     name: str | None,
     *,
-    key: str | None,
-    vector: str | None,
     earlier: Sequence[str] = (),
     choice: Choice | None = None,
+    **options: str | None,
 ) -> Source:
-    """
-    Open what is to be ingested: files, or an array.
+    """Open what is to be ingested: files, or an array.
 
     Parameters
     ----------
-    given
-        A path or several, or an array as `GivenArray` takes it.
-    name
-        The name of the model, where it has one.
-    key, vector, earlier, choice
-        As of `open_source`.
+    given : a path or several, or an array as `GivenArray` takes it
+    name : the name of the model, where it has one
+    earlier, choice, **options : as of `open_source`
 
     Returns
     -------
@@ -102,17 +79,17 @@ def open_given(
     Raises
     ------
     InputError
-        It cannot be used.
+        When it cannot be used.
     OptionError
-        An option does not go with the format.
+        When an option does not go with the format.
     """
     if hasattr(given, "check_unchanged"):
         raise InputError(f"{given.source}: is already an embedding that can be compared: give a source of vectors")
     if not are_paths(given):
-        for option, value in (("key", key), ("vector", vector)):
+        for option, value in options.items():
             if value is not None:
                 raise OptionError(f"{option} does not apply to an array; leave it out")
         called = name or "array"
         return ShardedSource(called, [GivenArray(given, called)], choice)
     paths = [given] if isinstance(given, (str, PathLike, UPath)) else given
-    return open_source([str(path) for path in paths], key=key, vector=vector, earlier=earlier, choice=choice)
+    return open_source([str(path) for path in paths], earlier=earlier, choice=choice, **options)

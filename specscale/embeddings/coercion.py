@@ -36,15 +36,12 @@ def are_paths(given: object) -> bool:
 
 
 def taken(given: Any, name: str) -> Any:
-    """
-    Unwrap what holds an array.
+    """Unwrap what holds an array.
 
     Parameters
     ----------
-    given
-        Anything; a path is returned as it is.
-    name
-        What to call it in messages.
+    given : anything; a path is returned as it is
+    name : what to call it in messages
 
     Returns
     -------
@@ -54,7 +51,7 @@ def taken(given: Any, name: str) -> Any:
     Raises
     ------
     InputError
-        It is of a kind that has to be converted, and how.
+        When it is of a kind that has to be converted, and how.
     """
     kind = type(given)
     if hasattr(kind, "data_vars"):
@@ -80,15 +77,12 @@ def taken(given: Any, name: str) -> Any:
 
 
 def in_memory(given: Any, name: str) -> NDArray[Any]:
-    """
-    Take an array of floating-point numbers whole, with NaN for what is masked.
+    """Take an array of floating-point numbers whole, with NaN for what is masked.
 
     Parameters
     ----------
-    given
-        An array, a tensor, a table of numbers, or lists of them.
-    name
-        What to call it in messages.
+    given : an array, a tensor, a table of numbers, or lists of them
+    name : what to call it in messages
 
     Returns
     -------
@@ -98,7 +92,7 @@ def in_memory(given: Any, name: str) -> NDArray[Any]:
     Raises
     ------
     InputError
-        It is no array of floating-point numbers.
+        When it is no array of floating-point numbers.
     """
     values = filled(_numpy(taken(given, name), name))
     check_floating(name, values.dtype, values.shape)
@@ -106,15 +100,12 @@ def in_memory(given: Any, name: str) -> NDArray[Any]:
 
 
 def as_array(given: Any, name: str) -> Any:
-    """
-    Take something whose rows can be read in slices, without reading all of them.
+    """Take something whose rows can be read in slices, without reading all of them.
 
     Parameters
     ----------
-    given
-        As for `in_memory`, or an array on a disk, as of Zarr or HDF5.
-    name
-        What to call it in messages.
+    given : as for `in_memory`, or an array on a disk, as of Zarr or HDF5
+    name : what to call it in messages
 
     Returns
     -------
@@ -124,7 +115,7 @@ def as_array(given: Any, name: str) -> Any:
     Raises
     ------
     InputError
-        It is no array of numbers.
+        When it is no array of numbers.
     """
     given = taken(given, name)
     if isinstance(given, np.ndarray):
