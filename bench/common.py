@@ -23,7 +23,7 @@ from specscale.cost import Cost
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.embeddings.rows import PairedRows
 from specscale.kernels.base import Kernels, load_kernels
-from specscale.method.how import How
+from specscale.method.execution import Execution
 from specscale.method.options import Options
 from specscale.method.preparation import Preparation
 from specscale.method.problem import Problem
@@ -169,7 +169,7 @@ class Rig:
 
     def pose(self, rows: PairedRows, options: Options, size: int) -> Problem:
         """The kernels and maps of paired rows."""
-        with running(How()) as run:
+        with running(Execution()) as run:
             problem = Preparation(run, rows, options, size).choose(
                 [Step(Cost("bandwidth", 0), Preparation.choose_bandwidths)]
             )

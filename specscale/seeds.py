@@ -1,7 +1,8 @@
 """Every random stream: what is drawn at random, and from which generator.
 
 The generators are Philox (Salmon et al. 2011), counter-based and keyed by a seed and the number of a stream, so that
-any machine draws the same and no two streams have numbers in common.
+any machine draws the same. Streams of one use have no numbers in common; those of two uses may begin with the same key,
+as the starts of the eigensolvers and the first frequencies of seed 0 do, of which nothing depends on the other.
 """
 
 from __future__ import annotations

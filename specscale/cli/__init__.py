@@ -1,4 +1,4 @@
-"""The command line: parse, call one public function, print."""
+"""The command line: parse, call one function of the engine, print."""
 
 from __future__ import annotations
 

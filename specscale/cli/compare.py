@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from specscale.cli import options as o
-from specscale.cli.how import earlier_result, executor_of, was_given
+from specscale.cli.executor import earlier_result, executor_of, was_given
 from specscale.cli.inert import complain, inert
 from specscale.cli.json_output import print_json
 from specscale.cli.progress import run_progress
 from specscale.cli.signature import taking
-from specscale.method.how import How
+from specscale.method.execution import Execution
 from specscale.method.options import Options
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GATE_STATUS = 3
 
 
-@taking(answer=Options, how=How)
+@taking(answer=Options, execution=Execution)
 def compare(
     ctx: typer.Context,
     a: o.A,
@@ -40,7 +40,7 @@ def compare(
     name_b: o.NameB = None,
     *,
     answer: dict[str, Any],
-    how: dict[str, Any],
+    execution: dict[str, Any],
     update: o.Update = None,
     fail_on: o.FailOn = None,
     json: o.Json = False,
@@ -54,18 +54,25 @@ def compare(
     if out is None and update is None:
         raise typer.BadParameter("say where the result goes", param_hint="'--out' / '-o'")
     from specscale.method.compare import compare as run
-    from specscale.method.growing import compare_grown
+    from specscale.method.update import compare_grown
 
-    workers, scheduler = how.pop("executor")
-    with run_progress(quiet, bars=not json) as progress, executor_of(workers, scheduler, how["threads"]) as executor:
-        how |= {"executor": executor, "progress": progress, "names": (name_a, name_b) if name_a or name_b else None}
+    workers, scheduler = execution.pop("executor")
+    with (
+        run_progress(quiet, bars=not json) as progress,
+        executor_of(workers, scheduler, execution["threads"]) as executor,
+    ):
+        execution |= {
+            "executor": executor,
+            "progress": progress,
+            "names": (name_a, name_b) if name_a or name_b else None,
+        }
         if update is None:
-            result = run(a, b, out=out, **how, **answer)
+            result = run(a, b, out=out, **execution, **answer)
         else:
             before = earlier_result(ctx, update, answer)
             share = answer["min_matched"] if was_given(ctx, "min_matched") else None
-            how["overwrite"] |= out in (None, update)
-            result = compare_grown(before, a, b, out=out or update, min_matched=share, **how)
+            execution["overwrite"] |= out in (None, update)
+            result = compare_grown(before, a, b, out=out or update, min_matched=share, **execution)
     verdicts = [rule.check(result) for rule in rules]
     if json:
         print_json({**result.summary, **({"gate": [one.to_json() for one in verdicts]} if rules else {})})
@@ -89,7 +96,7 @@ def compare(
         raise typer.Exit(GATE_STATUS)
 
 
-@taking(answer=Options, how=How)
+@taking(answer=Options, execution=Execution)
 def plan(
     a: o.A,
     b: o.B,
@@ -97,7 +104,7 @@ def plan(
     name_b: o.NameB = None,
     *,
     answer: dict[str, Any],
-    how: dict[str, Any],
+    execution: dict[str, Any],
     rows: o.Rows = None,
     workers: o.Workers = None,
     rate: o.Rate = None,
@@ -106,7 +113,7 @@ def plan(
     """Print what a comparison would take: spans, memory, disk, operations and time. No pass is made."""
     from specscale.method.compare import plan as make
 
-    planned, machine = make(a, b, rows=rows, workers=workers, rate=rate, names=(name_a, name_b), **how, **answer)
+    planned, machine = make(a, b, rows=rows, workers=workers, rate=rate, names=(name_a, name_b), **execution, **answer)
     if json:
         print_json(planned.to_json(machine))
     elif planned.workers or planned.rows_given:

@@ -11,7 +11,7 @@ import typer
 from specscale.cli.options import Quiet
 from specscale.cli.progress import run_progress
 from specscale.cli.signature import taking
-from specscale.method.how import How
+from specscale.method.execution import Execution
 from specscale.method.options import Options
 
 
@@ -23,7 +23,7 @@ class Kind(StrEnum):
     planted = "planted"
 
 
-@taking(answer=Options, how=How)
+@taking(answer=Options, execution=Execution)
 def demo(
     kind: Annotated[
         Kind,
@@ -40,7 +40,7 @@ def demo(
     ] = None,
     *,
     answer: dict[str, Any],
-    how: dict[str, Any],
+    execution: dict[str, Any],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier demo left in OUT.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -57,7 +57,7 @@ def demo(
         raise OptionError("--rows does not go with --kind digits, whose rows are 1,797 images")
     say = place.quiet if quiet else print
     with run_progress(quiet) as progress:
-        given = place.Demo(Path(out or f"specscale-demo-{kind.value}"), say, how["threads"], overwrite, progress)
+        given = place.Demo(Path(out or f"specscale-demo-{kind.value}"), say, execution["threads"], overwrite, progress)
         match kind:
             case Kind.digits:
                 from specscale.demo.digits import run_digits

@@ -13,7 +13,7 @@ from specscale.cli.json_output import print_json
 from specscale.cli.pairing import print_pairing
 from specscale.cli.progress import run_progress
 from specscale.cli.signature import taking
-from specscale.method.how import How
+from specscale.method.execution import Execution
 from specscale.method.options import Options
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ _SHOWN = 3  # modes of a direction that fit in a line
 _WIDEST = 24
 
 
-@taking(answer=Options, how=How)
+@taking(answer=Options, execution=Execution)
 def matrix(
     stores: Annotated[
         list[str], typer.Argument(metavar="STORE...", help="Stores, or files that ingest reads.", show_default=False)
     ],
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="The result directory.", show_default=False)],
     answer: dict[str, Any],
-    how: dict[str, Any],
+    execution: dict[str, Any],
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -42,7 +42,7 @@ def matrix(
     from specscale.method.matrix import compare_many as run
 
     with run_progress(quiet, bars=not json) as progress:
-        result = run(stores, out=out, progress=progress, **how, **answer)
+        result = run(stores, out=out, progress=progress, **execution, **answer)
     if json:
         print_json(result.summary)
     elif not quiet:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
-from specscale.method.option import Flag, Option, options_of
+from specscale.method.option_field import Flag, Option, options_of
 
 __all__ = ["taking"]
 

@@ -1,4 +1,4 @@
-"""What the kernel of an embedding tells at each of a range of bandwidths."""
+"""The spectra of a kernel over a range of bandwidths, as they are printed and drawn."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Compiled leaves: the same operations for every backend, and the memory that they work in."""
+"""Backends: the same operations in each, and the memory that they work in."""

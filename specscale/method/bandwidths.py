@@ -26,7 +26,7 @@ from specscale.features.spectrum import LARGEST_SAMPLE, Spectrum, kernel_spectru
 from specscale.features.survey import affine_of, survey
 from specscale.kernels.base import load_kernels
 from specscale.masking import masked
-from specscale.method.how import How
+from specscale.method.execution import Execution
 from specscale.method.inputs import Input, opened
 from specscale.method.keywords import keywords, taken
 from specscale.method.options import Options
@@ -86,7 +86,7 @@ class Bandwidths:
         return plot_spectra(self.stores, path)
 
 
-@keywords("bandwidth", Options, How)
+@keywords("bandwidth", Options, Execution)
 def bandwidth(*stores: Input, **given: Any) -> Bandwidths:
     """Show what the Gaussian kernel of embeddings tells at a range of bandwidths.
 
@@ -110,7 +110,7 @@ def bandwidth(*stores: Input, **given: Any) -> Bandwidths:
         raise OptionError("bandwidth: give at least one embedding")
     sigma, sample = given.pop("sigma"), _sample_size(given.pop("sample"))
     options, rules = taken(Options, {**given, "sample": sample}), _rules(sigma)
-    notify = taken(How, given).progress or silent
+    notify = taken(Execution, given).progress or silent
     warnings: list[str] = []
 
     def warn(message: str) -> None:

@@ -1,4 +1,4 @@
-"""The method: pair → plan → covariance → solve → refine → scores → certify → result."""
+"""``compare`` and ``plan``: from options to a comparison that is begun and finished, or to what it would take."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from specscale.errors import OptionError
-from specscale.method.comparing import Comparison, comparison_steps
+from specscale.method.comparison import Comparison, comparison_steps
+from specscale.method.execution import Execution
 from specscale.method.fitting import largest_size
-from specscale.method.how import How
 from specscale.method.inputs import Input, pair_inputs
 from specscale.method.keywords import keywords, taken
 from specscale.method.options import Options
 from specscale.method.plan import Plan, Workers
-from specscale.method.planning import Planner
+from specscale.method.planner import Planner
 from specscale.method.preparation import Preparation
 from specscale.method.prologue import Asked, begun
 from specscale.method.result import Result
@@ -24,7 +24,7 @@ from specscale.units import parse_rows
 __all__ = ["compare", "plan"]
 
 
-@keywords("compare", Options, How)
+@keywords("compare", Options, Execution)
 def compare(a: Input, b: Input, **given: Any) -> Result:
     """Find the groups of samples that one embedding holds together and the other does not.
 
@@ -35,7 +35,7 @@ def compare(a: Input, b: Input, **given: Any) -> Result:
     Parameters
     ----------
     a, b : the embeddings of the same samples: stores, arrays or memory maps (n, p), or files that ``ingest`` reads
-    **given : the fields of :class:`Options` and :class:`How`
+    **given : the fields of :class:`Options` and :class:`Execution`
 
     Returns
     -------
@@ -48,15 +48,15 @@ def compare(a: Input, b: Input, **given: Any) -> Result:
         InputError, OptionError, PairingError, PlanError, ChangedError, ExistsError or PrecisionError, each one line
         that names what is wrong and the remedy.
     """
-    options, how = _of_two(given), taken(How, given)
-    with running(how) as run:
-        start = begun(run, Asked((a, b), options, comparison_steps, names=how.names, memory=how.memory))
+    options, execution = _of_two(given), taken(Execution, given)
+    with running(execution) as run:
+        start = begun(run, Asked((a, b), options, comparison_steps, names=execution.names, memory=execution.memory))
         if start:
             Comparison(run, start).finish()
         return Result.of(run.place.out, (a, b), temporary=run.place.temporary)
 
 
-@keywords("plan", Options, How)
+@keywords("plan", Options, Execution)
 def plan(
     a: Input,
     b: Input,
@@ -74,7 +74,7 @@ def plan(
     rows : plan for this many rows like those of `a` and `b`, as 10**9 or "1e9"
     workers : plan for so many workers of a cluster
     rate : single-precision operations a second of one worker, as 3e13 or "30T"; by default what this machine does
-    **given : the fields of :class:`Options`, and of :class:`How` what limits and names
+    **given : the fields of :class:`Options`, and of :class:`Execution` what limits and names
 
     Returns
     -------
@@ -88,13 +88,13 @@ def plan(
     SpecscaleError
         As :func:`compare`, for what can be known before the passes.
     """
-    options, how = _of_two(given), taken(How, given)
+    options, execution = _of_two(given), taken(Execution, given)
     count, cluster = None if rows is None else parse_rows(rows), Workers.of(workers, rate)
-    with running(How(threads=how.threads)) as run:
-        paired = pair_inputs((a, b), options, run.place.folder, how.names)
-        planner = Planner.of(paired, options, comparison_steps, how.memory, run.pool)
+    with running(Execution(threads=execution.threads)) as run:
+        paired = pair_inputs((a, b), options, run.place.folder, execution.names)
+        planner = Planner.of(paired, options, comparison_steps, execution.memory, run.pool)
         if count or cluster:
-            planner = planner.projected(count, cluster, how.memory)
+            planner = planner.projected(count, cluster, execution.memory)
         preparation = Preparation(run, paired, options, largest_size(planner))
         problem = preparation.choose(planner.of_size(preparation.most).sequence.choosing)
         run.place.leave()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from specscale.errors import OptionError, PlanError
-from specscale.method.planning import Planner
+from specscale.method.planner import Planner
 from specscale.method.sizing import SIZES, check_size
 
 __all__ = ["MOST_EXACT_ROWS", "largest_size"]

@@ -9,7 +9,7 @@ from dataclasses import fields
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from specscale.method.option import Option, options_of
+from specscale.method.option_field import Option, options_of
 
 __all__ = ["keywords", "taken"]
 

@@ -20,7 +20,7 @@ from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
 from specscale.features.bandwidth import parse_rule
 from specscale.grid import BLOCK_ROWS
-from specscale.method.how import How
+from specscale.method.execution import Execution
 from specscale.method.inputs import Input, check_names
 from specscale.method.job import Job
 from specscale.method.judging import certain_modes, warn_unsettled
@@ -30,7 +30,7 @@ from specscale.method.options import Options
 from specscale.method.preparation import choosing, looking
 from specscale.method.prologue import Asked, begun
 from specscale.method.run import running
-from specscale.method.steps import Extent, Step, Steps, covariance_of_maps, held_beside, tails_held
+from specscale.method.steps import ProblemSize, Step, Steps, covariance_of_maps, held_beside, tails_held
 from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
 from specscale.passes.covariance import covariance
 from specscale.passes.mapping import feature_cost
@@ -45,7 +45,7 @@ from specscale.spectral.tiles import TiledSymmetric
 __all__ = ["compare_many"]
 
 
-@keywords("matrix", Options, How)
+@keywords("matrix", Options, Execution)
 def compare_many(embeddings: Sequence[Input], **given: Any) -> MatrixResult:
     """Compare every pair of some embeddings of the same samples, in two passes for all of them together.
 
@@ -56,7 +56,7 @@ def compare_many(embeddings: Sequence[Input], **given: Any) -> MatrixResult:
     Parameters
     ----------
     embeddings : two or more embeddings, each as in :func:`specscale.compare`
-    **given : the fields of :class:`Options` and :class:`How`, but those of the certificate and of what it checks
+    **given : the fields of :class:`Options` and :class:`Execution`, but those of the certificate and of what it checks
 
     Returns
     -------
@@ -72,15 +72,15 @@ def compare_many(embeddings: Sequence[Input], **given: Any) -> MatrixResult:
     if len(inputs) < 2:
         raise OptionError(f"a matrix takes at least two embeddings, not {len(inputs)}")
     given["sigma"] = _rules(given["sigma"], len(inputs))
-    options, how = taken(Options, {**given, "certify": 0}), taken(How, given)
+    options, execution = taken(Options, {**given, "certify": 0}), taken(Execution, given)
     if options.features == "exact":
         raise OptionError(
             "--features exact does not go with a matrix, whose pairs come from one covariance: take landmarks, or "
             "compare a pair of interest with --features exact"
         )
-    check_names(how.names, len(inputs))
-    with running(how) as run:
-        start = begun(run, Asked(inputs, options, _steps, names=how.names, memory=how.memory, beside=_who))
+    check_names(execution.names, len(inputs))
+    with running(execution) as run:
+        start = begun(run, Asked(inputs, options, _steps, names=execution.names, memory=execution.memory, beside=_who))
         if start:
             _Matrix(run, start).finish()
         return MatrixResult.of(run.place.out, temporary=run.place.temporary)
@@ -215,7 +215,7 @@ class _Matrix(Job):
         run.place.publish(self.writer.folder)
 
 
-def _steps(extent: Extent) -> Steps:
+def _steps(extent: ProblemSize) -> Steps:
     """The steps of a matrix: those of a comparison, with one solve and the modes of each pair."""
     computing = (
         Step(covariance_of_maps(extent), _Matrix.accumulate),
@@ -225,13 +225,13 @@ def _steps(extent: Extent) -> Steps:
     return Steps(looking(extent), choosing(extent), computing)
 
 
-def _wanted(extent: Extent) -> list[tuple[int, int]]:
+def _wanted(extent: ProblemSize) -> list[tuple[int, int]]:
     """Of each pair the dimension of its features, and its modes of each direction."""
     widths = [one.dim + other.dim for one, other in combinations(extent.maps, 2)]
     return [(width, min(extent.options.n_modes, width)) for width in widths]
 
 
-def _solving(extent: Extent) -> Cost:
+def _solving(extent: ProblemSize) -> Cost:
     wanted, d, sample = _wanted(extent), extent.d, extent.sample
     solves = [solve_cost(width, count) for width, count in wanted]
     k = 2 * sum(count for _, count in wanted)
@@ -247,7 +247,7 @@ def _solving(extent: Extent) -> Cost:
     )
 
 
-def _scoring(extent: Extent) -> Cost:
+def _scoring(extent: ProblemSize) -> Cost:
     k = 2 * sum(count for _, count in _wanted(extent))
     cost = score_cost(extent.maps, extent.n, extent.n_kept, extent.read, k, BLOCK_ROWS, extent.threads, extent.top)
     cost = replace(cost, memory=cost.memory + tails_held(k, extent.top), disk=0)

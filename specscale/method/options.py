@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from specscale.errors import OptionError
-from specscale.method.option import Flag, checked, number, option, whole
+from specscale.method.option_field import Flag, checked, number, option, whole
 
 if TYPE_CHECKING:
     from specscale.features.bandwidth import Rule

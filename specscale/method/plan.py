@@ -1,4 +1,4 @@
-"""The plan: what a run will take, known before anything is computed."""
+"""The plan: what a run will take, known before its passes."""
 
 from __future__ import annotations
 

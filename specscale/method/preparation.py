@@ -25,7 +25,7 @@ from specscale.method.options import Options
 from specscale.method.problem import Problem
 from specscale.method.run import Run
 from specscale.method.sizing import chosen_landmarks
-from specscale.method.steps import Extent, Step
+from specscale.method.steps import ProblemSize, Step
 from specscale.runtime.events import Noted
 from specscale.sources.choosing import describe
 
@@ -133,14 +133,14 @@ class Preparation:
         )
 
 
-def looking(extent: Extent) -> tuple[Step[Preparation], ...]:
+def looking(extent: ProblemSize) -> tuple[Step[Preparation], ...]:
     """The step that finds repeated rows; none beyond a number of rows."""
     if extent.n_kept > MOST_ROWS:
         return ()
     return (Step(duplicates_cost(extent.n_kept, extent.read), Preparation.find_duplicates),)
 
 
-def choosing(extent: Extent) -> tuple[Step[Preparation], ...]:
+def choosing(extent: ProblemSize) -> tuple[Step[Preparation], ...]:
     """The steps that choose bandwidths and feature maps."""
     options = extent.options
     gaussian = options.kernel == "gaussian"

@@ -10,14 +10,14 @@ from specscale.embeddings.rows import PairedRows
 from specscale.method.earlier import Earlier
 from specscale.method.fitting import largest_size
 from specscale.method.inputs import Input, pair_inputs
-from specscale.method.option import options_of
+from specscale.method.option_field import options_of
 from specscale.method.options import Options
 from specscale.method.plan import Plan
-from specscale.method.planning import Planner
+from specscale.method.planner import Planner
 from specscale.method.preparation import Preparation
 from specscale.method.problem import Problem
 from specscale.method.run import Run
-from specscale.method.steps import Extent, Steps
+from specscale.method.steps import ProblemSize, Steps
 from specscale.runtime.events import Noted
 from specscale.runtime.machine import Machine
 from specscale.stores.stored import stored
@@ -50,7 +50,7 @@ class Asked:
 
     inputs: Sequence[Input]
     options: Options
-    steps: Callable[[Extent], Steps]
+    steps: Callable[[ProblemSize], Steps]
     names: Sequence[str | None] | None = None
     memory: str | int | None = None
     remedy: str | None = "allow more with --memory"

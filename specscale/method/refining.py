@@ -16,7 +16,7 @@ from specscale.method.run import Run
 from specscale.passes.base import Pass
 from specscale.passes.products import products
 from specscale.passes.scores import KnownScores, ScoreSource, score
-from specscale.passes.sweeps import STRIPE_ROWS, VISIT_ROWS, Stripe
+from specscale.passes.stripes import STRIPE_ROWS, VISIT_ROWS, Stripe
 from specscale.places.files import Location, exists, remove_tree
 from specscale.runtime.checkpoints import load_arrays, save_arrays
 from specscale.runtime.events import Event, Moved, PassFinished, PassStarted, RowsDone, Warned

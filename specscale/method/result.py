@@ -49,7 +49,7 @@ class Result(ComparisonResult):
             When they cannot be read any more, as arrays after the process that held them ended; or are on another
             server, and the result was opened without `fetch`.
         """
-        from specscale.method.again import compare_again
+        from specscale.method.resolve import compare_again
 
         return compare_again(self, eta, out)
 
@@ -76,7 +76,7 @@ class Result(ComparisonResult):
         InputError
             When they cannot be read any more, or are on another server and were not asked for, as in `with_eta`.
         """
-        from specscale.method.again import compare_constrained
+        from specscale.method.resolve import compare_constrained
 
         return compare_constrained(self, epsilon, n_groups, out)
 

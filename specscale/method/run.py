@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import ClusterError, OptionError
 from specscale.kernels.base import Kernels, load_kernels
-from specscale.method.how import How
+from specscale.method.execution import Execution
 from specscale.method.steps import Step
 from specscale.passes.base import Pass
 from specscale.results.workplace import Workplace
@@ -107,14 +107,14 @@ class Run:
 
 
 @contextmanager
-def running(how: How) -> Iterator[Run]:
+def running(execution: Execution) -> Iterator[Run]:
     """Set up a run; one that fails before there is anything to resume leaves nothing behind."""
-    place = Workplace(how.out, resume=how.resume, overwrite=how.overwrite)
+    place = Workplace(execution.out, resume=execution.resume, overwrite=execution.overwrite)
     try:
-        with stoppable(), single_threaded_blas(), closing(Threads(how.threads)) as pool:
+        with stoppable(), single_threaded_blas(), closing(Threads(execution.threads)) as pool:
             kernels = load_kernels("cpu")
             kernels.warm_up()
-            yield Run(place, pool, kernels, _executor(how.executor, pool, kernels), how.progress or silent)
+            yield Run(place, pool, kernels, _executor(execution.executor, pool, kernels), execution.progress or silent)
     except BaseException:
         place.leave()
         raise

@@ -1,4 +1,7 @@
-"""The steps of a run: what each does and what it takes, in one list that the plan prices and the run follows."""
+"""What a step of a run is: its cost and its action. The plan prices, and the run follows, one list of them.
+
+The lists stand where the work is: ``preparation`` and ``comparison``, ``matrix``, ``resolve`` and ``update``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from specscale.passes.covariance import covariance_cost
 from specscale.passes.mapping import feature_cost
 from specscale.spectral.tiles import TiledSymmetric
 
-__all__ = ["Extent", "Step", "Steps", "covariance_of_maps", "held_beside", "tails_held"]
+__all__ = ["ProblemSize", "Step", "Steps", "covariance_of_maps", "held_beside", "tails_held"]
 
 S = TypeVar("S")
 
@@ -67,7 +70,7 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Extent:
+class ProblemSize:
     """What the costs of the steps follow from.
 
     Attributes
@@ -134,7 +137,7 @@ def tails_held(k: int, top: int) -> int:
     return 6 * 2 * k * top * 16
 
 
-def covariance_of_maps(extent: Extent) -> Cost:
+def covariance_of_maps(extent: ProblemSize) -> Cost:
     """What the covariance pass takes."""
     cost = covariance_cost(extent.maps, extent.n_kept, extent.read, extent.spans, extent.threads)
     return held_beside(cost)

@@ -1,1 +1,1 @@
-"""How a sweep is executed: spans, threads, checkpoints, plans and events."""
+"""How a sweep is executed: spans, threads, checkpoints and events, here and on a cluster."""

@@ -15,7 +15,7 @@ from specscale.runtime.checkpoints import Parts, Tree
 from specscale.runtime.events import Notify, PassFinished, PassStarted, RowsDone
 from specscale.runtime.machine import Crew
 from specscale.runtime.spans import Span
-from specscale.runtime.sweep import Sweeper
+from specscale.runtime.sweeper import Sweeper
 from specscale.runtime.threads import Threads
 
 __all__ = ["Executor", "LocalExecutor", "Planned"]

@@ -1,1 +1,1 @@
-"""Small dense mathematics: the difference operator D C and its eigenpairs."""
+"""The difference operator and its eigenpairs, from a covariance or matrix-free; rotation, constraints, certificates."""

@@ -1,1 +1,1 @@
-"""Where embeddings live: the embedding store, the sources it is filled from, and the pairing of rows."""
+"""Writing embedding stores: ingest, append, rename."""

@@ -1,4 +1,4 @@
-"""From the rows of a source to those of a store: which are usable, and what is said of the first that is not."""
+"""Rows of a source become rows of a store, in its type: which are usable, and what is said of the first that is not."""
 
 from __future__ import annotations
 

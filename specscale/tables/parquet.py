@@ -1,4 +1,4 @@
-"""Tables of the samples' own columns, read a few rows at a time."""
+"""Parquet files, of vectors or of the samples' own columns, read a few rows at a time."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from specscale.cli.app import app
-from specscale.method.how import How
-from specscale.method.option import Flag, options_of
+from specscale.method.execution import Execution
+from specscale.method.option_field import Flag, options_of
 from specscale.method.options import Options
 
 
@@ -54,7 +54,7 @@ def reached(monkeypatch: pytest.MonkeyPatch, command: str, *words: str) -> dict[
 @pytest.mark.parametrize("command", HOMES)
 def test_every_option_of_a_command_reaches_its_function(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     words, expected = [], {}
-    for kind in (Options, How):
+    for kind in (Options, Execution):
         for one in options_of(kind, command):
             if not one.flags or one.name == "executor":  # which would be started
                 continue
@@ -68,7 +68,7 @@ def test_every_option_of_a_command_reaches_its_function(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("command", HOMES)
 def test_what_is_not_given_is_the_default_of_the_function(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     got = reached(monkeypatch, command)
-    for kind in (Options, How):
+    for kind in (Options, Execution):
         for one in options_of(kind, command):
             if one.flags and one.name != "executor":
                 assert got[one.name] == one.default, one.name

@@ -24,8 +24,8 @@ from specscale.embeddings.duplicates import find_duplicates
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import InputError, PairingError
-from specscale.method.growing import compare_grown
 from specscale.method.result import Result
+from specscale.method.update import compare_grown
 from specscale.places.files import located
 from specscale.results.score_array import ScoreArray
 from specscale.runtime.checkpoints import load_arrays, save_arrays

@@ -31,7 +31,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("specscale.runtime.sweep.BLOCK_ROWS", BLOCK)
+    monkeypatch.setattr("specscale.runtime.sweeper.BLOCK_ROWS", BLOCK)
 
 
 @pytest.fixture

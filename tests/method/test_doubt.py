@@ -15,7 +15,7 @@ from oracle import Truth, difference, features_of
 import specscale as ss
 from specscale.cli.tables import print_overview
 from specscale.errors import OptionError
-from specscale.method.comparing import Comparison
+from specscale.method.comparison import Comparison
 from specscale.method.options import LARGEST_ETA
 from specscale.method.result import Result
 from specscale.results.comparison import LEFT_OUT

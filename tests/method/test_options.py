@@ -13,8 +13,8 @@ import pytest
 import specscale as ss
 from specscale.errors import OptionError
 from specscale.features.registry import MAPS
-from specscale.method.how import How
-from specscale.method.option import options_of
+from specscale.method.execution import Execution
+from specscale.method.option_field import options_of
 from specscale.method.options import Options
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -29,7 +29,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 def test_every_option_is_a_keyword_that_the_docstring_tells(command: str) -> None:
     function = FUNCTIONS[command]
     parameters, text = inspect.signature(function).parameters, inspect.getdoc(function) or ""
-    for kind in (Options, How):
+    for kind in (Options, Execution):
         for one in options_of(kind, command):
             assert parameters[one.name].kind is inspect.Parameter.KEYWORD_ONLY
             assert parameters[one.name].default == one.default
@@ -40,7 +40,7 @@ def test_every_option_is_a_keyword_that_the_docstring_tells(command: str) -> Non
 
 
 def test_a_comparison_takes_every_option() -> None:
-    names = [one.name for kind in (Options, How) for one in options_of(kind)]
+    names = [one.name for kind in (Options, Execution) for one in options_of(kind)]
     assert list(inspect.signature(ss.compare).parameters) == ["a", "b", *names]
 
 

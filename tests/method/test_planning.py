@@ -20,11 +20,11 @@ from specscale.embeddings.rows import Match, PairedRows
 from specscale.errors import OptionError, PlanError
 from specscale.features.base import FeatureMap
 from specscale.features.linear import LinearMap
-from specscale.method.comparing import comparison_steps
+from specscale.method.comparison import comparison_steps
 from specscale.method.fitting import largest_size
 from specscale.method.options import Options
 from specscale.method.plan import SLACK, Plan, Workers
-from specscale.method.planning import Planner
+from specscale.method.planner import Planner
 from specscale.places.files import located
 from specscale.runtime.machine import Machine
 from specscale.runtime.spans import Span, cut_spans

@@ -10,11 +10,12 @@ import pytest
 
 import specscale as ss
 from specscale.cost import Cost
-from specscale.method import planning, prologue
-from specscale.method.growing import compare_grown
-from specscale.method.how import How
+from specscale.method import planner as planning
+from specscale.method import prologue
+from specscale.method.execution import Execution
 from specscale.method.run import Run, running
 from specscale.method.steps import Step, Steps
+from specscale.method.update import compare_grown
 from specscale.runtime.events import Event, Stage
 from specscale.runtime.local import LocalExecutor
 
@@ -35,7 +36,7 @@ def test_steps_are_taken_in_the_order_of_the_plan_each_under_its_name() -> None:
     names = ["first", "second", "third"]
     steps = [Step(Cost(name, memory=i), lambda state, name=name: state.append(name)) for i, name in enumerate(names)]
     events: list[Event] = []
-    with running(How(progress=events.append)) as run:
+    with running(Execution(progress=events.append)) as run:
         run.go(steps, taken)
         run.place.leave()
     assert taken == names == list(run.seconds)
@@ -52,7 +53,7 @@ def test_the_pass_of_a_steps_name_is_announced_with_it_and_others_by_themselves(
         with run.step("normalised"):
             pass
 
-    with running(How(progress=events.append)) as run:
+    with running(Execution(progress=events.append)) as run:
         run.go([Step(Cost("scores", memory=0), action)], run)
         run.place.leave()
     assert [event.name for event in events if isinstance(event, Stage)] == ["scores", "normalised"]

@@ -82,14 +82,14 @@ def test_the_size_of_the_maps_is_that_of_the_interrupted_run(
         raise SpecscaleError("as if")
 
     with monkeypatch.context() as broken:
-        broken.setattr("specscale.method.comparing.solve_difference", fail)
+        broken.setattr("specscale.method.comparison.solve_difference", fail)
         with pytest.raises(SpecscaleError, match="as if"):
             compare(*pair, out=tmp_path / "out", n_modes=1, executor=LocalExecutor(Threads(1), patience=0))
     for stop in (True, False):  # and once more, when it is interrupted again
         events: list[Event] = []
         with monkeypatch.context() as broken:
             if stop:
-                broken.setattr("specscale.method.comparing.solve_difference", fail)
+                broken.setattr("specscale.method.comparison.solve_difference", fail)
                 with pytest.raises(SpecscaleError, match="as if"):
                     compare(*pair, out=tmp_path / "out", n_modes=20, resume=True)
             else:

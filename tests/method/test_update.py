@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 import specscale as ss
 import specscale.runtime.spans as spans_module
 from specscale.errors import ChangedError, InputError, OptionError
-from specscale.method.growing import compare_grown
 from specscale.method.result import Result
+from specscale.method.update import compare_grown
 from specscale.places import publication
 from specscale.places.files import Location, exists, located, move
 from specscale.runtime.checkpoints import NodeFolder

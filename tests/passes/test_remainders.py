@@ -131,7 +131,7 @@ def test_estimates_cover_the_truth_where_few_rows_hold_the_error() -> None:
 )
 def test_only_drawn_modes_of_landmarks_take_the_pass(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     pair, joined = line(600, 0), []
-    monkeypatch.setattr("specscale.method.comparing.at_once", lambda *passes: joined.append(1) or at_once(*passes))
+    monkeypatch.setattr("specscale.method.comparison.at_once", lambda *passes: joined.append(1) or at_once(*passes))
     taken = {"size": 40, "n_modes": 2, "certify": 64, **options}
     ss.compare(*pair, **taken)
     assert not joined

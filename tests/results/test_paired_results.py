@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import specscale as ss
 import specscale.runtime.spans as spans_module
 from specscale.errors import ChangedError, InputError
-from specscale.method.growing import compare_grown
+from specscale.method.update import compare_grown
 from specscale.runtime.cluster.connecting import local_cluster
 from specscale.stores.ingest import ingest
 

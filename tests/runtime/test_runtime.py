@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import specscale.runtime.sweep as sweep_module
+import specscale.runtime.sweeper as sweep_module
 from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.rows import Block, Match, PairedRows
 from specscale.errors import ChangedError, ExistsError, OptionError, PlanError
@@ -36,7 +36,7 @@ from specscale.runtime.checkpoints import NodeFolder, Tree, load_arrays, save_ar
 from specscale.runtime.events import Event, PassFinished, PassStarted, RowsDone
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.spans import Span, cut_spans
-from specscale.runtime.sweep import RING
+from specscale.runtime.sweeper import RING
 from specscale.runtime.threads import Threads
 from specscale.units import format_bytes, parse_bytes
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import specscale as ss
 from specscale.errors import ExistsError, InputError, OptionError
-from specscale.method.growing import compare_grown
+from specscale.method.update import compare_grown
 from specscale.places.claim import claim_folder
 from specscale.sources.naming import distinct_names, model_name
 from specscale.stores.ingest import ingest

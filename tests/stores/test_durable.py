@@ -16,7 +16,7 @@ from conftest import structured
 
 from specscale import compare, open_result, rename
 from specscale.embeddings.store import EmbeddingStore
-from specscale.method.growing import compare_grown
+from specscale.method.update import compare_grown
 from specscale.stores.ingest import ingest
 
 pytestmark = pytest.mark.slow

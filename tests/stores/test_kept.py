@@ -18,7 +18,7 @@ from conftest import structured
 from specscale import compare, compare_many, open_result, rename
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import SpecscaleError
-from specscale.method.growing import compare_grown
+from specscale.method.update import compare_grown
 from specscale.places import durable, publication
 from specscale.places.files import located, write_whole
 from specscale.results import workplace as workplace_module

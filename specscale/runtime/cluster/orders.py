@@ -15,7 +15,7 @@ from specscale.passes.base import Accumulator, Pass
 from specscale.places.files import Location, read_into, write_whole
 from specscale.runtime.checkpoints import Node, NodeFolder, Parts, children, is_covered
 from specscale.runtime.spans import Span
-from specscale.runtime.sweep import Sweeper
+from specscale.runtime.sweeper import Sweeper
 
 __all__ = ["Done", "Order", "OrderFile"]
 

@@ -16,7 +16,7 @@ from specscale.kernels.base import load_kernels
 from specscale.passes.base import Accumulator
 from specscale.runtime.checkpoints import Node
 from specscale.runtime.cluster.orders import Done, Order, OrderFile
-from specscale.runtime.sweep import Sweeper
+from specscale.runtime.sweeper import Sweeper
 from specscale.runtime.threads import Threads
 
 __all__ = ["WorkerEngine", "combine_returned", "make_node", "return_span"]

@@ -20,11 +20,11 @@ from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import load_kernels
 from specscale.method.options import Options
 from specscale.method.plan import SLACK, Plan, Workers
-from specscale.method.steps import Extent, Steps
+from specscale.method.steps import ProblemSize, Steps
 from specscale.runtime.machine import Crew, Machine, calibrate
 from specscale.runtime.memory import available_memory, resident_memory
 from specscale.runtime.spans import cut_spans
-from specscale.runtime.sweep import RING
+from specscale.runtime.sweeper import RING
 from specscale.runtime.threads import Threads
 from specscale.units import format_bytes, parse_bytes
 
@@ -49,7 +49,7 @@ class Planner:
 
     rows: PairedRows
     options: Options
-    steps: Callable[[Extent], Steps]
+    steps: Callable[[ProblemSize], Steps]
     base: int
     allowed: int | None
     machine: Machine
@@ -62,7 +62,7 @@ class Planner:
         cls,
         rows: PairedRows,
         options: Options,
-        steps: Callable[[Extent], Steps],
+        steps: Callable[[ProblemSize], Steps],
         memory: str | int | None,
         threads: Threads,
         crew: Crew | None = None,
@@ -139,7 +139,7 @@ class Planner:
         rows, d = self.rows, sum(one.dim for one in maps)
         spans = cut_spans(self.n, d, CHUNK_ROWS)
         row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
-        extent = Extent(
+        extent = ProblemSize(
             self.options,
             maps,
             wide,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from specscale.method.option import options_of
+from specscale.method.option_field import options_of
 from specscale.method.options import Options
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A comparison goes on from a result whose embeddings have grown: what must be as it was, what is not done again."""
+"""``--update``: a comparison goes on from a result whose embeddings have grown."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from specscale.embeddings.prefix import begins_with, ids_digest_of_first
 from specscale.embeddings.reordered import origin_of
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
-from specscale.method.comparing import Comparison, computing
+from specscale.method.comparison import Comparison, computing
 from specscale.method.earlier import Earlier, names_of
-from specscale.method.how import How
+from specscale.method.execution import Execution
 from specscale.method.inputs import Input
 from specscale.method.keywords import keywords, taken
 from specscale.method.options import Options
 from specscale.method.preparation import looking
 from specscale.method.prologue import Asked, begun
 from specscale.method.run import running
-from specscale.method.steps import Extent, Steps
+from specscale.method.steps import ProblemSize, Steps
 from specscale.places.files import Location, exists, followed
 from specscale.results.comparison import ComparisonResult
 from specscale.results.pairs import changed, check_pairs
@@ -29,7 +29,7 @@ __all__ = ["check_grown", "compare_grown", "is_as_before", "take_up_parts"]
 R = TypeVar("R", bound=ComparisonResult)
 
 
-@keywords("update", How)
+@keywords("update", Execution)
 def compare_grown(result: R, a: Input, b: Input, *, min_matched: float | None = None, **given: Any) -> R:
     """Compare embeddings to which rows were appended since an earlier result, with its bandwidths and feature maps.
 
@@ -42,7 +42,7 @@ def compare_grown(result: R, a: Input, b: Input, *, min_matched: float | None = 
     result : the earlier result, whose options are kept
     a, b : the embeddings, with all rows
     min_matched : as in :func:`specscale.compare`; that of the result by default
-    **given : the fields of :class:`How`
+    **given : the fields of :class:`Execution`
 
     Returns
     -------
@@ -56,18 +56,18 @@ def compare_grown(result: R, a: Input, b: Input, *, min_matched: float | None = 
     OptionError
         When the result compared a sample, or has no covariance.
     """
-    options, how = result.parsed("options", Options.from_json), taken(How, given)
+    options, execution = result.parsed("options", Options.from_json), taken(Execution, given)
     if min_matched is not None:
         options = replace(options, min_matched=min_matched)
-    with running(how) as run:
-        in_place = how.names is None and str(run.place.out) == str(followed(result.path))
+    with running(execution) as run:
+        in_place = execution.names is None and str(run.place.out) == str(followed(result.path))
         choice = f"bandwidths and maps of {result.path}, {result.record.rows.total:,} of these rows"
         asked = Asked(
             (a, b),
             options,
             _steps,
-            names=names_of(result, how.names),
-            memory=how.memory,
+            names=names_of(result, execution.names),
+            memory=execution.memory,
             check=lambda rows: check_grown(rows, result),
             idle=lambda rows: in_place and is_as_before(rows, result),
             earlier=Earlier(result, choice),
@@ -81,7 +81,7 @@ def compare_grown(result: R, a: Input, b: Input, *, min_matched: float | None = 
         return type(result).of(run.place.out, (a, b), temporary=run.place.temporary)
 
 
-def _steps(extent: Extent) -> Steps:
+def _steps(extent: ProblemSize) -> Steps:
     """The steps of a comparison whose feature maps are there."""
     return Steps(looking=looking(extent), computing=computing(extent))
 

@@ -18,7 +18,7 @@ from specscale.kernels.base import load_kernels
 from specscale.runtime.checkpoints import NodeFolder, Parts, Tree, children, is_covered, load_arrays, root_of
 from specscale.runtime.cluster.orders import Order
 from specscale.runtime.spans import Span
-from specscale.runtime.sweep import Sweeper
+from specscale.runtime.sweeper import Sweeper
 from specscale.runtime.threads import Threads
 
 X = np.random.default_rng(1).standard_normal((500, 2)).astype(np.float32)

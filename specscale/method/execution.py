@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from specscale.method.option import Flag, option
+from specscale.method.option_field import Flag, option
 
 if TYPE_CHECKING:
     from specscale.runtime.events import Notify
 
-__all__ = ["How"]
+__all__ = ["Execution"]
 
 _RUNS = "compare matrix update"
 
 
 @dataclass(frozen=True, kw_only=True)
-class How:
+class Execution:
     """How and where, as opposed to what is computed; each field says all there is to it, as those of Options do."""
 
     memory: str | int | None = option(

@@ -17,14 +17,14 @@ from specscale.method.judging import certain_modes, warn_unsettled
 from specscale.method.modes import localised, oriented
 from specscale.method.preparation import choosing, looking
 from specscale.method.refining import found_exactly, known_scores, refined, start_vectors, stripes_at_once
-from specscale.method.steps import Extent, Step, Steps, covariance_of_maps, held_beside, tails_held
+from specscale.method.steps import ProblemSize, Step, Steps, covariance_of_maps, held_beside, tails_held
 from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
 from specscale.passes.base import Pass, at_once
 from specscale.passes.covariance import covariance
 from specscale.passes.products import products_cost
 from specscale.passes.remainders import Drawn, far_draws, remainders_cost
 from specscale.passes.scores import MappedScores, ScoreSource, ScoreSummary, score, score_cost
-from specscale.passes.sweeps import sweeps_cost
+from specscale.passes.stripes import sweeps_cost
 from specscale.places.files import remove_tree
 from specscale.results.schema import ComparisonRecord, ConstraintRecord
 from specscale.results.writing import ResultWriter
@@ -194,19 +194,19 @@ class Comparison(Job):
         return MappedScores(problem.maps, modes.coefficients, problem.rows.n_kept, lengths)
 
 
-def comparison_steps(extent: Extent) -> Steps:
+def comparison_steps(extent: ProblemSize) -> Steps:
     """The steps of a comparison."""
     return Steps(looking(extent), choosing(extent), computing(extent))
 
 
-def computing(extent: Extent) -> tuple[Step[Comparison], ...]:
+def computing(extent: ProblemSize) -> tuple[Step[Comparison], ...]:
     """The steps from the feature maps on, or from the kernels where there are none."""
     if not extent.maps:
         return from_covariance(extent)
     return (Step(covariance_of_maps(extent), Comparison.accumulate), *from_covariance(extent))
 
 
-def from_covariance(extent: Extent) -> tuple[Step[Comparison], ...]:
+def from_covariance(extent: ProblemSize) -> tuple[Step[Comparison], ...]:
     """The steps from the covariance on, or from the kernels where there are no feature maps."""
     options = extent.options
     steps: list[Step[Comparison]] = []
@@ -224,51 +224,51 @@ def from_covariance(extent: Extent) -> tuple[Step[Comparison], ...]:
     return tuple(steps)
 
 
-def solving(extent: Extent, more: int = 0) -> Cost:
+def solving(extent: ProblemSize, more: int = 0) -> Cost:
     """What finding the modes from the covariance takes, and some more than are wanted."""
     cost = solve_cost(extent.d, _modes(extent) + more)
     return replace(cost, memory=cost.memory + extent.features)
 
 
-def _modes(extent: Extent) -> int:
+def _modes(extent: ProblemSize) -> int:
     """Modes of each direction; there are no more than features, or rows."""
     return min(extent.options.n_modes, extent.d or extent.n_kept)
 
 
-def _block(extent: Extent) -> int:
+def _block(extent: ProblemSize) -> int:
     """Vectors of one block of the exact operator."""
     return min(2 * (_modes(extent) + GUARD), extent.n_kept)
 
 
-def _vectors(extent: Extent) -> int:
+def _vectors(extent: ProblemSize) -> int:
     """Bytes of the scores of all modes, where these are in memory."""
     return 8 * extent.n_kept * 2 * _modes(extent) if extent.options.refine or not extent.maps else 0
 
 
-def _start(extent: Extent) -> Cost:
+def _start(extent: ProblemSize) -> Cost:
     n_kept, block = extent.n_kept, _block(extent)
     cost = score_cost(extent.maps, extent.n, n_kept, extent.read, block, CHUNK_ROWS, extent.threads)
     return held_beside(replace(cost, name="start"), extent.tiles + 8 * n_kept * block)
 
 
-def _refinement(extent: Extent) -> Cost:
+def _refinement(extent: ProblemSize) -> Cost:
     cost = _sweeps("refine", extent, extent.options.refine + 1)
     return replace(cost, memory=cost.memory + extent.features + extent.tiles)
 
 
-def _exact(extent: Extent) -> Cost:
+def _exact(extent: ProblemSize) -> Cost:
     cost = _sweeps("exact", extent, BLOCKS)
     # Convergence may take more blocks than it mostly does.
     return replace(cost, memory=cost.memory + 8 * extent.n_kept * _block(extent) * (MAX_BLOCKS - BLOCKS))
 
 
-def _sweeps(name: str, extent: Extent, sweeps: int) -> Cost:
+def _sweeps(name: str, extent: ProblemSize, sweeps: int) -> Cost:
     n_kept, at_once = extent.n_kept, stripes_at_once(extent.n_kept, extent.workers)
     cost = sweeps_cost(name, extent.dimensions, n_kept, _block(extent), sweeps, extent.read, extent.threads, at_once)
     return extent.slowed(cost)
 
 
-def _scoring(extent: Extent) -> Cost:
+def _scoring(extent: ProblemSize) -> Cost:
     n_kept, k, vectors = extent.n_kept, 2 * _modes(extent), _vectors(extent)
     maps = () if vectors else extent.maps
     cost = score_cost(maps, extent.n, n_kept, extent.read, k, CHUNK_ROWS, extent.threads, extent.top)
@@ -281,7 +281,7 @@ def _scoring(extent: Extent) -> Cost:
     return held_beside(cost, extent.tiles + (vectors + extent.features if vectors else 0))
 
 
-def _certificate(extent: Extent) -> Cost:
+def _certificate(extent: ProblemSize) -> Cost:
     k, asked = 2 * _modes(extent), min(extent.options.certify, extent.n_kept)
     read = extent.read + extent.n * k * 4
     cost = products_cost("certificate", extent.dimensions, asked, k, extent.n_kept, read, extent.threads)

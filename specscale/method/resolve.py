@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from specscale.errors import ExistsError, OptionError
-from specscale.method.comparing import Comparison, from_covariance, solving
+from specscale.method.comparison import Comparison, from_covariance, solving
 from specscale.method.earlier import Earlier, check_inputs, covariance_of, names_of
-from specscale.method.how import How
+from specscale.method.execution import Execution
 from specscale.method.modes import oriented
 from specscale.method.options import Options
 from specscale.method.prologue import Asked, Begun, begun
 from specscale.method.run import Run, running
-from specscale.method.steps import Extent, Step, Steps
+from specscale.method.steps import ProblemSize, Step, Steps
 from specscale.results.comparison import ComparisonResult
 from specscale.results.schema import ConstraintRecord
 from specscale.spectral.constrained import check_bound, solve_constrained
@@ -52,7 +52,7 @@ def compare_again(result: R, eta: float, out: str | Path | None = None) -> R:
         When they are on another server, and the result was opened without `fetch`.
     """
     options = replace(result.parsed("options", Options.from_json), eta=eta)
-    with running(How(out=out, resume=True)) as run:
+    with running(Execution(out=out, resume=True)) as run:
         start = _begun(run, result, options, lambda extent: Steps(computing=from_covariance(extent)))
         if start:
             job = Comparison(run, start)
@@ -90,7 +90,7 @@ def compare_constrained(result: R, epsilon: float, n_groups: int, out: str | Pat
         raise OptionError(
             f"{result.path}: a result of --features exact keeps no covariance to search: compare with landmarks"
         )
-    with running(How(out=out, resume=True)) as run:
+    with running(Execution(out=out, resume=True)) as run:
         steps = partial(_constrained_steps, epsilon=epsilon, n_groups=n_groups, spec_diff=result.spec_diff)
         start = _begun(run, result, options, steps, {"epsilon": epsilon, "n_groups": n_groups})
         if start:
@@ -100,7 +100,7 @@ def compare_constrained(result: R, epsilon: float, n_groups: int, out: str | Pat
         return type(result).of(run.place.out, result.inputs(), temporary=run.place.temporary)
 
 
-def _constrained_steps(extent: Extent, *, epsilon: float, n_groups: int, spec_diff: float) -> Steps:
+def _constrained_steps(extent: ProblemSize, *, epsilon: float, n_groups: int, spec_diff: float) -> Steps:
     """The steps from a covariance to groups under a constraint, in place of those to modes."""
 
     def solve(job: Comparison) -> None:
@@ -125,7 +125,7 @@ def _begun(
     run: Run,
     result: ComparisonResult,
     options: Options,
-    steps: Callable[[Extent], Steps],
+    steps: Callable[[ProblemSize], Steps],
     beside: Mapping[str, Any] = MappingProxyType({}),
 ) -> Begun | None:
     """Begin a run on the embeddings of a result, with its kernels and maps.
