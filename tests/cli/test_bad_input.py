@@ -91,6 +91,7 @@ def test_one_wild_row_leaves_the_others_alone(factor: float, sigma: Any) -> None
     np.testing.assert_allclose(found, expected, atol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-27, 1e-20, 1e20, 1e27])
 @pytest.mark.parametrize("rule", ["auto", "median"])
 def test_bandwidths_follow_any_scale(scale: float, rule: str) -> None:

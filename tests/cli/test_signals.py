@@ -42,6 +42,7 @@ def swallowed(place: str, function: Any, *moment: Any) -> Iterator[Swallowed]:
 # --- from Python
 
 
+@pytest.mark.slow
 def test_a_comparison_that_a_library_would_let_go_on_is_interrupted_and_resumed(tmp_path: Path) -> None:
     pair, settings = structured(700), {"size": 60, "n_modes": 3, "certify": 64, "threads": 2}
     where = "specscale.runtime.threads.Threads.run", Threads.run
@@ -58,6 +59,7 @@ def test_a_comparison_that_a_library_would_let_go_on_is_interrupted_and_resumed(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_ingest_that_a_library_would_let_go_on_is_interrupted_and_continued(tmp_path: Path, kind: str) -> None:
     array = np.random.default_rng(0).normal(size=(80_000, 128)).astype(np.float32)

@@ -162,6 +162,7 @@ CASES = [("compare", one) for one in DAMAGE] + [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "damage"), CASES)
 def test_no_mode_is_found_in_damaged_rows(
     here: Path, arrays: tuple[NDArray[Any], NDArray[Any]], name: str, damage: str
@@ -419,6 +420,7 @@ def test_scores_that_are_gone_are_made_anew(
     ]
 
 
+@pytest.mark.slow
 def test_scores_that_are_whole_are_taken_up(
     here: Path, few: tuple[ArrayEmbedding, ArrayEmbedding], expected: dict[str, Result]
 ) -> None:

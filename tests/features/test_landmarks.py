@@ -451,6 +451,7 @@ def test_pivoted_landmarks_in_a_comparison(pair: Pair) -> None:
 # --- another weight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"landmarks": "pivoted"}, {"rotate": "varimax"}, {"refine": 1}])
 def test_another_weight_is_a_fresh_comparison(pair: Pair, options: dict[str, Any]) -> None:
     first = compare(*pair, **options)

@@ -38,6 +38,7 @@ def standardised(x: NDArray[Any], normalize: str) -> NDArray[np.float64]:
     return x if normalize == "centre" else x / np.where(scale > 0, scale, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("normalize", "kernel", "features"),
     [

@@ -57,6 +57,7 @@ def same_up_to_sign(one: NDArray[Any], other: NDArray[Any], atol: float) -> None
 # --- against the n × n truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", ["fourier", "orthogonal", "landmarks"])
 @pytest.mark.parametrize("eta", [0.0, 0.25, 1.0, 4.0, 100.0])
 def test_gaussian_modes_are_those_of_the_square_matrix(pair: Pair, features: str, eta: float) -> None:
@@ -216,6 +217,7 @@ def test_standard_errors_and_effective_sizes_follow_from_the_scores(pair: Pair) 
         assert 1 <= mode.effective_size <= n
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_the_spread_over_samples_of_rows(make_pair: MakePair) -> None:
     pair = make_pair(1500)
     generator = np.random.default_rng(0)
@@ -426,6 +428,7 @@ def test_too_few_rows_are_refused(pair: Pair, n: int) -> None:
 # --- stores and pairing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_stores_and_their_arrays_give_the_same_files(make_pair: MakePair, make_store: MakeStore, dtype: str) -> None:
     pair = make_pair(CHUNK_ROWS + 700, 5, 4, dtype=dtype)

@@ -260,6 +260,7 @@ def test_rounding_of_the_covariance_is_no_difference(route: str) -> None:
     assert solve(C, d, 1.0, 5).eigenvalues.shape == (0,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [20, 600])
 def test_an_embedding_against_itself_under_another_weight(d: int) -> None:
     half = covariance(2 * d, d) / 2

@@ -46,6 +46,7 @@ def _sizes(cuts: list[int], n: int) -> tuple[int, ...]:
     return tuple(size for size in [*sizes, n - sum(sizes)] if size)
 
 
+@pytest.mark.slow
 def test_they_are_compared_like_the_arrays_they_are(tmp_path: Path) -> None:
     a, b = structured(40_000)
     expected = ss.compare(a, b, out=tmp_path / "1", **SETTINGS)

@@ -460,6 +460,7 @@ def test_starts_afresh_after_a_change(here: Path, job: dict[str, Any], change: s
         assert same_files(Path("s.zarr"), Path("whole.zarr"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", ["replaced", "s.zarr", "journal.json"])
 @pytest.mark.parametrize("other", [False, True])
 def test_stopped_at_the_very_end(

@@ -116,6 +116,7 @@ NESTED: dict[str, tuple[pa.Array, pa.DataType, list[Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*MATRIX, *NESTED])
 @pytest.mark.parametrize("place", ["metadata", "appended", "shards"])
 def test_every_type_rides_along(here: Path, name: str, place: str) -> None:
@@ -370,6 +371,7 @@ PACKED: dict[str, list[Callable[[list[Any]], pa.Array]]] = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_split_into_shards_reads_back_the_same_values(

@@ -79,6 +79,7 @@ def made(
     return folder, request.param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_value_is_shown_as_it_is(
     made: tuple[Path, bool], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
