@@ -3,7 +3,7 @@
 #
 # numba 0.68.1, numpy 2.4.6, Python 3.11. The code object of a function is expected to stay what it is, and so to
 # be fit for a key of what was compiled. Once a function of @njit has been called while cProfile is on, the code of its
-# py_func is another object whose flag CO_OPTIMIZED (1) is gone; a call without a profiler, and a
+# py_func has lost the flag CO_OPTIMIZED (1); a call without a profiler, and a
 # plain function under one, leave them alone. Whoever keys compiled code by the whole code object compiles anew.
 #
 # Seen: the flags of py_func.__code__ are 3 before and 2 after.
