@@ -257,7 +257,7 @@ def test_what_is_not_there_or_not_to_be_had_is_one_line(remote: EmbeddingStore, 
 
 def test_a_server_that_never_answers_is_given_up(s3: str, monkeypatch: pytest.MonkeyPatch, run_python: Any) -> None:
     code = (
-        "import sys\nfrom specscale import files\nfiles._PATIENCE = 1\n"
+        "import sys\nfrom specscale.places import files\nfiles._PATIENCE = 1\n"
         "from specscale.errors import InputError\nfrom specscale.embeddings.store import EmbeddingStore\n"
         "try:\n    EmbeddingStore(sys.argv[1])\nexcept InputError as error:\n    print(error)"
     )

@@ -265,7 +265,7 @@ def test_a_store_that_is_ingested_again(pair_of_stores: tuple[Path, Path]) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", ["features/c/1/0", "norms/c/1"])
-@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize("remote", [False, pytest.param(True, marks=pytest.mark.s3)])
 def test_a_chunk_that_goes_missing_between_passes(
     pair_of_stores: tuple[Path, Path], tmp_path: Path, request: pytest.FixtureRequest, chunk: str, remote: bool
 ) -> None:
@@ -289,7 +289,7 @@ def test_a_chunk_that_goes_missing_between_passes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize("remote", [False, pytest.param(True, marks=pytest.mark.s3)])
 def test_a_chunk_of_a_result(
     pair_of_stores: tuple[Path, Path], tmp_path: Path, request: pytest.FixtureRequest, remote: bool
 ) -> None:
