@@ -24,7 +24,7 @@ FOLDERS = {Path("runtime", "cluster"): "cluster"}
 LONGEST = ("cluster", "process", "s3", "slow")
 STARTING = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec"}
 MAY_START = ("process", "cluster", "s3", "install", "gpu")
-ASKED_BY_LIBRARIES = {"lscpu"}  # once in a process, whichever test comes first
+ASKED_BY_LIBRARIES = {"lscpu", "/sbin/ldconfig"}  # once in a process, whichever test comes first
 
 
 class Needs:
