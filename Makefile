@@ -4,8 +4,9 @@ BIN = .venv/bin
 
 # Many tests wait, for servers and for other processes: more of them at a time than there are processors.
 WORKERS ?= 4
-# Tests that need nothing but a process of Python.
-ALONE = not (process or cluster or s3 or data or gpu or install or slow)
+# Tests that need nothing but a process of Python, and those of them that take no time.
+ALONE = not (process or cluster or s3 or data or gpu or install)
+QUICK = $(ALONE) and not slow
 
 .PHONY: demo check test test-lowest torture wheel lint bench clean
 
@@ -18,7 +19,7 @@ demo: .venv/.installed          ## compare two embeddings of real images and dra
 	$(BIN)/specscale demo --overwrite
 
 check: .venv/.installed         ## run the tests that answer in a minute
-	$(BIN)/python -m pytest -n logical --dist worksteal -m "$(ALONE)" --hypothesis-profile few
+	$(BIN)/python -m pytest -n logical --dist worksteal -m "$(QUICK)" --hypothesis-profile few
 
 test: .venv/.installed          ## run all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -36,7 +37,7 @@ wheel: .venv/.installed         ## build the package, install it into an empty e
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[test]'
 	touch $@
 
-test-lowest: .venv-lowest/.installed  ## run the tests of make check with the lowest versions that pyproject.toml allows
+test-lowest: .venv-lowest/.installed  ## run the tests that need no more with the lowest versions that pyproject.toml allows
 	.venv-lowest/bin/python -m pytest -n logical --dist worksteal -m "$(ALONE)"
 
 lint: .venv/.installed          ## check style and types

@@ -80,6 +80,7 @@ def test_what_libraries_make_of_an_address_is_masked(address: str, text: str, sh
     [f"s3://{USER}:{WORD}@bucket/x.zarr", f"s3://{USER}:{WORD}/{TOKEN}@bucket/x.zarr", f"gs://{USER}:{WORD}@b/x.zarr",
      f"s3://{USER}%3A{WORD}%40bucket/x.zarr", f"simplecache::s3://{USER}:{WORD}@bucket/x.npy"],
 )  # fmt: skip
+@pytest.mark.slow
 def test_buckets_take_no_keys(address: str, run: Callable[..., str], capfd: pytest.CaptureFixture[str]) -> None:
     run("ingest", address, "x.zarr", status=1)
     run("ingest", "x.npy", address, status=1)
@@ -181,6 +182,7 @@ def run(here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtur
     return one
 
 
+@pytest.mark.slow
 def test_web_addresses(server: str, run: Callable[..., str], here: Path, make_pair: Callable[..., Pair]) -> None:
     for name, array in zip("ab", make_pair(200), strict=True):
         np.save(here / "served" / f"{name}.npy", array)
@@ -247,6 +249,7 @@ def test_what_libraries_say_is_masked_too(run_python: Callable[..., subprocess.C
     assert not [one for one in SECRETS if one in done.stdout + done.stderr.replace(f"{secret!r}", "")]
 
 
+@pytest.mark.slow
 def test_what_is_written_follows_the_umask(here: Path, make_pair: Callable[..., Pair]) -> None:
     before = os.umask(0o027)
     try:

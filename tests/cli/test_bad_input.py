@@ -82,6 +82,7 @@ def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
     [(factor, (2.0, 2.0)) for factor in (1e7, 1e9, 1e14, 1e20, 1e30)]
     + [(factor, ("median", "median")) for factor in (1e7, 1e9, 1e14)],  # beyond, the squares of all others vanish
 )
+@pytest.mark.slow
 def test_one_wild_row_leaves_the_others_alone(factor: float, sigma: Any) -> None:
     a, b = embeddings()
     options = {**OPTIONS, "sigma": sigma}
@@ -125,6 +126,7 @@ def test_features_of_rows_at_any_distance_have_unit_norm(length: float) -> None:
     np.testing.assert_allclose(out[0, :50] * np.sqrt(50), np.cos(angles)[0], atol=0.05)
 
 
+@pytest.mark.slow
 def test_more_modes_and_members_than_there_are(tmp_path: Path) -> None:
     a, b = embeddings(100)
     huge, enough = (ss.compare(a, b, size=4, n_modes=k, top=k, sigma=(2.0, 2.0)) for k in (10**9, 100))

@@ -67,6 +67,7 @@ def evil(here: Path, make_pair: Callable[..., Pair]) -> str:
     return f"model\n{EVIL}"
 
 
+@pytest.mark.slow
 def test_no_command_sends_them(evil: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     small = ("--size", 20, "--modes", 1, "--sigma-a", 2, "--sigma-b", 2)
     ingest = ("--metadata", "m.parquet", "--id", "key", "--name", evil)

@@ -120,6 +120,7 @@ def test_a_column_that_is_not_there_is_a_line_with_those_that_are(said: Said, re
     assert "--show" in said("modes", result, "--show", "text", "--overlap", status=2)
 
 
+@pytest.mark.slow
 def test_a_column_may_be_called_anything(said: Said, pair: Pair) -> None:
     for name, array in zip("ab", pair, strict=True):
         np.save(f"{name}.npy", array)

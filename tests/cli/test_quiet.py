@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.slow
 def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str) -> None:
     calls, blake2b = [], hashlib.blake2b
 
@@ -59,6 +60,7 @@ def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("name", ["compare", "matrix", "bandwidth"])
+@pytest.mark.slow
 def test_warnings_are_said_without_it_and_kept_with_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

@@ -107,6 +107,7 @@ KINDS: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_every_kind_of_array_is_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(base, "BATCH_BYTES", 1000)
     np.save(tmp_path / "x.npy", X)
@@ -117,6 +118,7 @@ def test_every_kind_of_array_is_the_same_rows(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("kind", ["DataArray", "DataArray on Dask", "DataFrame", "list of lists", "memory map"])
+@pytest.mark.slow
 def test_they_are_compared(tmp_path: Path, kind: str) -> None:
     _, b = structured(500)
     expected = ss.compare(X, b, **SETTINGS)
@@ -152,6 +154,7 @@ def test_bad_rows_are_found_and_dropped(tmp_path: Path) -> None:
     assert (report.n, report.dropped_places) == (498, ("array, row 7", "array, row 9"))
 
 
+@pytest.mark.slow
 def test_a_large_memory_map_is_not_copied(tmp_path: Path) -> None:
     mapped = np.memmap(tmp_path / "raw.bin", np.float32, "w+", shape=(400_000, 64))
     mapped[:] = 1
@@ -252,6 +255,7 @@ def test_of_xarray(tmp_path: Path) -> None:
         assert ingest(dataset["emb"], tmp_path / "d.zarr", overwrite=True).digest == expected
 
 
+@pytest.mark.slow
 def test_of_polars(tmp_path: Path) -> None:
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame(X)

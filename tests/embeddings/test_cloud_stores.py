@@ -339,6 +339,7 @@ class Remote(ArrayEmbedding):
     under_way=st.integers(1, 4000),
     many=st.integers(1, 3),
 )
+@pytest.mark.slow
 def test_blocks_read_ahead_are_the_blocks(
     n: int, rows: int, ring: int, cuts: list[int], share: float, under_way: int, many: int
 ) -> None:

@@ -218,6 +218,7 @@ def test_rows_are_appended_to_whole_stores_alone(
     assert {one: one.read_bytes() for one in Path("a.zarr").rglob("*") if one.is_file()} == before
 
 
+@pytest.mark.slow
 def test_norms_are_verified(here: Path) -> None:
     path = here / "a.zarr/norms/c/1"
     norms = np.frombuffer(path.read_bytes(), "<f4").copy()
@@ -259,6 +260,7 @@ def test_digests_must_go_together(here: Path, change: Callable[[dict[str, Any]],
         ss.open_embedding("a.zarr")
 
 
+@pytest.mark.slow
 def test_a_store_of_an_earlier_version_is_compared_as_ever(here: Path) -> None:
     attributes(lambda one: one.pop("chunk_digests"))(here / "a.zarr")
     found = ss.compare("a.zarr", "b.zarr", **SETTINGS)
@@ -316,6 +318,7 @@ def test_a_store_is_checked_on_demand(
 
 
 @pytest.mark.parametrize("array", ["covariance", "landmarks_a", "whitening_b"])
+@pytest.mark.slow
 def test_the_arrays_of_a_result_have_checksums(here: Path, array: str) -> None:
     (chunk,) = (here / "earlier/spec.zarr" / array / "c").glob("*/*")
     content = bytearray(chunk.read_bytes())
@@ -334,6 +337,7 @@ def test_eigenvalues_are_verified_when_they_are_read(here: Path) -> None:
 
 
 @pytest.mark.parametrize("old", [False, True])
+@pytest.mark.slow
 def test_a_flipped_bandwidth_is_noticed(here: Path, old: bool) -> None:
     """One bit makes another digit; without a checksum the summary tells."""
     path = here / "earlier/maps.json"
@@ -432,6 +436,7 @@ def test_scores_that_are_whole_are_taken_up(
     np.testing.assert_array_equal(found.scores[:], expected["no certificate"].scores[:])
 
 
+@pytest.mark.slow
 def test_checkpoints_without_checksums_vouch_for_nothing(
     here: Path, few: tuple[ArrayEmbedding, ArrayEmbedding], expected: dict[str, Result]
 ) -> None:
@@ -448,6 +453,7 @@ def test_checkpoints_without_checksums_vouch_for_nothing(
     np.testing.assert_array_equal(found.scores[:], expected["no certificate"].scores[:])
 
 
+@pytest.mark.slow
 def test_scores_that_a_disk_does_not_keep_are_an_error(
     here: Path, few: tuple[ArrayEmbedding, ArrayEmbedding], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def features(store: str) -> np.ndarray:
 
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.slow
 def test_a_hole_is_named_dropped_or_filled(here: Path, layout: str, fill: float | None) -> None:
     make("x.zarr", VALUES, fill_value=fill, **LAYOUTS[layout])
     with pytest.raises(InputError, match=r"^x\.zarr: rows 20 to 29 are in missing or unfinished chunks.*--on-bad drop"):
@@ -76,6 +77,7 @@ def test_a_hole_is_named_dropped_or_filled(here: Path, layout: str, fill: float 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4"])
+@pytest.mark.slow
 def test_what_is_there_is_read_as_it_is(here: Path, layout: str, dtype: str) -> None:
     """The last chunk is not full, rows of zeros are legal where they were written, and so is any NaN."""
     values = VALUES.astype(dtype)
@@ -198,6 +200,7 @@ def test_a_damaged_chunk_is_one_line(here: Path) -> None:
 HOW: dict[str, Any] = {"sigma": (1.5, 1.5), "size": 30, "certify": 0}
 
 
+@pytest.mark.slow
 def test_a_hole_in_b_alone(here: Path) -> None:
     a, b = structured(700)
     np.save("a.npy", a)
@@ -310,6 +313,7 @@ def test_a_chunk_of_a_result(
         result.covariance[:]
 
 
+@pytest.mark.slow
 def test_rows_that_were_not_compared_are_no_hole(pair_of_stores: tuple[Path, Path], tmp_path: Path) -> None:
     values = EmbeddingStore(pair_of_stores[0]).read(0, 40_000)
     values[:32_768] = np.nan

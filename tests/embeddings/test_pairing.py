@@ -67,6 +67,7 @@ def test_rows_with_one_id_meet(tmp_path: Path, a: list[int], b: list[int], weak:
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(several=st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=12, unique=True), min_size=3, max_size=4))
+@pytest.mark.slow
 def test_rows_take_part_where_their_id_is_in_every_store(tmp_path: Path, several: list[list[int]]) -> None:
     stores = [store(tmp_path, ids) for ids in several]
     common = set.intersection(*map(set, several))

@@ -110,6 +110,7 @@ def test_a_store_of_an_earlier_version_knows_the_numbers_it_lists(tmp_path: Path
     assert EmbeddingStore(short.parent).source_rows([599]).tolist() == [699]
 
 
+@pytest.mark.slow
 def test_a_store_made_of_stores_counts_what_they_dropped(tmp_path: Path) -> None:
     x, y = structured(700)
     x[300] = 1e5  # beyond float16
@@ -132,6 +133,7 @@ def test_a_store_made_of_stores_counts_what_they_dropped(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, None])
+@pytest.mark.slow
 def test_appending_and_resuming_drop_rows_as_one_ingest_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int | None
 ) -> None:
@@ -206,6 +208,7 @@ def test_rows_dropped_on_either_side_do_not_shift_the_others(tmp_path: Path) -> 
     assert not set(members["source_row"]) & {4, 50, 51}
 
 
+@pytest.mark.slow
 def test_rows_dropped_alike_leave_the_stores_as_they_are(tmp_path: Path) -> None:
     a, b = structured(N)
     kept = np.delete(np.arange(N), [4, 9])
@@ -216,6 +219,7 @@ def test_rows_dropped_alike_leave_the_stores_as_they_are(tmp_path: Path) -> None
     assert result.array_if_any("b_rows") is None
 
 
+@pytest.mark.slow
 def test_an_array_beside_a_store_that_dropped_rows(tmp_path: Path) -> None:
     a, b = structured(N)
     store = dropped(tmp_path, a, [0, 7])
@@ -230,6 +234,7 @@ def test_an_array_beside_a_store_that_dropped_rows(tmp_path: Path) -> None:
         ss.compare(store, b[kept], **EXACT)
 
 
+@pytest.mark.slow
 def test_a_matrix_of_three_stores_with_different_drops(tmp_path: Path) -> None:
     a, b = structured(N)
     c = structured(N, seed=1)[1]
@@ -289,6 +294,7 @@ ORDER = np.random.default_rng(5).permutation(N)
     ],
 )
 @pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.slow
 def test_a_shared_column_in_another_order_is_what_rows_are_paired_by(
     tmp_path: Path, name: str, of: Callable[[int], Any], stored: bool
 ) -> None:
@@ -313,6 +319,7 @@ def test_integer_and_text_ids_and_other_names_of_id_meet(tmp_path: Path) -> None
     assert result.summary["rows"]["column"] == "id = Id"
 
 
+@pytest.mark.slow
 def test_columns_that_agree_with_the_positions_confirm_them(tmp_path: Path) -> None:
     same, a_b = np.arange(N), structured(N)
     texts, labels = [f"text {i}" for i in range(N)], ["x", "y"] * (N // 2)
@@ -331,6 +338,7 @@ def test_columns_that_agree_with_the_positions_confirm_them(tmp_path: Path) -> N
     assert ss.compare(*map(str, inputs), **EXACT).summary["rows"]["confirmed_by"] is None
 
 
+@pytest.mark.slow
 def test_columns_that_contradict_one_another_are_a_question(tmp_path: Path) -> None:
     counter, names = list(range(N)), [f"doc-{i}" for i in range(N)]
     moved = [f"doc-{i}" for i in ORDER]
@@ -354,6 +362,7 @@ def test_columns_that_contradict_one_another_are_a_question(tmp_path: Path) -> N
     check_modes(by_position, structured(N)[0], structured(N)[1][ORDER], np.arange(N))
 
 
+@pytest.mark.slow
 def test_whole_numbers_that_are_not_called_id_are_a_question(tmp_path: Path) -> None:
     same, labels = np.arange(N), ["x", "y"] * (N // 2)
     ranks = [[int(i) for i in np.random.default_rng(seed).permutation(N)] for seed in (1, 2)]
@@ -365,6 +374,7 @@ def test_whole_numbers_that_are_not_called_id_are_a_question(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["index", "id", "Unnamed: 0"])
 @pytest.mark.parametrize("begin", [0, 1])
+@pytest.mark.slow
 def test_counters_pair_no_rows_of_sources_of_other_lengths(tmp_path: Path, name: str, begin: int) -> None:
     a, b = structured(N)
     counted = [
@@ -375,6 +385,7 @@ def test_counters_pair_no_rows_of_sources_of_other_lengths(tmp_path: Path, name:
         ss.compare(*map(str, counted), **EXACT)
 
 
+@pytest.mark.slow
 def test_values_that_tell_nothing_apart_confirm_nothing(tmp_path: Path) -> None:
     same, documents = np.arange(N), [f"doc-{i // 10}" for i in range(N)]
     for column in ({"id": ["one"] * N}, {"id": documents}):
@@ -396,6 +407,7 @@ def test_a_missing_value_does_not_silence_a_column(tmp_path: Path) -> None:
         ss.compare(*map(str, both(tmp_path, {"id": halves}, {"id": moved}, ORDER)), **EXACT)
 
 
+@pytest.mark.slow
 def test_keys_that_are_written_in_two_ways_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths, others = [f"img/{i}.jpg" for i in range(N)], [f"{i}.jpg" for i in ORDER]
     with pytest.raises(PairingError, match=r"column path tells rows apart, and only 0 of .* the folders before a file"):
@@ -423,6 +435,7 @@ def test_a_column_with_a_few_equal_values_says_what_the_ids_say(tmp_path: Path) 
         ss.compare(*map(str, both(tmp_path, {"text": texts}, {"text": second["text"]}, ORDER)), **EXACT)
 
 
+@pytest.mark.slow
 def test_match_id_takes_the_shared_column(tmp_path: Path) -> None:
     names = [f"doc-{i}" for i in range(N)]
     inputs = both(tmp_path, {"name": names}, {"name": [names[i] for i in ORDER]}, ORDER)
@@ -456,6 +469,7 @@ def test_match_id_takes_the_shared_column(tmp_path: Path) -> None:
         (lambda i: f"{i + 1000}", None),
     ],
 )
+@pytest.mark.slow
 def test_few_matches_are_an_error_that_says_why(
     make_store: MakeStore, change: Callable[[int], str], reason: str | None
 ) -> None:
@@ -485,6 +499,7 @@ def test_so_few_may_be_accepted(make_store: MakeStore) -> None:
 # --- what is said
 
 
+@pytest.mark.slow
 def test_every_command_says_how_rows_were_paired(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -529,6 +544,7 @@ def test_a_bad_row_is_named_by_its_number_in_the_source(tmp_path: Path) -> None:
         ss.compare(b, store, kernel="cosine", certify=0)
 
 
+@pytest.mark.slow
 def test_repeated_rows_are_named_by_their_numbers_in_the_source(tmp_path: Path) -> None:
     a, b = structured(400)
     b[[7, 350]] = b[300]
@@ -537,6 +553,7 @@ def test_repeated_rows_are_named_by_their_numbers_in_the_source(tmp_path: Path) 
     assert result.summary["duplicates"][1]["example"] == [6, 299, 348]
 
 
+@pytest.mark.slow
 def test_rows_at_the_end_that_are_all_zero_are_told(tmp_path: Path) -> None:
     a, b = structured(N)
     b[N - 30 :] = 0

@@ -407,6 +407,7 @@ def test_a_picture_is_a_png_of_a_row_for_each_embedding(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["bandwidths.png"]
 
 
+@pytest.mark.slow
 def test_any_name_can_stand_in_a_picture(tmp_path: Path, make_store: MakeStore) -> None:
     store = make_store("$cost_{ 模型", normal(30, 3))
     assert ss.bandwidth(store, sigma=[1e-9, 1e9]).plot(tmp_path / "x.PNG").exists()

@@ -237,6 +237,7 @@ def top_of(x: NDArray[np.float32], sigma: float) -> float:
 @pytest.mark.parametrize("target", [0.02, 0.15, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
 @pytest.mark.parametrize("kind", ["round", "clusters", "flat", "outlier"])
+@pytest.mark.slow
 def test_the_top_eigenvalue_that_is_asked_for_is_reached(target: float, scale: float, kind: str) -> None:
     x = normal(300, 8)
     if kind == "clusters":

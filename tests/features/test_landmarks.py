@@ -211,12 +211,14 @@ def test_costs_are_those_of_the_products() -> None:
 
 
 @pytest.mark.parametrize(("eta", "normalize"), [(0.0, "none"), (0.25, "unit"), (1.0, "none"), (4.0, "unit")])
+@pytest.mark.slow
 def test_modes_are_those_of_the_maps_square_matrices(pair: Pair, eta: float, normalize: str) -> None:
     result = compare(*pair, eta=eta, normalize=normalize, sigma=("auto", "auto"))
     assert result.summary["maps"]["features"] == "landmarks"
     check_result(result, *pair, 4, tolerance=1e-3)
 
 
+@pytest.mark.slow
 def test_the_modes_of_the_nystrom_matrices_are_found(pair: Pair) -> None:
     result = compare(*pair)
     rows = np.array(result.maps[0]["rows"])
@@ -224,6 +226,7 @@ def test_the_modes_of_the_nystrom_matrices_are_found(pair: Pair) -> None:
     truth.check(result.eigenvalues, result.scores[:], 4, tolerance=1e-3)
 
 
+@pytest.mark.slow
 def test_all_embeddings_share_their_landmark_rows(pair: Pair) -> None:
     result = compare(*pair)
     first, second = (one["rows"] for one in result.maps)
@@ -245,6 +248,7 @@ def test_landmarks_are_rows_that_take_part(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize(("size", "landmarks"), [(1, "pivoted"), (40, "uniform"), (60, "pivoted"), (700, "uniform")])
+@pytest.mark.slow
 def test_an_embedding_against_itself_has_no_modes(pair: Pair, size: int, landmarks: str) -> None:
     result = compare(pair[0], pair[0], size=size, landmarks=landmarks)
     assert result.modes == []
@@ -259,6 +263,7 @@ def test_the_cosine_kernel_takes_landmarks_too(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("against", ["constant", "duplicates", "far"])
+@pytest.mark.slow
 def test_degenerate_embeddings(pair: Pair, against: str) -> None:
     n = len(pair[0])
     other = {
@@ -270,6 +275,7 @@ def test_degenerate_embeddings(pair: Pair, against: str) -> None:
 
 
 @pytest.mark.parametrize(("sigma", "word", "remedy"), [(1e-3, "identity", "larger"), (1e5, "constant", "smaller")])
+@pytest.mark.slow
 def test_a_bandwidth_at_which_the_kernel_tells_nothing_draws_a_warning(
     pair: Pair, sigma: float, word: str, remedy: str
 ) -> None:
@@ -285,6 +291,7 @@ def test_a_bandwidth_at_which_the_kernel_tells_nothing_draws_a_warning(
 
 
 @pytest.mark.parametrize("size", [701, 100_000])
+@pytest.mark.slow
 def test_more_landmarks_than_rows_are_refused_in_a_line(pair: Pair, size: int) -> None:
     with pytest.raises(SpecscaleError, match=rf"--size {size}: .*700 rows.*--size 700") as caught:
         compare(*pair, size=size)
@@ -295,6 +302,7 @@ def test_more_landmarks_than_rows_are_refused_in_a_line(pair: Pair, size: int) -
 
 
 @pytest.mark.parametrize("n", [2, 30, 500])
+@pytest.mark.slow
 def test_of_few_rows_all_are_landmarks(make_pair: MakePair, n: int) -> None:
     pair = make_pair(n)
     result = compare(*pair, size=None, sigma=(4.0, 4.0), certify=0)
@@ -339,6 +347,7 @@ def test_the_fewest_landmarks_that_reach_the_target_are_taken(
     assert found[0][0] == sizes[0] < found[-1][0] == sizes[-1]
 
 
+@pytest.mark.slow
 def test_the_share_that_is_captured_is_that_of_the_exact_modes(make_pair: MakePair, sizes: tuple[int, ...]) -> None:
     pair = make_pair(900)
     result = compare(*pair, size=None, sigma=("top=0.1", "top=0.1"), certify=0)
@@ -355,6 +364,7 @@ def test_the_share_that_is_captured_is_that_of_the_exact_modes(make_pair: MakePa
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 @pytest.mark.parametrize("against", ["itself", "other", "constant"])
+@pytest.mark.slow
 def test_a_number_of_landmarks_is_found_for_every_pair(
     make_pair: MakePair, sizes: tuple[int, ...], eta: float, against: str
 ) -> None:
@@ -367,6 +377,7 @@ def test_a_number_of_landmarks_is_found_for_every_pair(
 
 
 @pytest.mark.parametrize("sigma", [1e-3, 1e6])
+@pytest.mark.slow
 def test_a_number_of_landmarks_is_found_at_any_bandwidth(
     make_pair: MakePair, sizes: tuple[int, ...], sigma: float
 ) -> None:
@@ -440,6 +451,7 @@ def test_where_few_rows_are_distinct_uniform_ones_complete_the_pivots(distinct: 
     assert len(np.unique(np.concatenate(many))) > 400  # the others are drawn anew with each seed
 
 
+@pytest.mark.slow
 def test_pivoted_landmarks_in_a_comparison(pair: Pair) -> None:
     result = compare(*pair, landmarks="pivoted")
     rows = np.array(result.maps[0]["rows"])
@@ -462,6 +474,7 @@ def test_another_weight_is_a_fresh_comparison(pair: Pair, options: dict[str, Any
     assert files_of(turned.with_eta(1.0)) == files_of(first)
 
 
+@pytest.mark.slow
 def test_another_weight_is_a_fresh_comparison_for_a_result_opened_later(
     make_pair: MakePair, make_store: MakeStore, tmp_path: Path
 ) -> None:
@@ -473,6 +486,7 @@ def test_another_weight_is_a_fresh_comparison_for_a_result_opened_later(
     assert files_of(ss.open_result(tmp_path / "second")) == files_of(compare(*stores, eta=0.4))
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_does_not_change_a_bit(make_pair: MakePair) -> None:
     pair = make_pair(1500, 40, 20)
     for landmarks in ("uniform", "pivoted"):

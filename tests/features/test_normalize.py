@@ -90,6 +90,7 @@ def test_a_row_that_is_the_mean_has_no_direction(pair: Pair) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_matrix_and_bandwidths_take_the_same_values(pair: Pair) -> None:
     options: dict[str, Any] = {"normalize": "standardise", "size": 100}
     two = compare(*pair, n_modes=2, certify=0, **options)
@@ -107,6 +108,7 @@ def test_what_no_kernel_sees_is_refused(pair: Pair, monkeypatch: pytest.MonkeyPa
         compare(*pair, normalize="whiten")
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_both_spellings(pair: Pair, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, x in zip("ab", pair, strict=True):
         np.save(f"{name}.npy", x)
@@ -137,6 +139,7 @@ def test_no_dimension_is_a_giant_by_one_wild_row_or_by_a_smooth_fall() -> None:
 
 
 @pytest.mark.parametrize("normalize", ["none", "unit"])
+@pytest.mark.slow
 def test_an_offset_is_silent_and_harmless_under_the_gaussian_kernel(pair: Pair, normalize: str) -> None:
     a, b = (x[:300] for x in pair)
     result = compare(a + np.float32(1000), b, n_modes=2, normalize=normalize)

@@ -67,6 +67,7 @@ def check_against_all_rows(result: Result, a: NDArray[Any], b: NDArray[Any], uni
 
 
 @pytest.mark.parametrize(("features", "offset"), [("landmarks", 1e3), ("landmarks", 1e6), ("exact", 1e5)])
+@pytest.mark.slow
 def test_far_clusters_under_a_small_bandwidth_are_those_of_all_rows(features: str, offset: float) -> None:
     a, b = grouped(16, 5, 0), grouped(12, 4, 1).astype(np.float32)
     a[::2, 0] += offset
@@ -80,6 +81,7 @@ def test_far_clusters_under_a_small_bandwidth_are_those_of_all_rows(features: st
 
 
 @pytest.mark.parametrize("features", ["landmarks", "pivoted", "orthogonal", "fourier"])
+@pytest.mark.slow
 def test_maps_of_far_rows_are_those_of_float64(features: str) -> None:
     x = grouped(16, 5, 0)
     x[::2, 0] += 1e6
@@ -104,6 +106,7 @@ def test_maps_of_far_rows_are_those_of_float64(features: str) -> None:
 
 
 @pytest.mark.parametrize("rule", [3.0, "auto"])
+@pytest.mark.slow
 def test_a_far_cluster_of_a_few_rows_is_seen(rule: float | str) -> None:
     a, b = grouped(16, 5, 0), grouped(12, 4, 1).astype(np.float32)
     a[:6] = 1e5 + 0.5 * np.random.default_rng(2).normal(size=(6, 16))  # 2 %, below any percentile of the lengths
@@ -114,6 +117,7 @@ def test_a_far_cluster_of_a_few_rows_is_seen(rule: float | str) -> None:
     assert not [one for one in said if one.startswith("A:")]
 
 
+@pytest.mark.slow
 def test_tight_clusters_of_directions_are_told_apart() -> None:
     generator = np.random.default_rng(0)
     places = generator.normal(size=(5, 16))

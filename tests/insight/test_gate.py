@@ -217,6 +217,7 @@ def stores(make_pair: MakePair, make_store: MakeStore) -> tuple[Path, Path]:
     )
 
 
+@pytest.mark.slow
 def test_a_rule_that_holds_ends_with_3_after_the_result_is_written(
     stores: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -241,6 +242,7 @@ def test_a_rule_that_holds_ends_with_3_after_the_result_is_written(
     assert len(members) == 6 * len(found.modes)
 
 
+@pytest.mark.slow
 def test_a_rule_that_holds_is_all_that_is_said_under_quiet(
     stores: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,6 +254,7 @@ def test_a_rule_that_holds_is_all_that_is_said_under_quiet(
     assert len(done.err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_table_shows_the_modes_that_caused_it_alone(
     stores: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -274,6 +277,7 @@ def test_rules_that_do_not_hold_end_with_0(
     assert " holds" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_json_says_what_every_rule_found(
     stores: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

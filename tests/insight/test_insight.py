@@ -129,6 +129,7 @@ def true_enrichment(result: Result, values: list[Any], compared: NDArray[np.bool
 
 
 @pytest.mark.parametrize("kind", ["text", "integer", "float", "truth"])
+@pytest.mark.slow
 def test_every_label_is_tested_against_all_compared_rows(
     pair: Pair, labelled: Callable[..., Result], kind: str
 ) -> None:
@@ -164,12 +165,14 @@ def test_every_label_is_tested_against_all_compared_rows(
     assert (table["p"].diff()[table[["mode", "tail"]].eq(table[["mode", "tail"]].shift()).all(axis=1)] >= 0).all()
 
 
+@pytest.mark.slow
 def test_p_is_the_upper_tail_of_the_hypergeometric_law(labelled: Callable[..., Result]) -> None:
     for one in ss.explain(labelled({"label": true_groups(700)}), "label").to_pandas().itertuples():
         truth = scipy.stats.hypergeom(one.compared, one.rows, one.members).pmf(range(one.count, one.members + 1)).sum()
         assert one.p == pytest.approx(truth, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_group_that_only_a_sees_is_named(labelled: Callable[..., Result]) -> None:
     found = ss.explain(labelled({"label": true_groups(700)}, size=300), "label")
     group, (best, *_) = found.groups[0], found.found[0]
@@ -271,6 +274,7 @@ def test_groups_without_a_label_make_no_test(labelled: Callable[..., Result], mo
     assert one.q == pytest.approx(2 * one.p)
 
 
+@pytest.mark.slow
 def test_labels_are_counted_across_batches(monkeypatch: pytest.MonkeyPatch, labelled: Callable[..., Result]) -> None:
     result = labelled({"label": true_groups(700)}, on_bad="drop", sample=600)
     whole = ss.explain(result, "label").to_pandas()
@@ -278,6 +282,7 @@ def test_labels_are_counted_across_batches(monkeypatch: pytest.MonkeyPatch, labe
     pd.testing.assert_frame_equal(ss.explain(result, "label").to_pandas(), whole)
 
 
+@pytest.mark.slow
 def test_a_column_is_refused_in_one_line_that_says_why(labelled: Callable[..., Result]) -> None:
     result = labelled(
         {
@@ -303,6 +308,7 @@ def test_a_column_is_refused_in_one_line_that_says_why(labelled: Callable[..., R
             ss.explain(result, "label", **options)
 
 
+@pytest.mark.slow
 def test_a_column_of_very_many_labels_is_given_up_early(
     labelled: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,6 +318,7 @@ def test_a_column_of_very_many_labels_is_given_up_early(
         ss.explain(labelled({"label": [*range(150), *[0] * 550]}), "label")
 
 
+@pytest.mark.slow
 def test_labels_are_read_only_from_the_store_that_was_compared(
     pair: Pair, make_store: MakeStore, labelled: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -332,6 +339,7 @@ def test_labels_are_read_only_from_the_store_that_was_compared(
         ss.explain(result, "label")
 
 
+@pytest.mark.slow
 def test_ids_that_were_replaced_are_a_change(pair: Pair, make_store: MakeStore) -> None:
     columns = {"label": true_groups(700)}
     first, second = (make_store(name, x, range(700), columns) for name, x in zip("ab", pair, strict=True))
@@ -396,6 +404,7 @@ def true_agreement(x: NDArray[Any], groups: NDArray[Any], seed: int) -> dict[str
 
 
 @pytest.mark.parametrize("options", [{}, {"normalize": "unit"}, {"kernel": "cosine", "size": None}], ids=str)
+@pytest.mark.slow
 def test_measures_are_those_of_the_members_in_both_embeddings(pair: Pair, options: dict[str, Any]) -> None:
     result = compare(pair[0] + 5, pair[1] + 3, seed=4, **options)
     dense = {"A": pair[0].astype(float) + 5, "B": pair[1].astype(float) + 3}
@@ -436,6 +445,7 @@ def test_a_row_of_several_groups_counts_where_its_score_is_largest(pair: Pair, m
     np.testing.assert_array_equal(seen[1][2], pair[1][[3, 5, 7, 9]].astype(float))
 
 
+@pytest.mark.slow
 def test_measures_do_not_depend_on_the_order_of_b(pair: Pair, make_store: MakeStore, tmp_path: Path) -> None:
     order = np.random.default_rng(1).permutation(700)
     drop = {"on_bad": "drop", "normalize": "unit"}
@@ -489,6 +499,7 @@ def test_distances_are_taken_on_a_sample(monkeypatch: pytest.MonkeyPatch) -> Non
     assert one.silhouette != agreement.measure("A", "A", x, groups, 5).silhouette
 
 
+@pytest.mark.slow
 def test_measures_need_the_embeddings_that_were_compared(pair: Pair, make_store: MakeStore) -> None:
     arrays_of_another_process = ss.open_result(compare(*pair, out=make_store("a", pair[0]).with_name("o.spec")).path)
     with pytest.raises(InputError, match=r"o\.spec: A was an array"):
@@ -516,6 +527,7 @@ def test_a_result_without_modes_has_nothing_to_explain(
     assert "no mode" in said
 
 
+@pytest.mark.slow
 def test_a_result_that_kept_no_members_says_so(labelled: Callable[..., Result]) -> None:
     result = labelled({"label": true_groups(700)}, top=0)
     for asked in (lambda: ss.explain(result, "label"), lambda: overlap(result), lambda: measures(result)):
@@ -526,6 +538,7 @@ def test_a_result_that_kept_no_members_says_so(labelled: Callable[..., Result]) 
 # --- the command line
 
 
+@pytest.mark.slow
 def test_the_commands_print_what_the_functions_return(
     labelled: Callable[..., Result], cli: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
@@ -549,6 +562,7 @@ def test_the_commands_print_what_the_functions_return(
     assert "members" in said("modes", "o.spec", "--top", "1")["modes"][0]
 
 
+@pytest.mark.slow
 def test_the_tables_name_counts_shares_and_measures(
     labelled: Callable[..., Result], cli: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:

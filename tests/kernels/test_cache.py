@@ -157,6 +157,7 @@ def test_no_damage_goes_unseen() -> None:
 # --- one kernel
 
 
+@pytest.mark.slow
 def test_a_kernel_is_compiled_once(place: Path) -> None:
     first, second = tiny.fresh(), tiny.fresh()
     assert first(X) == second(X) == 30
@@ -190,6 +191,7 @@ def flip(part: float) -> Callable[[bytes], bytes]:
         lambda entry: sealed(entry, b"another key"),
     ],
 )
+@pytest.mark.slow
 def test_a_damaged_entry_is_compiled_anew(place: Path, damage: Callable[[bytes], bytes]) -> None:
     tiny.fresh()(X)
     entry = entry_of_total(place)
@@ -235,6 +237,7 @@ def test_a_folder_in_the_way_of_an_entry(place: Path) -> None:
         ("numba.core.codegen.CPUCodegen.magic_tuple", lambda self: ("triple", "cpu", "+another")),
     ],
 )
+@pytest.mark.slow
 def test_what_another_machine_or_version_compiled_is_not_taken(
     place: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: Any
 ) -> None:

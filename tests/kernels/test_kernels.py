@@ -263,6 +263,7 @@ def test_gaussian_is_the_kernel_to_the_rounding_of_its_exponent(
 
 
 @pytest.mark.parametrize(("b", "p", "r"), [(0, 3, 4), (3, 4, 1), (1, 1, 9), (512, 96, 512), (1024, 5, 33)])
+@pytest.mark.slow
 def test_gaussian_takes_any_shape(kernels: Kernels, b: int, p: int, r: int) -> None:
     check_gaussian(kernels, normal(b, p), normal(r, p, seed=1), 0.1)
 

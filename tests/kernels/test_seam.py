@@ -68,6 +68,7 @@ def content(result: Result) -> list[Any]:
     ],
     ids=["fourier", "landmarks", "unit", "linear", "centred", "standardised", "refined", "exact"],
 )
+@pytest.mark.slow
 def test_a_backend_apart_gives_what_the_reference_gives(
     tmp_path: Path, choose: Choose, options: dict[str, Any]
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_backend_apart_gives_what_the_reference_gives(
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_a_matrix_too(tmp_path: Path, choose: Choose) -> None:
     a, b = pair(700)
     found = []
@@ -117,6 +119,7 @@ def test_workers_have_the_backend_of_the_run(
     assert loaded == ["nasty"]
 
 
+@pytest.mark.slow
 def test_a_bad_row_is_named_as_ever(
     tmp_path: Path, choose: Choose, make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def test_constrained_groups_are_the_best_within_the_bound(make_pair: MakePair, f
         assert groups.modes[0].eta == 0
 
 
+@pytest.mark.slow
 def test_groups_that_tie_under_the_constraint_are_mixed() -> None:
     # Under cosine kernels of one-hot rows K_A and K_B are blocks: of a group both hold, and of two that A alone holds.
     n = 120
@@ -83,6 +84,7 @@ def test_groups_that_tie_under_the_constraint_are_mixed() -> None:
     assert not any(mode.mixed for mode in both.modes)
 
 
+@pytest.mark.slow
 def test_there_is_no_group_where_nothing_is_left_within_the_bound() -> None:
     x = np.random.default_rng(0).normal(size=(300, 5))
     same = ss.compare(x, x, kernel="cosine")
@@ -90,6 +92,7 @@ def test_there_is_no_group_where_nothing_is_left_within_the_bound() -> None:
 
 
 @pytest.mark.parametrize("epsilon", [-0.1, 1.0, float("nan"), float("inf")])
+@pytest.mark.slow
 def test_a_bound_out_of_range_is_refused(pair: Pair, epsilon: float, tmp_path: Path) -> None:
     result = ss.compare(*pair, **SMALL)
     with pytest.raises(OptionError, match=r"epsilon .* \[0, 1\)"):
@@ -103,6 +106,7 @@ def test_exact_results_have_no_covariance_to_search(pair: Pair) -> None:
         result.constrained(0.01)
 
 
+@pytest.mark.slow
 def test_a_changed_store_is_noticed(pair: Pair, make_store: Callable[..., Path]) -> None:
     a, b = make_store("a", pair[0]), make_store("b", pair[1])
     result = ss.compare(str(a), str(b), **SMALL)
@@ -115,6 +119,7 @@ def test_a_changed_store_is_noticed(pair: Pair, make_store: Callable[..., Path])
 
 
 @pytest.mark.parametrize("options", [{}, {"refine": 1}, {"rotate": "varimax"}, {"features": "exact", "size": None}])
+@pytest.mark.slow
 def test_another_weight_is_a_fresh_comparison(pair: Pair, options: dict[str, Any]) -> None:
     options = {**SMALL, **options}
     again = ss.compare(*pair, **options).with_eta(0.5)
@@ -128,6 +133,7 @@ def test_another_weight_is_a_fresh_comparison(pair: Pair, options: dict[str, Any
 
 
 @pytest.mark.parametrize("options", [{}, {"refine": 1}, {"features": "exact", "size": None}])
+@pytest.mark.slow
 def test_rotated_modes_are_described_as_they_are(pair: Pair, options: dict[str, Any]) -> None:
     options = {**SMALL, **options}
     plain, turned = ss.compare(*pair, **options), ss.compare(*pair, **options, rotate="varimax")
@@ -189,6 +195,7 @@ def test_modes_that_fail_are_marked_as_noise_and_not_hidden(tmp_path: Path, run_
         assert done.stdout.count("noise") == 6 if "--json" not in arguments else '"certified": false' in done.stdout
 
 
+@pytest.mark.slow
 def test_refined_modes_are_nearer_to_the_exact_ones(pair: Pair) -> None:
     truth = None
     errors = []

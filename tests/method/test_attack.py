@@ -42,6 +42,7 @@ def kernel(x: np.ndarray[Any, Any], sigma: float) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("options", [{}, {"features": "exact"}, {"refine": 1}], ids=str)
+@pytest.mark.slow
 def test_equal_rows_are_equal_at_any_bandwidth(options: dict[str, Any]) -> None:
     a, b = clusters(300, 8, 5, 0.0, seed=1), clusters(300, 5, 7, 1.0, seed=2)
     result, _ = warned(a, b, sigma=(0.01, 3.0), n_modes=3, **options)
@@ -50,6 +51,7 @@ def test_equal_rows_are_equal_at_any_bandwidth(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"features": "exact"}], ids=str)
+@pytest.mark.slow
 def test_bandwidths_that_tell_every_row_apart_in_both_leave_no_modes(options: dict[str, Any]) -> None:
     a, b = clusters(300, 8, 5, 1.0, seed=1), clusters(300, 5, 7, 1.0, seed=2)
     result, said = warned(a, b, sigma=(0.01, 0.01), **options)
@@ -58,6 +60,7 @@ def test_bandwidths_that_tell_every_row_apart_in_both_leave_no_modes(options: di
 
 
 @pytest.mark.parametrize("options", [{}, {"landmarks": "pivoted"}, {"features": "exact"}], ids=str)
+@pytest.mark.slow
 def test_constant_embeddings_do_not_differ(options: dict[str, Any]) -> None:
     result, said = warned(np.ones((300, 8), np.float32), np.ones((300, 5), np.float32), **options)
     assert result.modes == []
@@ -123,6 +126,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.slow
 def test_a_damaged_result_cannot_be_solved_again_and_says_so(compared: Path, tmp_path: Path, damage: str) -> None:
     shutil.copytree(compared / "r", tmp_path / "r")
     DAMAGE[damage](tmp_path / "r")
@@ -148,6 +152,7 @@ def test_a_bound_that_is_no_number_is_refused(compared: Path, epsilon: Any) -> N
 
 
 @pytest.mark.parametrize("options", [{"size": 300}, {"size": 300, "refine": 1}, {"features": "exact"}], ids=str)
+@pytest.mark.slow
 def test_the_memory_that_an_error_names_is_enough(options: dict[str, Any]) -> None:
     a, b = clusters(600, 8, 5, 1.0, seed=1), clusters(600, 5, 7, 1.0, seed=2)
     with pytest.raises(PlanError) as caught:

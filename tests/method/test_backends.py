@@ -40,6 +40,7 @@ def under(name: str, patch: pytest.MonkeyPatch) -> None:
     patch.setattr("specscale.method.run.load_kernels", lambda *_: load_kernels(name))
 
 
+@pytest.mark.slow
 def test_a_run_is_not_taken_up_under_another_backend(
     make_pair: MakePair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +61,7 @@ def test_a_run_is_not_taken_up_under_another_backend(
     assert not list(tmp_path.glob("*.work"))
 
 
+@pytest.mark.slow
 def test_a_run_that_recorded_no_backend_goes_on(make_pair: MakePair, tmp_path: Path) -> None:
     a, b = make_pair(400)
     out, quiet = tmp_path / "out.spec", ss.compare(a, b, **SMALL)
@@ -70,6 +72,7 @@ def test_a_run_that_recorded_no_backend_goes_on(make_pair: MakePair, tmp_path: P
     np.testing.assert_array_equal(found.scores[:], quiet.scores[:])
 
 
+@pytest.mark.slow
 def test_another_weight_begins_afresh_under_another_backend(
     make_pair: MakePair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def check_fields(result: Result, a: NDArray[Any], b: NDArray[Any], scores: NDArr
     ("features", "eta"),
     [("landmarks", 0.0), ("landmarks", 0.25), ("fourier", 1.0), ("orthogonal", 4.0), ("exact", 0.4)],
 )
+@pytest.mark.slow
 def test_with_all_rows_the_estimates_are_the_dense_truth(pair: Pair, features: str, eta: float) -> None:
     options = {"features": features, "size": None if features == "exact" else 60}
     result = compare(*pair, eta=eta, **options)
@@ -71,12 +72,14 @@ def test_with_all_rows_the_estimates_are_the_dense_truth(pair: Pair, features: s
 
 
 @pytest.mark.parametrize("options", [{}, {"refine": 1, "features": "landmarks", "size": 8}, {"features": "exact"}])
+@pytest.mark.slow
 def test_the_cosine_kernel_is_certified_too(pair: Pair, options: dict[str, Any]) -> None:
     result = compare(*pair, kernel="cosine", **{"size": None, **options})
     check_fields(result, *pair, result.scores[:])
     assert all(mode.certified for mode in result.modes if abs(mode.eigenvalue) > 0.01)
 
 
+@pytest.mark.slow
 def test_rows_left_out_do_not_enter_the_certificate(pair: Pair) -> None:
     a, b = (x.copy() for x in pair)
     a[::5], b[3::7] = np.nan, np.inf
@@ -92,6 +95,7 @@ def test_rows_left_out_do_not_enter_the_certificate(pair: Pair) -> None:
     np.testing.assert_allclose([mode.rayleigh for mode in drawn.modes], rayleigh, atol=0.02 * np.abs(rayleigh).max())
 
 
+@pytest.mark.slow
 def test_rotated_modes_are_judged_by_what_leaves_their_span(pair: Pair) -> None:
     plain, rotated = compare(*pair), compare(*pair, rotate="varimax")
     check_fields(rotated, *pair, rotated.scores[:])
@@ -171,6 +175,7 @@ def test_a_row_drawn_twice_is_two_draws(problem: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("certify", [64, 256])
+@pytest.mark.slow
 def test_the_estimates_of_a_comparison_scatter_as_they_say(make_pair: MakePair, certify: int) -> None:
     pair = make_pair(1800, seed=3)
     result = compare(*pair, certify=certify)
@@ -290,6 +295,7 @@ def test_an_embedding_against_its_own_rotation_has_no_certified_mode(
     assert features == "landmarks" or largest > 1e-3  # there was something to refuse
 
 
+@pytest.mark.slow
 def test_no_mode_of_a_rotation_is_left_when_the_kernels_are_exact(make_pair: MakePair) -> None:
     x = make_pair(600)[0]
     for options in ({"features": "exact", "size": None}, {"features": "fourier", "size": 100, "refine": 3}):
@@ -329,6 +335,7 @@ def test_certified_modes_are_those_of_the_group_that_moved(options: dict[str, An
         assert abs(result.eigenvalues[verdicts]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_certified_modes_stay_certified_with_another_draw(pair: Pair) -> None:
     every = [mode.certified for mode in compare(*pair, n_modes=2).modes]
     assert every == [True] * 4
@@ -339,6 +346,7 @@ def test_certified_modes_stay_certified_with_another_draw(pair: Pair) -> None:
 # --- options, bits, events
 
 
+@pytest.mark.slow
 def test_without_a_certificate_nothing_is_said(pair: Pair) -> None:
     for options in ({}, {"features": "exact", "size": None}, {"rotate": "varimax"}):
         result = compare(*pair, certify=0, **options)
@@ -366,6 +374,7 @@ def test_the_certificate_changes_nothing_else(pair: Pair) -> None:
 
 @pytest.mark.parametrize("certify", [300, 5000])
 @pytest.mark.parametrize("kernel", ["gaussian", "cosine"])
+@pytest.mark.slow
 def test_the_number_of_threads_does_not_change_a_bit(make_pair: MakePair, kernel: str, certify: int) -> None:
     pair = make_pair(1300, 40, 30)
     options: dict[str, Any] = {"kernel": kernel, "size": 60 if kernel == "gaussian" else None, "certify": certify}
@@ -374,6 +383,7 @@ def test_the_number_of_threads_does_not_change_a_bit(make_pair: MakePair, kernel
     assert all(mode["residual"] > 0 for mode in one)
 
 
+@pytest.mark.slow
 def test_another_weight_is_certified_as_a_fresh_comparison(pair: Pair) -> None:
     fresh, turned = compare(*pair, certify=100, eta=3.0), compare(*pair, certify=100).with_eta(3.0)
     assert turned.summary["modes"] == fresh.summary["modes"]

@@ -68,6 +68,7 @@ def test_gaussian_modes_are_those_of_the_square_matrix(pair: Pair, features: str
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0, 4.0, 100.0])
+@pytest.mark.slow
 def test_cosine_modes_are_those_of_the_exact_cosine_matrices(pair: Pair, eta: float) -> None:
     result = ss.compare(*pair, kernel="cosine", eta=eta, n_modes=5)
     truth = Truth.of_matrix(difference(*(cosine_kernel(x) for x in pair), eta))
@@ -82,6 +83,7 @@ def test_many_frequencies_come_close_to_the_exact_gaussian_kernels(pair: Pair) -
     assert np.abs(result.eigenvalues - truth.leading(3)).max() < 0.05 * result.spec_diff
 
 
+@pytest.mark.slow
 def test_groups_that_one_embedding_holds_together_are_found(make_pair: MakePair) -> None:
     generator = np.random.default_rng(0)
     a, b = generator.normal(size=(2, 1000, 16))
@@ -108,6 +110,7 @@ def test_any_number_of_rows(make_pair: MakePair, n: int) -> None:
 
 @pytest.mark.parametrize("normalize", ["none", "unit"])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.slow
 def test_any_precision_and_normalisation(make_pair: MakePair, dtype: str, normalize: str) -> None:
     pair = make_pair(500, dtype=dtype)
     result = compare(*pair, normalize=normalize, sigma=(0.7, 0.7) if normalize == "unit" else (2.0, 2.0))
@@ -116,12 +119,14 @@ def test_any_precision_and_normalisation(make_pair: MakePair, dtype: str, normal
 
 
 @pytest.mark.parametrize("offset", [100.0, -3000.0])
+@pytest.mark.slow
 def test_data_far_from_the_origin(make_pair: MakePair, offset: float) -> None:
     pair = make_pair(600)
     moved = tuple((x.astype(np.float64) + offset).astype(np.float32) for x in pair)
     check_result(compare(*moved), *moved, 4)
 
 
+@pytest.mark.slow
 def test_order_in_memory_and_byte_order_do_not_matter(pair: Pair) -> None:
     plain = files_of(compare(*pair))
     a, b = pair
@@ -132,6 +137,7 @@ def test_order_in_memory_and_byte_order_do_not_matter(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize(("features", "size"), [("orthogonal", 40), ("landmarks", 700)])
+@pytest.mark.slow
 def test_a_permutation_of_the_rows_permutes_the_scores(pair: Pair, features: str, size: int) -> None:
     order = np.random.default_rng(3).permutation(len(pair[0]))
     plain, permuted = (compare(*one, features=features, size=size) for one in (pair, tuple(x[order] for x in pair)))
@@ -140,6 +146,7 @@ def test_a_permutation_of_the_rows_permutes_the_scores(pair: Pair, features: str
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "cosine"])
+@pytest.mark.slow
 def test_swapping_the_embeddings_negates_the_spectrum(pair: Pair, kernel: str) -> None:
     options = {"size": None, "kernel": kernel} if kernel == "cosine" else {}
     one, other = compare(*pair, **options), compare(*pair[::-1], **options)
@@ -153,6 +160,7 @@ def test_swapping_the_embeddings_negates_the_spectrum(pair: Pair, kernel: str) -
 
 @pytest.mark.parametrize("features", ["fourier", "orthogonal", "linear"])
 @pytest.mark.parametrize("size", [16, 40, 130, 300])
+@pytest.mark.slow
 def test_an_embedding_against_itself_has_no_modes(pair: Pair, features: str, size: int, tmp_path: Path) -> None:
     options: dict[str, Any] = {"features": features, "sigma": ("auto", "auto"), "size": size}
     if features == "linear":
@@ -171,6 +179,7 @@ def test_an_embedding_against_itself_has_no_modes(pair: Pair, features: str, siz
 
 
 @pytest.mark.parametrize("against", ["constant", "line", "duplicates"])
+@pytest.mark.slow
 def test_degenerate_embeddings(pair: Pair, against: str) -> None:
     n = len(pair[0])
     other = {
@@ -241,6 +250,7 @@ def sorted_members(scores: NDArray[Any], top: int) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(("n", "top"), [(50, 100), (700, 20), (9000, 7), (CHUNK_ROWS + 900, 30), (700, 0)])
+@pytest.mark.slow
 def test_the_top_members_are_the_extremes_of_all_scores(make_pair: MakePair, n: int, top: int) -> None:
     pair = make_pair(n, 5, 4)
     result = compare(*pair, size=16, n_modes=2, top=top)
@@ -292,6 +302,7 @@ def test_the_summary_says_what_was_compared(pair: Pair, tmp_path: Path) -> None:
     np.testing.assert_allclose(z.T @ result.covariance[:] @ z, np.eye(8), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_events_tell_of_every_row_of_every_pass(make_pair: MakePair) -> None:
     events: list[Event] = []
     compare(*make_pair(9000, 5, 4), size=16, progress=events.append)
@@ -311,6 +322,7 @@ def test_warnings_are_events_and_part_of_the_result(pair: Pair) -> None:
     assert "--normalize unit" in result.summary["warnings"][0]
 
 
+@pytest.mark.slow
 def test_a_temporary_result_goes_with_its_object(pair: Pair) -> None:
     result = compare(*pair)
     path, scores, expected = result.path, result.scores, result.scores[:]
@@ -326,6 +338,7 @@ def test_a_temporary_result_goes_with_its_object(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.3, 5.0])
+@pytest.mark.slow
 def test_another_weight_from_the_same_covariance_is_a_fresh_comparison(pair: Pair, eta: float, tmp_path: Path) -> None:
     options: dict[str, Any] = {"sigma": ("auto", "auto"), "seed": 2}
     first = compare(*pair, **options)
@@ -337,6 +350,7 @@ def test_another_weight_from_the_same_covariance_is_a_fresh_comparison(pair: Pai
     assert files_of(turned.with_eta(1.0)) == files_of(first)
 
 
+@pytest.mark.slow
 def test_another_weight_of_stores_after_the_process_ended(pair: Pair, make_store: MakeStore, tmp_path: Path) -> None:
     a, b = make_store("a", pair[0]), make_store("b", pair[1])
     compare(a, b, out=tmp_path / "out")
@@ -350,6 +364,7 @@ def test_another_weight_of_stores_after_the_process_ended(pair: Pair, make_store
         reopened.with_eta(2.0)
 
 
+@pytest.mark.slow
 def test_another_weight_of_rows_left_out(pair: Pair) -> None:
     a = pair[0].copy()
     a[[3, 77]] = np.nan
@@ -361,6 +376,7 @@ def test_another_weight_of_rows_left_out(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "cosine"])
+@pytest.mark.slow
 def test_dropped_rows_leave_what_the_other_rows_alone_give(make_pair: MakePair, kernel: str) -> None:
     a, b = make_pair(9000, 6, 5)
     generator = np.random.default_rng(1)
@@ -399,6 +415,7 @@ def test_a_zero_row_is_a_point_like_any_other_for_the_gaussian_kernel(pair: Pair
     check_result(compare(a, pair[1]), a, pair[1], 4)
 
 
+@pytest.mark.slow
 def test_a_sample_is_the_comparison_of_its_rows(make_pair: MakePair) -> None:
     pair = make_pair(3000)
     result = compare(*pair, sample=800, seed=4)
@@ -412,6 +429,7 @@ def test_a_sample_is_the_comparison_of_its_rows(make_pair: MakePair) -> None:
     assert (other != chosen).any()
 
 
+@pytest.mark.slow
 def test_a_sample_of_all_rows_is_no_sample(pair: Pair) -> None:
     assert files_of(compare(*pair, sample=len(pair[0]))) == files_of(compare(*pair))
 
@@ -438,6 +456,7 @@ def test_stores_and_their_arrays_give_the_same_files(make_pair: MakePair, make_s
     assert result.summary["inputs"]["b"]["source"] == str(b)
 
 
+@pytest.mark.slow
 def test_what_ingest_reads_is_compared_too(pair: Pair, tmp_path: Path) -> None:
     for name, array in zip("ab", pair, strict=True):
         np.save(tmp_path / f"{name}.npy", array)
@@ -446,6 +465,7 @@ def test_what_ingest_reads_is_compared_too(pair: Pair, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "b.npy", "out"]
 
 
+@pytest.mark.slow
 def test_a_file_is_found_by_its_url(pair: Pair, tmp_path: Path) -> None:
     for name, array in zip("ab", pair, strict=True):
         np.save(tmp_path / f"{name}.npy", array)
@@ -455,12 +475,14 @@ def test_a_file_is_found_by_its_url(pair: Pair, tmp_path: Path) -> None:
     np.testing.assert_array_equal(by_url.scores[:], by_path.scores[:])
 
 
+@pytest.mark.slow
 def test_memory_maps_are_arrays(pair: Pair, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", pair[0])
     assert files_of(compare(np.load(tmp_path / "a.npy", mmap_mode="r"), pair[1])) == files_of(compare(*pair))
 
 
 @pytest.mark.parametrize("kind", ["text", "integers", "mixed"])
+@pytest.mark.slow
 def test_pairing_by_id_is_the_comparison_of_aligned_rows(pair: Pair, make_store: MakeStore, kind: str) -> None:
     a, b = pair
     n = len(a)
@@ -478,6 +500,7 @@ def test_pairing_by_id_is_the_comparison_of_aligned_rows(pair: Pair, make_store:
     assert result.summary["rows"]["matched_by"] == "id"
 
 
+@pytest.mark.slow
 def test_ids_in_part_of_each_embedding(make_pair: MakePair, make_store: MakeStore) -> None:
     a, b = make_pair(9500, 6, 5)
     in_a, in_b = np.arange(9000), np.random.default_rng(0).permutation(np.arange(400, 9500))
@@ -492,6 +515,7 @@ def test_ids_in_part_of_each_embedding(make_pair: MakePair, make_store: MakeStor
     assert [rows[name] for name in ("total", "matched", "compared", "only_a", "only_b")] == [9000, 8600, 8600, 400, 500]
 
 
+@pytest.mark.slow
 def test_equal_ids_in_the_same_order_need_no_rewriting(pair: Pair, make_store: MakeStore) -> None:
     ids = [f"x{i}" for i in range(len(pair[0]))]
     stores = make_store("a", pair[0], ids=ids), make_store("b", pair[1], ids=ids)
@@ -518,6 +542,7 @@ def test_members_carry_the_columns_of_the_first_store(pair: Pair, make_store: Ma
         (list("abcdef"), list("uvwxyz"), None, r"no id .*'a'.*'u'"),
     ],
 )
+@pytest.mark.slow
 def test_rows_that_cannot_be_paired(
     make_store: MakeStore, ids_a: list[str] | None, ids_b: list[str] | None, match: str | None, message: str
 ) -> None:
@@ -583,6 +608,7 @@ def test_a_plan_beyond_the_memory_is_refused_with_a_size_that_fits(pair: Pair, t
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "cosine"])
+@pytest.mark.slow
 def test_the_number_of_threads_does_not_change_a_bit(make_pair: MakePair, kernel: str) -> None:
     pair = make_pair(CHUNK_ROWS + 9000, 150, 20)
     options = {"size": 70, "sigma": ("auto", "auto")} if kernel == "gaussian" else {"size": None, "kernel": "cosine"}
@@ -592,6 +618,7 @@ def test_the_number_of_threads_does_not_change_a_bit(make_pair: MakePair, kernel
     assert one.summary["bandwidths"] == three.summary["bandwidths"]
 
 
+@pytest.mark.slow
 def test_seeds_matter(pair: Pair) -> None:
     assert not np.allclose(compare(*pair, seed=1).eigenvalues, compare(*pair, seed=0).eigenvalues, rtol=1e-6)
 
@@ -651,6 +678,7 @@ def test_a_run_interrupted_anywhere_goes_on_to_the_same_bytes(make_pair: MakePai
     assert points > 15
 
 
+@pytest.mark.slow
 def test_finished_spans_of_an_interrupted_run_are_not_read_again(make_pair: MakePair, tmp_path: Path) -> None:
     pair = make_pair(10 * CHUNK_ROWS, 2, 2)  # spans of eight chunks
     options: dict[str, Any] = {"size": 4, "n_modes": 1}
@@ -717,6 +745,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
 @pytest.mark.parametrize(
     "other", [{"seed": 1}, {"size": 41}, {"sigma": (2.0, 2.5)}, {"normalize": "unit"}, {"eta": 2.0, "sample": 600}]
 )
+@pytest.mark.slow
 def test_other_options_cannot_go_on(pair: Pair, tmp_path: Path, other: dict[str, Any]) -> None:
     def stop(event: Event) -> None:
         if isinstance(event, Stage) and event.name == "scores":
@@ -731,6 +760,7 @@ def test_other_options_cannot_go_on(pair: Pair, tmp_path: Path, other: dict[str,
     assert files_of(compare(*pair, out=tmp_path / "out", resume=True)) == files_of(compare(*pair))
 
 
+@pytest.mark.slow
 def test_an_existing_result_is_replaced_only_when_asked(pair: Pair, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = files_of(compare(*pair, out=out))
@@ -745,6 +775,7 @@ def test_an_existing_result_is_replaced_only_when_asked(pair: Pair, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["covariance", "scores"])
 @pytest.mark.parametrize("which", ["a", "b"])
+@pytest.mark.slow
 def test_a_store_that_changes_during_the_work_is_noticed(
     make_pair: MakePair, make_store: MakeStore, tmp_path: Path, name: str, which: str
 ) -> None:

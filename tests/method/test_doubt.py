@@ -67,6 +67,7 @@ def lengths(result: Result) -> Array:
     ("n", "noise"),
     [(2000, 0.001), (6000, 0.005)],
 )
+@pytest.mark.slow
 def test_rounding_makes_no_difference_of_kernels_that_are_nearly_constant(n: int, noise: float) -> None:
     pair = copied(n, noise)
     result, said = compared(*pair, sigma=(20.0, 20.0), size=100)
@@ -84,6 +85,7 @@ def test_a_gate_does_not_close_on_what_rounding_made() -> None:
     assert not Rule.parse("eigenvalue>0.0001").check(result).holds
 
 
+@pytest.mark.slow
 def test_a_matrix_leaves_out_what_rounding_made() -> None:
     pair = copied(2000, 0.001)
     found = ss.compare_many(list(pair), sigma=20.0, size=100, n_modes=2, threads=1)
@@ -153,6 +155,7 @@ def test_what_is_certain_keeps_its_numbers() -> None:
 # --- scores of unit length
 
 
+@pytest.mark.slow
 def test_scores_are_of_unit_length_where_rounding_has_moved_the_covariance(tmp_path: Path) -> None:
     pair = groups(4000, 24, 0).astype(np.float32), groups(4000, 20, 3).astype(np.float32)
     result, _ = compared(*pair, sigma=(100.0, 100.0), size=300, certify=64, out=tmp_path / "out")
@@ -168,6 +171,7 @@ def test_scores_are_of_unit_length_where_rounding_has_moved_the_covariance(tmp_p
     np.testing.assert_allclose(phi @ z / np.sqrt(4000), scores, atol=1e-3 * np.abs(scores).max())
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_while_it_scaled_the_scores_is_taken_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +212,7 @@ def test_ordinary_scores_are_written_once(tmp_path: Path) -> None:
     ("features", "size", "eta"),
     [("landmarks", 300, 1e3), ("landmarks", 300, 1e6), ("orthogonal", 300, 1e4), ("landmarks", 300, 1e-6)],
 )
+@pytest.mark.slow
 def test_weights_far_from_one(features: str, size: int, eta: float) -> None:
     pair = structured(1500)
     result, said = compared(*pair, sigma=(2.0, 2.0), features=features, size=size, n_modes=3, eta=eta)
@@ -223,6 +228,7 @@ def test_weights_far_from_one(features: str, size: int, eta: float) -> None:
 
 @pytest.mark.parametrize("features", ["landmarks", "exact"])
 @pytest.mark.parametrize("eta", [1e10, LARGEST_ETA, 1e-300])
+@pytest.mark.slow
 def test_the_largest_weights(features: str, eta: float) -> None:
     result, _ = compared(*structured(300), sigma=(2.0, 2.0), features=features, eta=eta, certify=50)
     values = result.eigenvalues
@@ -232,6 +238,7 @@ def test_the_largest_weights(features: str, eta: float) -> None:
 
 
 @pytest.mark.parametrize("eta", [1e31, 1e300, float("inf"), float("nan"), -1.0])
+@pytest.mark.slow
 def test_weights_out_of_range(eta: float, tmp_path: Path) -> None:
     pair = structured(100)
     result, _ = compared(*pair, sigma=(2.0, 2.0), features="landmarks", size=20)
@@ -245,6 +252,7 @@ def test_weights_out_of_range(eta: float, tmp_path: Path) -> None:
 # --- what is said of a result without a mode
 
 
+@pytest.mark.slow
 def test_modes_that_were_left_out_are_not_denied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -64,6 +64,7 @@ def dense(result: Result, a: NDArray[Any], b: NDArray[Any]) -> Array:
 
 @pytest.mark.parametrize("eta", [0.0, 0.25, 1.0, 4.0])
 @pytest.mark.parametrize("kernel", ["gaussian", "cosine"])
+@pytest.mark.slow
 def test_exact_modes_are_those_of_the_square_matrix(pair: Pair, kernel: str, eta: float) -> None:
     result = compare(*pair, kernel=kernel, eta=eta, sigma=("auto", "median"))
     matrix = dense(result, *pair)
@@ -75,6 +76,7 @@ def test_exact_modes_are_those_of_the_square_matrix(pair: Pair, kernel: str, eta
         assert mode.eigenvalue == pytest.approx(mode.a - eta * mode.b, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_weaker_direction_is_exact_too(pair: Pair) -> None:
     result = compare(*pair, eta=100.0, sigma=("auto", "auto"))
     truth = Truth.of_matrix(dense(result, *pair)).leading(4)
@@ -83,6 +85,7 @@ def test_the_weaker_direction_is_exact_too(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "cosine"])
+@pytest.mark.slow
 def test_rows_left_out_are_not_compared(pair: Pair, kernel: str) -> None:
     a, b = (x.copy() for x in pair)
     a[::5], b[3::7] = np.nan, np.inf
@@ -101,6 +104,7 @@ def test_a_sample_is_compared_alone(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3, 18, 19])
+@pytest.mark.slow
 def test_there_may_be_fewer_rows_than_vectors_in_a_block(make_pair: MakePair, n: int) -> None:
     pair = make_pair(n)
     for options in ({}, {"kernel": "cosine"}):
@@ -109,6 +113,7 @@ def test_there_may_be_fewer_rows_than_vectors_in_a_block(make_pair: MakePair, n:
 
 
 @pytest.mark.parametrize("distinct", [1, 7])
+@pytest.mark.slow
 def test_duplicated_rows(pair: Pair, distinct: int) -> None:
     which = np.random.default_rng(0).integers(0, distinct, 400)
     a, b = pair[0][which], pair[1][:400]
@@ -118,6 +123,7 @@ def test_duplicated_rows(pair: Pair, distinct: int) -> None:
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "cosine"])
+@pytest.mark.slow
 def test_an_embedding_against_itself_has_no_modes(pair: Pair, kernel: str, tmp_path: Path) -> None:
     for options in ({}, {"features": "landmarks", "refine": 1, "size": 30}):
         result = compare(pair[0], pair[0], kernel=kernel, out=tmp_path / f"{len(options)}", certify=50, **options)
@@ -246,6 +252,7 @@ def test_turned_modes_keep_their_span_and_change_their_forms() -> None:
         ("landmarks", "cosine", 1),
     ],
 )
+@pytest.mark.slow
 def test_refined_modes_are_rayleigh_ritz_on_the_approximate_ones(
     pair: Pair, features: str, kernel: str, steps: int
 ) -> None:
@@ -261,6 +268,7 @@ def test_refined_modes_are_rayleigh_ritz_on_the_approximate_ones(
         assert mode.eigenvalue == pytest.approx(u @ L @ u, rel=1e-4, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_each_step_brings_eigenvalues_nearer(pair: Pair) -> None:
     truth = Truth.of_matrix(dense(compare(*pair), *pair)).leading(4)
     errors = [np.abs(refine(*pair, refine=steps, size=30).eigenvalues - truth) for steps in (0, 1, 2)]
@@ -271,6 +279,7 @@ def test_each_step_brings_eigenvalues_nearer(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("case", ["rows left out", "sample", "unit", "two rows", "one landmark"])
+@pytest.mark.slow
 def test_refined_modes_converge_to_the_exact_ones(pair: Pair, case: str) -> None:
     a, b = (x.copy() for x in pair)
     options: dict[str, Any] = {"size": 80}
@@ -302,6 +311,7 @@ def test_one_step_on_definitions_under_two_models(wordnet: tuple[Path, ...]) -> 
 
 
 @pytest.mark.parametrize("run", [compare, refine])
+@pytest.mark.slow
 def test_modes_of_many_stripes_are_those_of_one(
     pair: Pair, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +324,7 @@ def test_modes_of_many_stripes_are_those_of_one(
 
 
 @pytest.mark.parametrize("run", [compare, refine])
+@pytest.mark.slow
 def test_the_number_of_threads_does_not_change_a_bit(
     make_pair: MakePair, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +336,7 @@ def test_the_number_of_threads_does_not_change_a_bit(
 
 
 @pytest.mark.parametrize(("run", "options"), [(compare, {}), (refine, {"rotate": "varimax"})])
+@pytest.mark.slow
 def test_another_weight_is_a_fresh_comparison(pair: Pair, run: Callable[..., Result], options: dict[str, Any]) -> None:
     first, fresh = run(*pair, **options), run(*pair, eta=0.4, **options)
     turned = first.with_eta(0.4)
@@ -365,6 +377,7 @@ def stopped(run: Callable[..., Result], pair: Pair, out: Path, **options: Any) -
 
 
 @pytest.mark.parametrize("run", [compare, refine])
+@pytest.mark.slow
 def test_a_run_interrupted_anywhere_goes_on_to_the_same_bytes(
     pair: Pair, run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -384,6 +397,7 @@ def test_a_run_interrupted_anywhere_goes_on_to_the_same_bytes(
     assert (f"{name}, sweep 1", 700 + 400 + 100) in taken_up
 
 
+@pytest.mark.slow
 def test_damaged_sums_of_a_sweep_are_computed_again(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -405,6 +419,7 @@ def test_damaged_sums_of_a_sweep_are_computed_again(
 
 
 @pytest.mark.parametrize("dropped", [0, 50])
+@pytest.mark.slow
 def test_events_tell_of_every_row_that_passes_by(pair: Pair, monkeypatch: pytest.MonkeyPatch, dropped: int) -> None:
     monkeypatch.setattr(refining, "STRIPE_ROWS", 300)
     a = pair[0].copy()
@@ -436,6 +451,7 @@ def test_events_tell_of_every_row_that_passes_by(pair: Pair, monkeypatch: pytest
     ],
     ids=["landmarks", "fourier", "exact"],
 )
+@pytest.mark.slow
 def test_no_step_takes_more_memory_than_the_plan_says(make_pair: MakePair, options: dict[str, Any]) -> None:
     pair = make_pair(6000, 8, 6)
     refine(*make_pair(50), size=20)  # what is loaded and compiled once is no part of a step

@@ -105,11 +105,13 @@ def files_of(result: MatrixResult) -> dict[str, bytes]:
     ],
     ids=["landmarks", "orthogonal", "weight and directions", "cosine"],
 )
+@pytest.mark.slow
 def test_every_pair_is_the_comparison_of_the_two(make_pair: MakePair, options: dict[str, Any]) -> None:
     inputs = embeddings(make_pair, 900)
     check_pairs(many(inputs, **options), inputs, **options)
 
 
+@pytest.mark.slow
 def test_two_embeddings_are_their_comparison_to_the_last_bit(make_pair: MakePair) -> None:
     inputs = embeddings(make_pair, 900)[:2]
     result, alone = many(inputs), ss.compare(*inputs, certify=0, **SMALL)
@@ -128,6 +130,7 @@ def test_pairs_are_those_of_the_exact_cosine_matrices(make_pair: MakePair) -> No
         assert pair["spec_diff"] == pytest.approx(np.abs(values).max(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_coefficients_of_a_pair_solve_its_part_of_the_covariance(make_pair: MakePair) -> None:
     result = many(embeddings(make_pair, 600))
     C, widths = result.covariance[:], [one["dimension"] for one in json.loads((result.path / "maps.json").read_text())]
@@ -141,6 +144,7 @@ def test_the_coefficients_of_a_pair_solve_its_part_of_the_covariance(make_pair: 
         np.testing.assert_allclose(z.T @ part @ (signs[:, None] * (part @ z)), np.diag(values), atol=1e-7)
 
 
+@pytest.mark.slow
 def test_copies_of_one_embedding_do_not_differ(make_pair: MakePair, make_store: MakeStore) -> None:
     a, b, _ = embeddings(make_pair, 600)
     store = make_store("one", a)
@@ -154,6 +158,7 @@ def test_copies_of_one_embedding_do_not_differ(make_pair: MakePair, make_store: 
     assert result.top("B", "one (A)", 0, 2).shape[0] == 4
 
 
+@pytest.mark.slow
 def test_embeddings_that_all_agree_have_no_modes(make_pair: MakePair, capsys: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", embeddings(make_pair, 300)[0])
     one = str(tmp_path / "one.npy")
@@ -166,6 +171,7 @@ def test_embeddings_that_all_agree_have_no_modes(make_pair: MakePair, capsys: An
 # --- rows
 
 
+@pytest.mark.slow
 def test_rows_are_paired_by_id_across_three_stores(make_pair: MakePair, make_store: MakeStore) -> None:
     n = 700
     arrays = embeddings(make_pair, n)
@@ -187,6 +193,7 @@ def test_rows_are_paired_by_id_across_three_stores(make_pair: MakePair, make_sto
     assert rows["matched_by"] == "id"
 
 
+@pytest.mark.slow
 def test_members_carry_the_columns_of_the_first_store(make_pair: MakePair, make_store: MakeStore) -> None:
     arrays = embeddings(make_pair, 300)
     store = make_store("first", arrays[0], columns={"text": [f"text {i}" for i in range(300)]})
@@ -199,6 +206,7 @@ def test_members_carry_the_columns_of_the_first_store(make_pair: MakePair, make_
     assert lines.loc[0, ["embedding_a", "embedding_b", "mode"]].tolist() == ["x", "y", 0]
 
 
+@pytest.mark.slow
 def test_rows_without_a_direction_are_left_out_of_all(make_pair: MakePair) -> None:
     arrays = embeddings(make_pair, 400)
     arrays[1][7], arrays[2][11] = 0, 0
@@ -319,6 +327,7 @@ class Crewed(LocalExecutor):
         return Crew(2, 1, self._memory)
 
 
+@pytest.mark.slow
 def test_a_matrix_keeps_within_the_memory_of_the_workers(make_pair: MakePair, tmp_path: Path) -> None:
     inputs, options = embeddings(make_pair, 300), {"features": "orthogonal", "size": None, "sigma": 2.0}
     free = many(inputs, **options).summary["plan"]
@@ -336,6 +345,7 @@ def test_a_matrix_keeps_within_the_memory_of_the_workers(make_pair: MakePair, tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_plan_of_a_matrix_says_what_its_workers_take(make_pair: MakePair) -> None:
     result = many(embeddings(make_pair, 300), executor=Crewed(1 << 40))
     for step in result.summary["plan"]["steps"]:
@@ -378,6 +388,7 @@ def interruptions(inputs: list[Any], out: Path) -> Iterator[int]:
             return
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_anywhere_goes_on_to_the_same_files(make_pair: MakePair, tmp_path: Path) -> None:
     inputs = embeddings(make_pair, 300)
     expected = files_of(many(inputs))
@@ -391,6 +402,7 @@ def test_a_run_interrupted_anywhere_goes_on_to_the_same_files(make_pair: MakePai
     assert points > 3
 
 
+@pytest.mark.slow
 def test_other_inputs_cannot_go_on_and_results_are_replaced_when_asked(make_pair: MakePair, tmp_path: Path) -> None:
     inputs, out = embeddings(make_pair, 300), tmp_path / "out"
 
@@ -413,6 +425,7 @@ def test_other_inputs_cannot_go_on_and_results_are_replaced_when_asked(make_pair
     assert files_of(many(inputs, out=out, overwrite=True)) == first
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_does_not_change_a_bit(make_pair: MakePair) -> None:
     inputs = embeddings(make_pair, 9000)
     one, three = (many(inputs, size=90, sigma=2.0, threads=threads) for threads in (1, 3))
@@ -420,6 +433,7 @@ def test_the_number_of_threads_does_not_change_a_bit(make_pair: MakePair) -> Non
     assert one.summary["pairs"] == three.summary["pairs"]
 
 
+@pytest.mark.slow
 def test_every_row_is_read_twice_however_many_pairs_there_are(make_pair: MakePair) -> None:
     events: list[Event] = []
     many([*embeddings(make_pair, 2000), *embeddings(make_pair, 2000)], size=16, progress=events.append)
@@ -435,6 +449,7 @@ def test_a_temporary_result_goes_with_its_object(make_pair: MakePair) -> None:
     assert not place.exists()
 
 
+@pytest.mark.slow
 def test_the_summary_says_what_was_compared(make_pair: MakePair, tmp_path: Path) -> None:
     result = many(embeddings(make_pair, 300), out=tmp_path / "out", names=["x", "y", "z"], eta=0.5)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -470,6 +485,7 @@ def test_the_command_prints_the_table_and_each_pair(
     assert [one["sigma"] for one in result.summary["bandwidths"].values()] == [2, 2, 1.5]
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_object_or_nothing(make_pair: MakePair, capsys: Any, tmp_path: Path) -> None:
     paths = []
     for name, x in zip("xyz", embeddings(make_pair, 300), strict=True):
@@ -493,6 +509,7 @@ def test_alike_embeddings_are_neighbours_in_the_heat_map() -> None:
     assert (np.diff(along) > 0).all() or (np.diff(along) < 0).all()
 
 
+@pytest.mark.slow
 def test_the_picture_is_a_square_of_cells_in_the_order_of_the_summary(make_pair: MakePair) -> None:
     result = many([*embeddings(make_pair, 300), embeddings(make_pair, 300)[0]])
     order = result.summary["order"]
@@ -503,6 +520,7 @@ def test_the_picture_is_a_square_of_cells_in_the_order_of_the_summary(make_pair:
         assert min(picture.size) > 400
 
 
+@pytest.mark.slow
 def test_pictures_grow_with_the_embeddings_and_take_any_name(tmp_path: Path) -> None:
     sizes = []
     for count in (2, 12):
@@ -527,6 +545,7 @@ def test_parts_of_a_tiled_matrix_are_parts_of_the_matrix(d: int, cuts: list[floa
     assert np.array_equal(TiledSymmetric.from_dense(matrix).sub(ranges).dense(), matrix[np.ix_(chosen, chosen)])
 
 
+@pytest.mark.slow
 def test_the_landmarks_of_many_embeddings_are_judged_by_their_pairs(make_pair: MakePair) -> None:
     kernels = load_kernels("cpu")
     arrays = embeddings(make_pair, 500) * 2

@@ -85,6 +85,7 @@ def test_the_same_number_of_rows_is_the_same_plan() -> None:
 
 
 @given(n=ROWS, p=WIDTHS, workers=st.integers(2, 5_000), more=st.integers(1, 5_000))
+@pytest.mark.slow
 def test_more_workers_are_never_slower(n: int, p: int, workers: int, more: int) -> None:
     few, many = plan_of(n, workers, p), plan_of(n, workers + more, p)
     assert total(many) <= total(few) * (1 + 1e-12)
@@ -226,6 +227,7 @@ def test_exact_modes_of_too_many_rows_are_refused_and_of_fewer_planned() -> None
     assert largest_size(planner(1_000_000, features="exact", sample=50_000)) == 0
 
 
+@pytest.mark.slow
 def test_what_this_machine_has_free_does_not_limit_another(make_pair: MakePair) -> None:
     a, b = make_pair(300)
     plan, machine = ss.plan(a, b, size=40, rows="1e8", threads=1)
@@ -302,6 +304,7 @@ def stores(make_pair: MakePair, make_store: MakeStore) -> tuple[Path, Path]:
     return make_store("a", a), make_store("b", b)
 
 
+@pytest.mark.slow
 def test_the_plan_of_a_cluster_is_printed_with_what_it_assumes(
     stores: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

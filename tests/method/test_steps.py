@@ -84,6 +84,7 @@ KINDS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", KINDS, ids=str)
+@pytest.mark.slow
 def test_what_runs_was_planned(make_pair: MakePair, options: dict[str, Any]) -> None:
     events: list[Event] = []
     result = ss.compare(*make_pair(400), progress=events.append, **{**SMALL, **options})
@@ -91,12 +92,14 @@ def test_what_runs_was_planned(make_pair: MakePair, options: dict[str, Any]) -> 
     check_steps(result.with_eta(0.5), [], prepared=False)
 
 
+@pytest.mark.slow
 def test_what_runs_for_groups_under_a_constraint_was_planned(make_pair: MakePair) -> None:
     result = ss.compare(*make_pair(400), **SMALL).constrained(0.05, 2)
     check_steps(result, [], prepared=False)
     assert [step["name"] for step in result.summary["plan"]["steps"]] == ["solve", "scores", "certificate"]
 
 
+@pytest.mark.slow
 def test_what_runs_for_more_rows_was_planned(make_pair: MakePair, make_store: Any, tmp_path: Path) -> None:
     a, b = make_pair(400)
     before = ss.compare(make_store("a", a[:300]), make_store("b", b[:300]), out=tmp_path / "out.spec", **SMALL)
@@ -107,6 +110,7 @@ def test_what_runs_for_more_rows_was_planned(make_pair: MakePair, make_store: An
     assert result.summary["plan"]["steps"][0]["name"] == "duplicates"
 
 
+@pytest.mark.slow
 def test_what_runs_of_a_matrix_was_planned(make_pair: MakePair) -> None:
     a, b = make_pair(400)
     events: list[Event] = []
@@ -138,6 +142,7 @@ def beginning(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
+@pytest.mark.slow
 def test_all_runs_begin_alike(make_pair: MakePair, make_store: Any, tmp_path: Path, beginning: list[str]) -> None:
     a, b = make_pair(400)
     first = ss.compare(make_store("a", a[:300]), make_store("b", b[:300]), out=tmp_path / "out.spec", **SMALL)

@@ -70,6 +70,7 @@ def test_a_killed_run_goes_on_with_other_modes_from_its_covariance(pair: Pair, t
     assert not out.with_name("out.work").exists()
 
 
+@pytest.mark.slow
 def test_the_size_of_the_maps_is_that_of_the_interrupted_run(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +100,7 @@ def test_the_size_of_the_maps_is_that_of_the_interrupted_run(
     same(result, compare(*pair, n_modes=20, size=sizes[0]))
 
 
+@pytest.mark.slow
 def test_a_matrix_goes_on_with_another_eta(make_pair: Callable[..., Pair], tmp_path: Path) -> None:
     arrays = [*make_pair(300), make_pair(300, seed=1)[0]]
 
@@ -115,6 +117,7 @@ def test_a_matrix_goes_on_with_another_eta(make_pair: Callable[..., Pair], tmp_p
     np.testing.assert_array_equal(found.spec_diff, compare_many(arrays, size=50, eta=2.0, n_modes=3).spec_diff)
 
 
+@pytest.mark.slow
 def test_exact_modes_have_no_covariance_to_go_on_from(pair: Pair, tmp_path: Path) -> None:
     def stop(event: Event) -> None:
         if isinstance(event, PassStarted) and event.name == "scores":
@@ -129,6 +132,7 @@ def test_exact_modes_have_no_covariance_to_go_on_from(pair: Pair, tmp_path: Path
 
 
 @pytest.mark.parametrize("rounding", [difference.ROUNDING, 0.0])
+@pytest.mark.slow
 def test_a_solve_that_stops_early_has_a_result_and_a_word(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rounding: float
 ) -> None:
@@ -157,6 +161,7 @@ def test_a_solve_that_stops_early_has_a_result_and_a_word(
         assert "λ = " in told[0]
 
 
+@pytest.mark.slow
 def test_modes_that_tie_with_noise_do_not_alarm() -> None:
     generator = np.random.default_rng(5)
     label = generator.integers(0, 6, 2600)

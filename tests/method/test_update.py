@@ -68,6 +68,7 @@ def computed(events: list[Event]) -> int:
         ({"rotate": "varimax"}, CHUNK + 1, 2 * CHUNK - 1),
     ],
 )
+@pytest.mark.slow
 def test_an_update_is_the_comparison_of_all_rows_with_the_same_maps(
     arrays: tuple[NDArray[Any], NDArray[Any]], tmp_path: Path, settings: dict[str, Any], before: int, after: int
 ) -> None:
@@ -96,6 +97,7 @@ def test_updates_follow_one_another(arrays: tuple[NDArray[Any], NDArray[Any]], t
     assert_same(result, compare_grown(bare, *first(arrays, 6 * CHUNK), out=tmp_path / "full"))
 
 
+@pytest.mark.slow
 def test_an_update_may_replace_its_result(arrays: tuple[NDArray[Any], NDArray[Any]], tmp_path: Path) -> None:
     earlier = ss.compare(*first(arrays, CHUNK), out=tmp_path / "out", **SETTINGS)
     bare = without_parts(earlier, tmp_path / "bare")
@@ -104,6 +106,7 @@ def test_an_update_may_replace_its_result(arrays: tuple[NDArray[Any], NDArray[An
     assert ss.open_result(tmp_path / "out").summary["rows"]["total"] == 2 * CHUNK
 
 
+@pytest.mark.slow
 def test_an_interrupted_update_is_resumed(arrays: tuple[NDArray[Any], NDArray[Any]], tmp_path: Path) -> None:
     earlier = ss.compare(*first(arrays, 2 * CHUNK), out=tmp_path / "out", **SETTINGS)
 
@@ -123,6 +126,7 @@ def test_an_interrupted_update_is_resumed(arrays: tuple[NDArray[Any], NDArray[An
     )
 
 
+@pytest.mark.slow
 def test_rows_that_are_left_out_stay_out(arrays: tuple[NDArray[Any], NDArray[Any]], tmp_path: Path) -> None:
     a, b = (array.copy() for array in arrays)
     a[[5, CHUNK + 3, 4 * CHUNK]] = np.nan
@@ -136,6 +140,7 @@ def test_rows_that_are_left_out_stay_out(arrays: tuple[NDArray[Any], NDArray[Any
     assert_same(grown, compare_grown(without_parts(earlier, tmp_path / "bare"), a, b, out=tmp_path / "full"))
 
 
+@pytest.mark.slow
 def test_rows_that_are_not_the_same_are_refused(arrays: tuple[NDArray[Any], NDArray[Any]], tmp_path: Path) -> None:
     a, b = first(arrays, 2 * CHUNK)
     earlier = ss.compare(*first(arrays, CHUNK + 4), out=tmp_path / "earlier", **SETTINGS)
@@ -226,6 +231,7 @@ def test_an_update_that_is_killed_while_it_replaces_its_result_is_finished_by_th
     assert not exists(located(f"{out}.work"))
 
 
+@pytest.mark.slow
 def test_the_earlier_result_is_only_read(arrays: tuple[NDArray[Any], NDArray[Any]], tmp_path: Path) -> None:
     earlier = ss.compare(*first(arrays, 500), out=tmp_path / "earlier", **SETTINGS)
     before = sorted(Path(earlier.path).rglob("*"))

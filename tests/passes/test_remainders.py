@@ -102,6 +102,7 @@ def test_rows_of_which_nothing_is_left_are_not_drawn() -> None:
     assert all(mode.rayleigh is not None for mode in result.modes)
 
 
+@pytest.mark.slow
 def test_estimates_cover_the_truth_where_few_rows_hold_the_error() -> None:
     off, shares = [], []
     for seed in range(8):
@@ -129,6 +130,7 @@ def test_estimates_cover_the_truth_where_few_rows_hold_the_error() -> None:
     "options",
     [{"features": "fourier"}, {"features": "landmarks", "certify": 700}, {"features": "landmarks", "refine": 1}],
 )
+@pytest.mark.slow
 def test_only_drawn_modes_of_landmarks_take_the_pass(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     pair, joined = line(600, 0), []
     monkeypatch.setattr("specscale.method.comparison.at_once", lambda *passes: joined.append(1) or at_once(*passes))
@@ -154,6 +156,7 @@ def test_what_a_pass_alone_has_left_is_taken_up() -> None:
     assert (drawn.positions == -1).all()
 
 
+@pytest.mark.slow
 def test_the_draws_are_the_same_on_any_number_of_threads() -> None:
     pair = line(1500, 2)
     one, three = (ss.compare(*pair, size=50, n_modes=3, certify=64, threads=count).summary["modes"] for count in (1, 3))

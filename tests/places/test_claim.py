@@ -189,6 +189,7 @@ def test_a_lease_that_was_taken_away_is_noticed(leased: Location) -> None:
 
 
 @pytest.mark.parametrize("left", [b'{"owner": "x", "host": "h", "pid": 1, "count": 3}', b"not JSON", b"[1]"])
+@pytest.mark.slow
 def test_a_lease_that_does_not_change_is_dead(leased: Location, left: bytes) -> None:
     leased.mkdir(parents=True, exist_ok=True)
     write_whole(leased / LOCK, left)
@@ -199,6 +200,7 @@ def test_a_lease_that_does_not_change_is_dead(leased: Location, left: bytes) -> 
     claim.close()
 
 
+@pytest.mark.slow
 def test_of_many_that_find_a_dead_lease_one_gets_it(leased: Location) -> None:
     leased.mkdir(parents=True, exist_ok=True)
     write_whole(leased / LOCK, b"dead")

@@ -81,6 +81,7 @@ def test_a_store_of_an_odd_name(
 
 
 @pytest.mark.parametrize(("own", "other"), NAMES)
+@pytest.mark.slow
 def test_a_result_of_an_odd_name(root: str, monkeypatch: pytest.MonkeyPatch, own: str, other: str) -> None:
     a, b = structured(300)
     out = f"{root}/{own}.spec"

@@ -172,6 +172,7 @@ def test_a_slow_line_is_waited_for(s3: str, store: Store, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("path", ["x.npy", "folder/", "x.parquet"])
+@pytest.mark.slow
 def test_a_web_server_that_never_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     pytest.importorskip("aiohttp")
     monkeypatch.setattr(files, "_PATIENCE", 2)

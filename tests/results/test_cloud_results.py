@@ -429,6 +429,7 @@ def test_an_array_is_opened_when_it_is_used(place: Location) -> None:
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(array)).read(2, 4), np.ones((2, 2)))
 
 
+@pytest.mark.slow
 def test_a_chunk_of_dropped_rows_is_certified_as_any_other() -> None:
     a, b = structured(2 * CHUNK_ROWS + 100, 6, 5)
     a[CHUNK_ROWS : 2 * CHUNK_ROWS] = np.nan

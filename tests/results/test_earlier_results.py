@@ -78,6 +78,7 @@ def test_commands_say_what_they_said(said: Said, kept: Any, name: str, arguments
     assert alike(now, kept[name]), now
 
 
+@pytest.mark.slow
 def test_a_comparison_is_gone_on_from(earlier: Path, kept: Any) -> None:
     result = ss.open_result(earlier / "ab.spec")
     assert isinstance(result, ss.Result)

@@ -78,6 +78,7 @@ def test_an_update_of_rows_in_another_order_is_the_comparison_of_all(tmp_path: P
     assert not (tmp_path / "grown.work").exists()
 
 
+@pytest.mark.slow
 def test_a_new_row_that_completes_an_old_one_is_no_update(tmp_path: Path) -> None:
     a, b = structured(90, 4, 3)
     stores = grow(tmp_path / "a", a[:60], {"key": np.arange(60)}, "key"), tmp_path / "b"
@@ -108,6 +109,7 @@ def test_an_update_of_stores_that_dropped_rows(tmp_path: Path, short_spans: None
     assert kept[members["source_row"]].all()
 
 
+@pytest.mark.slow
 def test_results_of_an_earlier_version_are_opened_and_gone_on_from(tmp_path: Path) -> None:
     a, b = structured(80, 4, 3)
     names, order = np.arange(80), np.random.default_rng(0).permutation(60)
@@ -136,6 +138,7 @@ def test_results_of_an_earlier_version_are_opened_and_gone_on_from(tmp_path: Pat
     assert_same(grown, fresh(old, (stores[0], same), tmp_path / "bare"))
 
 
+@pytest.mark.slow
 def test_another_eta_is_not_found_for_rows_that_are_paired_otherwise(tmp_path: Path) -> None:
     a, b = structured(60, 4, 3)
     names = [f"doc-{i}" for i in range(60)]
@@ -156,6 +159,7 @@ def texts(rows: Any) -> list[str]:
     return [f"text of {row}" for row in rows]
 
 
+@pytest.mark.slow
 def test_a_result_whose_stores_grew_shows_its_texts(tmp_path: Path) -> None:
     a, b = structured(90, 4, 3)
     stores = grow(tmp_path / "a", a[:60], {"text": texts(range(60))}), grow(tmp_path / "b", b[:60])
@@ -170,6 +174,7 @@ def test_a_result_whose_stores_grew_shows_its_texts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.slow
 def test_texts_that_only_b_has_are_shown_and_name_the_groups(tmp_path: Path, stored: bool) -> None:
     a, b = structured(200, 4, 3)
     order = np.random.default_rng(2).permutation(200)
@@ -197,6 +202,7 @@ def test_texts_that_only_b_has_are_shown_and_name_the_groups(tmp_path: Path, sto
             ss.explain(result, labels="nothing")
 
 
+@pytest.mark.slow
 def test_files_that_are_compared_as_they_are_leave_their_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -222,6 +228,7 @@ def test_files_that_are_compared_as_they_are_leave_their_texts(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_members_of_a_matrix_keep_their_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     a, b = structured(60, 4, 3)

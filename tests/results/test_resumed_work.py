@@ -49,6 +49,7 @@ def same(found: Result, expected: Result) -> None:
     np.testing.assert_array_equal(found.covariance[:], expected.covariance[:])
 
 
+@pytest.mark.slow
 def test_the_disk_that_the_work_holds_counts(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = plan(*pair, **SETTINGS)[0].disk
     for name in ("out", "third"):
@@ -72,6 +73,7 @@ def half(path: Path) -> None:
     ["result/spec.zarr/zarr.json", "result/spec.zarr/scores/zarr.json", "result/spec.zarr/covariance/zarr.json",
      "result/spec.zarr/covariance/c/0/0", "covariance/0-0.node", "scores/0-0.node"],
 )  # fmt: skip
+@pytest.mark.slow
 def test_what_is_missing_in_the_work_is_made_anew(
     pair: Pair, tmp_path: Path, damage: Callable[[Path], None], name: str
 ) -> None:

@@ -289,6 +289,7 @@ def test_formats_that_cannot_be(result: Path, format: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("vouched", [False, True])
+@pytest.mark.slow
 def test_parameters_of_maps(result: Path, name: str, value: Any, vouched: bool) -> None:
     change(result / "maps.json", put(f"0.{name}", value))
     if vouched:  # by an earlier version, which wrote no checksum, or by whoever made the result
@@ -306,6 +307,7 @@ MANY = b"[" + b"[]," * 5_000_000 + b"1]"
 @pytest.mark.parametrize(
     "content", [DEEP, b'{"a":' * 200_000, MANY, b"1" * 5000, b" " * (70 << 20), b"\xff", b""], ids=range(7)
 )
+@pytest.mark.slow
 def test_documents_that_are_bombs(result: Path, content: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # of JSON's reader too
         parse_json(content)

@@ -99,6 +99,7 @@ def test_parts_are_what_a_longer_tree_goes_on_from(
     st.integers(1, 13),
     st.lists(st.tuples(st.integers(0, 400), st.sampled_from(["make", "lose", "spoil"])), max_size=30),
 )
+@pytest.mark.slow
 def test_nodes_may_be_made_in_any_order_again_and_again(spans: int, actions: list[tuple[int, str]]) -> None:
     """Whatever is repeated, lost or damaged between, the root has the same bits."""
     with tempfile.TemporaryDirectory() as folder, sweeper() as one_thread:

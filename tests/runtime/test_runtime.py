@@ -363,6 +363,7 @@ def test_finished_spans_are_not_done_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("where", ["prepare", "append"])
 @pytest.mark.parametrize("start", [0, 8192, CHUNK, 2 * CHUNK + 8192])
 @pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.slow
 def test_an_error_in_a_task_comes_through_and_the_work_goes_on_later(
     tmp_path: Path, where: str, start: int, threads: int
 ) -> None:
@@ -519,6 +520,7 @@ def maps_of(kernel: str) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "landmarks", "cosine"])
+@pytest.mark.slow
 def test_passes_give_the_same_bits_on_any_number_of_threads(tmp_path: Path, kernel: str) -> None:
     n = CHUNK + 8192 + 1111
     kept = np.random.default_rng(5).random(n) < 0.9

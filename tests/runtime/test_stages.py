@@ -60,6 +60,7 @@ def test_nothing_waits_for_stages_that_nobody_takes_from() -> None:
     assert not names() & {"first", "second"}
 
 
+@pytest.mark.slow
 def test_a_stage_that_waits_for_another_is_ended_while_that_one_stands_still() -> None:
     release = threading.Event()
 

@@ -47,6 +47,7 @@ XARRAYS = base64.b64encode(struct.pack("<d", 1e20)).decode()  # as xarray writes
     ],
 )
 @pytest.mark.parametrize("dtype", ["f4", "f8", ">f4"])
+@pytest.mark.slow
 def test_sentinels_are_missing(here: Path, attributes: dict[str, Any], sentinel: float, words: str, dtype: str) -> None:
     values = VALUES.astype(dtype)
     values[7, 3] = values[30] = sentinel
@@ -82,6 +83,7 @@ def test_rows_that_were_never_written_in_a_chunk_that_is_there(here: Path) -> No
 
 @pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "i8", "f2", "f4"])
 @pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.slow
 def test_packed_numbers_are_unpacked(here: Path, dtype: str, version: int) -> None:
     limits = np.iinfo(dtype) if dtype[0] in "iu" else np.iinfo("i1")
     low, high = max(limits.min, -30_000), min(limits.max, 30_000)
@@ -161,6 +163,7 @@ def spoil(version: int, what: str) -> None:
 @pytest.mark.parametrize("consolidated", [False, True])
 @pytest.mark.parametrize("what", ["type", "codec"])
 @pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.slow
 def test_an_array_that_cannot_be_opened_hides_no_other(here: Path, version: int, what: str, consolidated: bool) -> None:
     group(version).create_array("odd", data=VALUES)
     if consolidated:

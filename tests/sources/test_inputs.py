@@ -48,6 +48,7 @@ def test_files_compare_as_their_arrays(tmp_path: Path, arrays: tuple[np.ndarray,
     np.testing.assert_array_equal(again.eigenvalues, ss.compare(*arrays, eta=2.0, **OPTIONS).eigenvalues)
 
 
+@pytest.mark.slow
 def test_bad_rows_of_files_are_left_out_of_both(tmp_path: Path, arrays: tuple[np.ndarray, np.ndarray]) -> None:
     a, b = arrays
     a[7, 2], b[9, 0] = np.nan, np.inf

@@ -89,6 +89,7 @@ def called_data(store: Path) -> Path:
     return store
 
 
+@pytest.mark.slow
 def test_two_models_of_one_name_are_told_apart(here: Path, make_store: Callable[..., Path]) -> None:
     a, b = structured(300)
     stores = [called_data(make_store("minilm", a)), called_data(make_store("bge", b))]
@@ -103,6 +104,7 @@ def test_two_models_of_one_name_are_told_apart(here: Path, make_store: Callable[
     assert many.names == ["data (minilm)", "data (bge)", "C"]
 
 
+@pytest.mark.slow
 def test_names_are_given(here: Path, make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = structured(300)
     stores = [called_data(make_store("minilm", a)), called_data(make_store("bge", b))]
@@ -124,6 +126,7 @@ def names_of(result: str) -> list[str]:
     return [one["name"] for one in json.loads(Path(result, "summary.json").read_text())["inputs"].values()]
 
 
+@pytest.mark.slow
 def test_an_update_keeps_the_names(here: Path, make_store: Callable[..., Path]) -> None:
     a, b = structured(300)
     stores = [str(called_data(make_store(name, x))) for name, x in (("minilm", a), ("bge", b))]

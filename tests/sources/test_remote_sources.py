@@ -195,6 +195,7 @@ def test_a_bucket_that_is_not_there(
 
 
 @pytest.mark.parametrize("handler", [_Whole, _Parts])
+@pytest.mark.slow
 def test_files_behind_a_web_server(tmp_path: Path, handler: type[SimpleHTTPRequestHandler]) -> None:
     site = tmp_path / "site"
     (site / "minilm" / "img_emb").mkdir(parents=True)
@@ -220,6 +221,7 @@ def test_files_behind_a_web_server(tmp_path: Path, handler: type[SimpleHTTPReque
         open_source([f"{url}/f.npy"])
 
 
+@pytest.mark.slow
 def test_a_remote_file_is_read_in_megabytes_and_once(tmp_path: Path) -> None:
     values = np.random.default_rng(0).standard_normal((40_000, 128)).astype(np.float32)
     np.save(tmp_path / "a.npy", values)
@@ -232,6 +234,7 @@ def test_a_remote_file_is_read_in_megabytes_and_once(tmp_path: Path) -> None:
             assert type(file).__name__ == "HTTPFile"
 
 
+@pytest.mark.slow
 def test_a_remote_file_of_many_columns_is_read_once(tmp_path: Path) -> None:
     wide = np.random.default_rng(0).standard_normal((40_000, 64)).astype(np.float32)
     pq.write_table(pa.table({f"x{j}": wide[:, j] for j in range(64)}), tmp_path / "a.parquet", row_group_size=20_000)

@@ -61,6 +61,7 @@ def refused(*sources: str, error: type[Exception] = InputError, **options: Any) 
     ids=lambda names: names[0],
 )
 @pytest.mark.parametrize("seed", [None, 0, 1])
+@pytest.mark.slow
 def test_one_pattern_of_names_is_the_vector_in_the_order_of_its_numbers(
     here: Path, names: list[str], seed: int | None
 ) -> None:
@@ -154,6 +155,7 @@ NAMES = [f"x{j}" for j in range(10)]
         ("v[0]", ["v[0]"]),
     ],
 )
+@pytest.mark.slow
 def test_vector_takes_names_globs_and_ranges(here: Path, vector: str, expected: list[str]) -> None:
     columns = wide([*NAMES, "w,0", "v[0]"])
     write("a.parquet", **{name: columns[name] for name in reversed(columns)})
@@ -301,6 +303,7 @@ def table(path: str) -> None:
     ],
 )
 @pytest.mark.parametrize("by_id", [False, True])
+@pytest.mark.slow
 def test_columns_choose_what_rides_along(
     here: Path, columns: str | list[str] | None, riding: list[str], by_id: bool
 ) -> None:

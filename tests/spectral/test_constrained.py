@@ -104,6 +104,7 @@ def check(phi_a: Array, phi_b: Array, epsilon: float, n_groups: int, found: Cons
 
 @pytest.mark.parametrize("epsilon", [1e-4, 0.003, 0.01, 0.02, 0.3])
 @pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.slow
 def test_groups_are_the_best_under_the_bound(route: str, seed: int, epsilon: float) -> None:
     phi_a, phi_b = features(90, 30, seed), features(90, 40, seed + 10)
     found = solve(phi_a, phi_b, epsilon, 3)
@@ -272,6 +273,7 @@ def test_what_is_weak_in_the_covariance_is_found_too(route: str) -> None:
     np.testing.assert_allclose(found.b, 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_large_problems_take_the_subspace(monkeypatch: pytest.MonkeyPatch) -> None:
     phi_a, phi_b = features(900, 200, 0), features(900, 200, 1)
     fast = solve(phi_a, phi_b, 0.002, 4)

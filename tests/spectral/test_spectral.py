@@ -146,6 +146,7 @@ def test_mirror_completes_lower_triangles(d: int) -> None:
 
 
 @pytest.mark.parametrize("d", [1, TILE - 1, TILE, TILE + 1, 2 * TILE + 3])
+@pytest.mark.slow
 def test_tiles_around_the_largest_width(d: int) -> None:
     matrix = symmetric(d)
     tiled = TiledSymmetric.from_dense(matrix)
@@ -167,6 +168,7 @@ def test_a_tiled_matrix_lives_in_the_buffer_it_is_given() -> None:
 
 @pytest.mark.parametrize("eta", ETAS)
 @pytest.mark.parametrize(("d", "d_a"), [(90, 40), (300, 150), (301, 7)])
+@pytest.mark.slow
 def test_leading_modes_on_both_routes(route: str, d: int, d_a: int, eta: float) -> None:
     C = covariance(900, d)
     check(C, d_a, eta, 4, solve(C, d_a, eta, 4))
@@ -203,18 +205,21 @@ def test_large_problems_take_the_krylov_route(monkeypatch: pytest.MonkeyPatch, d
 
 
 @pytest.mark.parametrize("eta", [1e-4, 1e-3, 1e-2, 0.1, 10.0, 1e3, 1e4])
+@pytest.mark.slow
 def test_ends_of_very_different_strength(route: str, eta: float) -> None:
     C = covariance(900, 300)
     check(C, 150, eta, 5, solve(C, 150, eta, 5))
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.15])
+@pytest.mark.slow
 def test_spectra_that_hardly_decay(route: str, decay: float) -> None:
     C = covariance(4000, 500, decay=decay)
     check(C, 250, 1.0, 5, solve(C, 250, 1.0, 5))
 
 
 @pytest.mark.parametrize("multiplicity", [2, 7, 16, 40, 120])
+@pytest.mark.slow
 def test_tied_eigenvalues(route: str, multiplicity: int) -> None:
     # More equal eigenvalues than one block has vectors, at both ends.
     d = 400
@@ -238,6 +243,7 @@ def test_clusters_of_close_eigenvalues(route: str) -> None:
 
 
 @pytest.mark.parametrize("d", [8, 200, 700, 1100])
+@pytest.mark.slow
 def test_an_embedding_against_itself_has_no_modes(d: int) -> None:
     half = covariance(500, d) / 2
     for C in (np.block([[half, half], [half, half]]), np.block([[np.eye(d), np.eye(d)], [np.eye(d), np.eye(d)]]) / d):
@@ -315,6 +321,7 @@ def test_any_problem_on_the_krylov_route(d: int, seed: int, eta: float, n_modes:
 
 @pytest.mark.parametrize("basis_blocks", [3, 4, 6])
 @pytest.mark.parametrize("decay", [0.1, 0.7])
+@pytest.mark.slow
 def test_restarts_from_a_short_basis(monkeypatch: pytest.MonkeyPatch, basis_blocks: int, decay: float) -> None:
     monkeypatch.setattr(krylov_module, "BASIS_BLOCKS", basis_blocks)
     C = covariance(1200, 520, decay=decay)

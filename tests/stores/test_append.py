@@ -108,6 +108,7 @@ def test_the_store_is_that_of_all_rows_at_once(
 
 
 @pytest.mark.parametrize("first", [CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 5])
+@pytest.mark.slow
 def test_full_chunks_are_not_written_again(here: Path, first: int) -> None:
     ingest(store="s.zarr", **write("a", matrix(first), 0), id_column="id", name="mine")
     chunks = [Path("s.zarr/features/c", str(index), "0") for index in range(first // CHUNK_ROWS)]
@@ -310,6 +311,7 @@ def job(here: Path, small_chunks: None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("rows", [1, 4, 6, 30, 68, 69])
+@pytest.mark.slow
 def test_resume(here: Path, job: dict[str, Any], rows: int) -> None:
     before = contents("s.zarr")
 
@@ -329,6 +331,7 @@ def test_resume(here: Path, job: dict[str, Any], rows: int) -> None:
 
 
 @pytest.mark.parametrize("last", ["replaced", "s.zarr", "journal.json"])
+@pytest.mark.slow
 def test_stopped_at_the_very_end(here: Path, job: dict[str, Any], monkeypatch: pytest.MonkeyPatch, last: str) -> None:
     def stopping(original: Callable[..., None], place: int) -> Callable[..., None]:
         def call(*places: Path, **how: Any) -> None:

@@ -25,6 +25,7 @@ SETTINGS: dict[str, Any] = {"sigma": (1.5, 1.5), "size": 30, "certify": 40}
 
 @settings(max_examples=8)
 @given(data=st.data())
+@pytest.mark.slow
 def test_chunks_do_not_matter(data: st.DataObject) -> None:
     n = data.draw(st.sampled_from([700, 40_000]))
     rows = data.draw(st.lists(st.integers(n // 9, n // 2), min_size=1, max_size=6).map(lambda cuts: _sizes(cuts, n)))
@@ -77,6 +78,7 @@ def test_they_are_computed_by_a_cluster(tmp_path: Path) -> None:
         assert_same(ss.compare(*lazy, out=tmp_path / "2", executor=client, **SETTINGS), expected)
 
 
+@pytest.mark.slow
 def test_rows_that_are_masked_or_no_numbers_are_bad_rows(tmp_path: Path) -> None:
     a, b = structured(2000)
     masked = da.ma.masked_array(da.from_array(a, chunks=(500, -1)), mask=np.arange(2000)[:, None] == np.full(12, 7))

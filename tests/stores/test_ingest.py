@@ -111,6 +111,7 @@ def test_store_layout(here: Path, source: str, dtype: str | None, expected: str)
     batch=st.integers(1, 70),
     bad=st.sets(st.integers(0, 59), max_size=30),
 )
+@pytest.mark.slow
 def test_the_store_does_not_depend_on_how_rows_are_split(
     tmp_path_factory: pytest.TempPathFactory, cuts: list[int], metadata_cuts: list[int], batch: int, bad: set[int]
 ) -> None:
@@ -425,6 +426,7 @@ def job(here: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch) -> dict
 
 
 @pytest.mark.parametrize("stops", [[1], [45], [103], [20, 50, 90], [45, 45]])
+@pytest.mark.slow
 def test_resume(here: Path, job: dict[str, Any], stops: list[int]) -> None:
     for rows in stops:
         with pytest.raises(Stop):
@@ -438,6 +440,7 @@ def test_resume(here: Path, job: dict[str, Any], stops: list[int]) -> None:
 
 
 @pytest.mark.parametrize("change", ["option", "source", "metadata", "damage", "norms", "journal"])
+@pytest.mark.slow
 def test_starts_afresh_after_a_change(here: Path, job: dict[str, Any], change: str) -> None:
     with pytest.raises(Stop):
         ingest(store="s.zarr", progress=stop_after(60), **job)

@@ -91,6 +91,7 @@ def test_memory(run_python: Callable[..., Any], tmp_path: Path) -> None:
     assert int(done.stdout) < 400  # a full chunk is 512 MB
 
 
+@pytest.mark.slow
 def test_arrays_of_this_process_and_files_compared_directly(here: Path) -> None:
     a, b = structured(700)
     assert isinstance(stored(ArrayEmbedding(a), here / "a.zarr"), EmbeddingStore)

@@ -248,6 +248,7 @@ JOINED: dict[str, tuple[pa.Array, pa.Array, pa.DataType, list[Any]]] = {
 
 @pytest.mark.parametrize("name", JOINED)
 @pytest.mark.parametrize(("turned", "place"), [(False, "source"), (True, "source"), (False, "metadata")])
+@pytest.mark.slow
 def test_types_are_widened_without_loss(here: Path, name: str, turned: bool, place: str) -> None:
     first, second, kind, values = JOINED[name]
     if turned:
@@ -305,6 +306,7 @@ def test_what_no_type_holds_is_one_line(here: Path, first: pa.Array, second: pa.
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_appended_rows_take_the_types_of_the_store(
     here: Path, stored: pa.Array, new: pa.Array, expected: list[Any] | None
 ) -> None:
@@ -448,6 +450,7 @@ def test_ids_of_other_types_are_refused_with_the_conversion(here: Path, name: st
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_ids_of_any_text_and_any_integers_pair_rows(here: Path, ids: pa.Array, expected: list[Any]) -> None:
     from specscale import compare
 

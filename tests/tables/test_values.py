@@ -140,6 +140,7 @@ FRAMES: dict[str, tuple[str, Any]] = {
 
 @pytest.mark.parametrize("name", FRAMES)
 @pytest.mark.parametrize("made", [False], indirect=True, ids=["nulls"])
+@pytest.mark.slow
 def test_frames_keep_values(made: tuple[Path, bool], name: str) -> None:
     dtype, value = FRAMES[name]
     result, many = ss.open_result(made[0] / "o.spec"), ss.open_matrix(made[0] / "m.spec")
