@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from specscale.embeddings.rows import PairedRows
 from specscale.embeddings.store import EmbeddingStore
 from specscale.passes.scores import ScoreSummary, WriteScores
 from specscale.places.checksum import crc32c
-from specscale.places.files import Location, reaching, remove_file, remove_tree, write_whole, zarr_store
+from specscale.places.files import Location, make_folder, reaching, remove_file, remove_tree, write_whole, zarr_store
 from specscale.places.records import to_json
 from specscale.results.comparison import MAPS_FILE, TAILS
 from specscale.results.described import KEPT_ROW, kept_columns, partners_name, sample_columns
@@ -48,8 +47,7 @@ class Writer:
     """
 
     def __init__(self, folder: Location) -> None:
-        if isinstance(folder, Path):
-            folder.mkdir(exist_ok=True)
+        make_folder(folder)
         self.folder = folder
         with reaching(folder):
             self._arrays = _opened(folder / _ARRAYS)

@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.metadata import version
 from multiprocessing import resource_tracker
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
@@ -28,7 +27,7 @@ from distributed.utils import silence_logging_cmgr
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import ClusterError, OptionError, SilenceError
 from specscale.masking import MASK, has_user, masked_for
-from specscale.places.files import Location, remove_file, write_whole
+from specscale.places.files import Location, absolute, remove_file, write_whole
 from specscale.places.patience import within
 from specscale.runtime.cluster import pageless
 from specscale.runtime.cluster.asking import address_of, asked, asked_of_workers, told, workers_of
@@ -203,7 +202,7 @@ def seen_by_workers(client: Client, rows: PairedRows, folder: Location) -> bool:
     token = os.urandom(8).hex()
     write_whole(probe, token.encode())
     found: dict[str, Any] = asked_of_workers(
-        client, client.run, _probe(), str(_absolute(probe)), token, on_error="return"
+        client, client.run, _probe(), str(absolute(probe)), token, on_error="return"
     )
     ours = {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}}
     for worker, answer in found.items():
@@ -231,10 +230,6 @@ def seen_by_workers(client: Client, rows: PairedRows, folder: Location) -> bool:
 def _open(embeddings: bytes) -> None:
     """Open the embeddings on a worker; what is wrong there is raised as it is, not by the transport."""
     pickle.loads(embeddings)
-
-
-def _absolute(place: Location) -> Location:
-    return place.absolute() if isinstance(place, Path) else place
 
 
 def _probe() -> Callable[[str, str], dict[str, Any]]:
