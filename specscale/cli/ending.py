@@ -29,12 +29,14 @@ class Ending(Stop):
         super().__init__()
         self._say = say
         self._said = False
+        self._saying = threading.Lock()
 
     def last_word(self) -> None:
-        """Say that the command was interrupted, once."""
-        if not self._said:
-            self._said = True
-            self._say()
+        """Say that the command was interrupted, once; return when it is said, whichever thread says it."""
+        with self._saying:
+            if not self._said:
+                self._said = True
+                self._say()
 
     def again(self) -> None:
         """End at once, as a second Ctrl-C asks."""

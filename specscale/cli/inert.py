@@ -35,7 +35,7 @@ def place_of(place: object) -> str:
 
 def complain(message: str) -> None:
     """Print a line to standard error that says whose it is."""
-    print(f"specscale: {place_of(message)}", file=sys.stderr)
+    print(f"specscale: {place_of(message)}\n", end="", file=sys.stderr)  # in one piece, beside other threads' lines
 
 
 def _spelled(found: re.Match[str]) -> str:

@@ -21,6 +21,7 @@ from conftest import structured
 from swallowing import SWALLOWED, Swallowed
 
 from specscale import compare, ingest
+from specscale.cli.ending import Ending
 from specscale.runtime.threads import Threads
 from specscale.stopping import Stop, Stopped, check_signals, stoppable
 from specscale.stores.writer import StoreWriter
@@ -154,6 +155,28 @@ def test_what_is_said_of_an_interrupted_command(
     monkeypatch.setattr(sys, "argv", ["specscale", *arguments.split()])
     _interrupted()
     assert capsys.readouterr().err == (LINE if goes_on else "specscale: interrupted\n")
+
+
+def test_the_last_word_is_said_once_and_to_its_end() -> None:
+    said: list[str] = []
+    begun, finish = threading.Event(), threading.Event()
+
+    def say() -> None:
+        begun.set()
+        finish.wait()
+        said.append("interrupted")
+
+    stop = Ending(say)
+    words = [threading.Thread(target=stop.last_word, daemon=True) for _ in range(2)]
+    words[0].start()
+    begun.wait()
+    words[1].start()
+    words[1].join(0.1)
+    assert words[1].is_alive()  # who would end the process now would cut it off
+    finish.set()
+    for word in words:
+        word.join()
+    assert said == ["interrupted"]
 
 
 CHILD = """
