@@ -17,9 +17,16 @@ from specscale.runtime.spans import Span
 from specscale.runtime.stages import Stages
 from specscale.runtime.threads import Threads
 
-__all__ = ["RING", "Sweeper"]
+__all__ = ["RING", "Sweeper", "reading_threads"]
 
 RING = 3  # blocks of rows in host memory: one computed on or put, one waiting, one being read
+
+_READERS = 8  # more threads read hardly faster from a disk, nor from memory
+
+
+def reading_threads(kernels: Kernels, threads: int) -> int:
+    """How many threads read: several where the host computes nothing, of those that this process may have."""
+    return min(_READERS, threads) if kernels.apart else 1
 
 
 class Sweeper:
@@ -122,7 +129,8 @@ class Sweeper:
         """The blocks of some spans in the backend's memory; each stage works a block ahead of the next."""
         kernels = self.kernels
         runs = [(span.start, span.stop) for span in spans]
-        read = rows.blocks(runs, BLOCK_ROWS, RING, verify=verify, empty=kernels.pinned)
+        readers = reading_threads(kernels, self._threads.count)
+        read = rows.blocks(runs, BLOCK_ROWS, RING, verify=verify, empty=kernels.pinned, readers=readers)
         with Stages() as stages:
             blocks = stages.ahead("specscale-reader", beside.added(read))
             if kernels.apart:
