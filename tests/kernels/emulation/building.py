@@ -28,7 +28,8 @@ _HERE = Path(__file__).parent
 _BOUNDS = r"(?:__launch_bounds__\s*\([^)]*\)\s*)?"
 _KERNEL = re.compile(rf"__global__\s+{_BOUNDS}void\s+{_BOUNDS}(\w+)\s*\(")
 _FUNCTION = re.compile(r"\b(?!(?:if|for|while|switch)\b)(\w+)\s*\([^;{}()]*\)\s*\{")
-_MEETING = re.compile(r"\b__sync(?:threads|warp)\b|\b__\w+_sync\b")
+_CALL = re.compile(r"\b(\w+)\s*(?:<[^;(){}]*>)?\(")
+_MEETING = re.compile(r"__sync(?:threads|warp)|__\w+_sync")
 
 
 class Violation(AssertionError):
@@ -75,49 +76,49 @@ class EmulatedKernel:
 
 def emulated(sources: Iterable[Path]) -> dict[str, EmulatedKernel]:
     """The kernels of some files, each of which is a module of its own."""
-    found: dict[str, EmulatedKernel] = {}
-    for source in sources:
-        found |= _loaded(source, source.read_text())
-    return found
+    return _loaded(tuple((source.stem, source.read_text()) for source in sources))
 
 
 @functools.cache
-def _loaded(source: Path, text: str) -> dict[str, EmulatedKernel]:
-    """The kernels of a file, compiled unless some process has done so before."""
+def _loaded(modules: tuple[tuple[str, str], ...]) -> dict[str, EmulatedKernel]:
+    """The kernels of some modules, compiled unless some process has done so before."""
     own = [(_HERE / name).read_text() for name in ("cuda.hpp", "fibres.cpp", "building.py")]
-    key = hashlib.sha256("\0".join([str(COMPILER), *_FLAGS, *own, source.name, text]).encode()).hexdigest()
+    key = hashlib.sha256(repr((COMPILER, own, modules)).encode()).hexdigest()[:32]
     folder = Path(tempfile.gettempdir()) / f"specscale-emulation-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    library, listed = (folder / f"{source.stem}-{key[:32]}.{ending}" for ending in ("so", "txt"))
+    listed = folder / f"{key}.txt"
     if not listed.exists():
-        _build(source.name, text, folder, library, listed)
+        _build(modules, folder, key)
     names = [line.split() for line in listed.read_text().splitlines()]
-    loaded = ctypes.CDLL(str(library))
-    return {name: _kernel(loaded, name, meets == "meets") for name, meets in names}
+    library = ctypes.CDLL(str(folder / f"{key}.so"))
+    return {name: _kernel(library, name, meets == "meets") for name, meets in names}
 
 
-def _kernel(loaded: ctypes.CDLL, name: str, meets: bool) -> EmulatedKernel:
-    takes, launch = loaded[f"takes_{name}"], loaded[f"launch_{name}"]
+def _kernel(library: ctypes.CDLL, name: str, meets: bool) -> EmulatedKernel:
+    takes, launch = library[f"takes_{name}"], library[f"launch_{name}"]
     takes.restype = launch.restype = ctypes.c_char_p
     launch.argtypes = [ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint, ctypes.c_int]
     return EmulatedKernel(name, tuple(takes().decode().split()), meets, launch)
 
 
-def _build(name: str, text: str, folder: Path, library: Path, listed: Path) -> None:
-    """Compile a file and list its kernels; whoever does the same at once makes the same files."""
+def _build(modules: tuple[tuple[str, str], ...], folder: Path, key: str) -> None:
+    """Compile modules and list their kernels; whoever does the same at once makes the same files."""
     with tempfile.TemporaryDirectory(dir=folder) as made:
-        source = Path(made, f"{name}.cpp")
-        source.write_text(text)
-        expanded = _ran("-E", "-P", source)
-        kernels = _KERNEL.findall(expanded)
-        meeting = _meeting(expanded)
-        exports = "\n".join(f"EMULATED({kernel})" for kernel in kernels)
-        source.write_text(f'#include "cuda.hpp"\n#line 1 "{name}"\n{text}\n{exports}\n')
-        _ran(*_FLAGS, "-I", _HERE, source, _HERE / "fibres.cpp", "-o", Path(made, "library"))
-        lines = [f"{kernel} {'meets' if kernel in meeting else 'alone'}" for kernel in kernels]
-        Path(made, "listed").write_text("\n".join(lines))
-        os.replace(Path(made, "library"), library)
-        os.replace(Path(made, "listed"), listed)
+        program, listed = ['#include "cuda.hpp"'], []
+        for name, text in modules:
+            source = Path(made, f"{name}.cpp")
+            source.write_text(text)
+            expanded = _ran("-E", "-P", source)
+            kernels, meeting = _KERNEL.findall(expanded), _meeting(expanded)
+            exports = "\n".join(f"EMULATED({kernel})" for kernel in kernels)
+            program.append(f'namespace {name} {{\n#line 1 "{name}.cu"\n{text}\n{exports}\n}}')
+            listed += [f"{kernel} {'meets' if kernel in meeting else 'alone'}" for kernel in kernels]
+        whole = Path(made, "whole.cpp")
+        whole.write_text("\n".join(program))
+        _ran(*_FLAGS, "-I", _HERE, whole, _HERE / "fibres.cpp", "-o", Path(made, "library"))
+        Path(made, "listed").write_text("\n".join(listed))
+        os.replace(Path(made, "library"), folder / f"{key}.so")
+        os.replace(Path(made, "listed"), folder / f"{key}.txt")
 
 
 def _ran(*arguments: Any) -> str:
@@ -128,9 +129,11 @@ def _ran(*arguments: Any) -> str:
 
 def _meeting(text: str) -> set[str]:
     """The functions whose threads wait for one another, in themselves or in what they call."""
-    bodies = {one[1]: _body(text, one.end()) for one in _FUNCTION.finditer(text)}
-    found = {name for name, body in bodies.items() if _MEETING.search(body)}
-    while more := {name for name, body in bodies.items() if name not in found and found & {*re.findall(r"\w+", body)}}:
+    called: dict[str, set[str]] = {}
+    for one in _FUNCTION.finditer(text):
+        called.setdefault(one[1], set()).update(_CALL.findall(_body(text, one.end())))
+    found = {name for name, calls in called.items() if any(map(_MEETING.fullmatch, calls))}
+    while more := {name for name, calls in called.items() if name not in found and found & calls}:
         found |= more
     return found
 
