@@ -106,9 +106,12 @@ extern "C" __global__ void merge_tails(long long top, const long long *counts, d
     long long place = blockIdx.x * top, count = counts[blockIdx.x];
     if (count == 0)
         return;
-    strengths += place, rows += place;
-    found_strengths += place, found_rows += place;
-    sorted_strengths += place, sorted_rows += place;
+    strengths += place;
+    rows += place;
+    found_strengths += place;
+    found_rows += place;
+    sorted_strengths += place;
+    sorted_rows += place;
     for (long long i = threadIdx.x; i < count; i += 256) {
         double own = found_strengths[i];
         long long rank = 0;
