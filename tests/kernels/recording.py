@@ -1,8 +1,8 @@
 """A card that does not exist: host memory on which everything is done as late, or in as odd an order, as events allow.
 
 Its kernels are those of the real one, compiled for the host. Memory is given out again at once and holds poison until
-somebody writes there; who writes beside it is told. So what gives the right numbers in every order gives them on a card,
-as far as it depends on the order, on memory, and on the sources of the kernels.
+somebody writes there; who writes beside it is told. So what gives the right numbers in every order gives them on a
+card, as far as it depends on the order, on memory, and on the sources of the kernels.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 import specscale.kernels
 from specscale.kernels.device import Queue
+from specscale.kernels.gpu import GpuKernels
 
-__all__ = ["SOURCES", "RecordingDevice", "rounded"]
+__all__ = ["SOURCES", "RecordingDevice", "recording_kernels", "rounded"]
 
 SOURCES = sorted(Path(specscale.kernels.__path__[0], "cuda").glob("*.cu"))
 _HOST = 1 << 34
@@ -146,6 +147,11 @@ class RecordingDevice:
         if not isinstance(array, DeviceArray) or array._device is not self:
             raise TypeError(f"{type(array).__name__} is no array of this device: put it there first")
         return array._held
+
+
+def recording_kernels(order: Order = late, **options: Any) -> GpuKernels:
+    """The backend of a card, on such a device."""
+    return GpuKernels(RecordingDevice(order, **options))
 
 
 def rounded(numbers: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,14 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from emulation.building import COMPILER, EmulatedKernel, Violation, emulated
+from emulation.building import EmulatedKernel, Violation, emulated
 from numpy.typing import NDArray
 from recording import RecordingDevice
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler here"),
-]
+pytestmark = pytest.mark.process
 
 SOURCE = """
 static __device__ float met(float value) { return __shfl_xor_sync(0xFFFFFFFFu, value, 1); }

@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 __all__ = ["COMPILER", "EmulatedKernel", "Violation", "emulated"]
 
 COMPILER = shutil.which("g++") or shutil.which("c++")
 _FLAGS = (
-    *("-std=c++17", "-O2", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-gnu-unique"),
+    *("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-gnu-unique"),
     *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-U_FORTIFY_SOURCE"),
 )
+_FUSED = "-ffp-contract=fast", "-mfma"  # as on cards, where processors know such products
 _HERE = Path(__file__).parent
 _BOUNDS = r"(?:__launch_bounds__\s*\([^)]*\)\s*)?"
 _KERNEL = re.compile(rf"__global__\s+{_BOUNDS}void\s+{_BOUNDS}(\w+)\s*\(")
@@ -82,13 +84,16 @@ def emulated(sources: Iterable[Path]) -> dict[str, EmulatedKernel]:
 @functools.cache
 def _loaded(modules: tuple[tuple[str, str], ...]) -> dict[str, EmulatedKernel]:
     """The kernels of some modules, compiled unless some process has done so before."""
+    if COMPILER is None:
+        pytest.skip("there is no C++ compiler here")
+    flags = (*_FLAGS, *_fused())
     own = [(_HERE / name).read_text() for name in ("cuda.hpp", "fibres.cpp", "building.py")]
-    key = hashlib.sha256(repr((COMPILER, own, modules)).encode()).hexdigest()[:32]
+    key = hashlib.sha256(repr((COMPILER, flags, own, modules)).encode()).hexdigest()[:32]
     folder = Path(tempfile.gettempdir()) / f"specscale-emulation-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     listed = folder / f"{key}.txt"
     if not listed.exists():
-        _build(modules, folder, key)
+        _build(modules, flags, folder, key)
     names = [line.split() for line in listed.read_text().splitlines()]
     library = ctypes.CDLL(str(folder / f"{key}.so"))
     return {name: _kernel(library, name, meets == "meets") for name, meets in names}
@@ -101,7 +106,7 @@ def _kernel(library: ctypes.CDLL, name: str, meets: bool) -> EmulatedKernel:
     return EmulatedKernel(name, tuple(takes().decode().split()), meets, launch)
 
 
-def _build(modules: tuple[tuple[str, str], ...], folder: Path, key: str) -> None:
+def _build(modules: tuple[tuple[str, str], ...], flags: Sequence[str], folder: Path, key: str) -> None:
     """Compile modules and list their kernels; whoever does the same at once makes the same files."""
     with tempfile.TemporaryDirectory(dir=folder) as made:
         program, listed = ['#include "cuda.hpp"'], []
@@ -115,10 +120,16 @@ def _build(modules: tuple[tuple[str, str], ...], folder: Path, key: str) -> None
             listed += [f"{kernel} {'meets' if kernel in meeting else 'alone'}" for kernel in kernels]
         whole = Path(made, "whole.cpp")
         whole.write_text("\n".join(program))
-        _ran(*_FLAGS, "-I", _HERE, whole, _HERE / "fibres.cpp", "-o", Path(made, "library"))
+        _ran(*flags, "-I", _HERE, whole, _HERE / "fibres.cpp", "-o", Path(made, "library"))
         Path(made, "listed").write_text("\n".join(listed))
         os.replace(Path(made, "library"), folder / f"{key}.so")
         os.replace(Path(made, "listed"), folder / f"{key}.txt")
+
+
+def _fused() -> tuple[str, ...]:
+    """The flags by which products and sums that follow them are rounded once."""
+    known = Path("/proc/cpuinfo")
+    return _FUSED if known.exists() and re.search(r"^flags\s.*\bfma\b", known.read_text(), re.M) else ()
 
 
 def _ran(*arguments: Any) -> str:
