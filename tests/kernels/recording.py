@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +19,12 @@ from emulation.memory import Memory, array_in, intact, poison
 from emulation.queues import Event, Order, Queues, late
 from numpy.typing import NDArray
 
-import specscale.kernels
 from specscale.kernels.device import Queue
 from specscale.kernels.gpu import GpuKernels
+from specscale.kernels.sources import cuda_sources
 
-__all__ = ["SOURCES", "RecordingDevice", "recording_kernels", "rounded"]
+__all__ = ["RecordingDevice", "recording_kernels", "rounded"]
 
-SOURCES = sorted(Path(specscale.kernels.__path__[0], "cuda").glob("*.cu"))
 _HOST = 1 << 34
 _TURNS = range(4)  # orders of the threads and blocks of a launch: ascending, descending, and two that are drawn
 
@@ -46,7 +44,7 @@ class RecordingDevice:
     def __init__(
         self, order: Order = late, kernels: Mapping[str, EmulatedKernel] | None = None, memory: int = 1 << 32
     ) -> None:
-        self._kernels = emulated(SOURCES) if kernels is None else kernels
+        self._kernels = emulated(cuda_sources()) if kernels is None else kernels
         self._queues = Queues(order)
         self._memory, self._host = Memory(memory), Memory(_HOST)
         self._turns = cycle(_TURNS)
