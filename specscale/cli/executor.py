@@ -63,7 +63,7 @@ def earlier_result(ctx: typer.Context, path: str, answer: dict[str, Any]) -> Res
 
     finish_publishing(path)
     result = open_result(path)
-    asked, kept = _by_option(Options(**answer).to_json()), _by_option(result.record.options)
+    asked, kept = _by_option(Options(**answer).to_json()), _by_option(result.options().to_json())
     kept.pop("min_matched", None)  # decides whether rows are compared, not what is found
     for name, value in kept.items():
         if was_given(ctx, name) and asked[name] != value:
