@@ -9,14 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from specscale.errors import OptionError
 
-__all__ = ["BACKENDS", "Array", "Kernels", "RunTasks", "Task", "load_kernels"]
+__all__ = ["BACKENDS", "Array", "Kernels", "Product", "RunTasks", "Task", "load_kernels"]
 
 BACKENDS = {
     "reference": "specscale.kernels.reference:ReferenceKernels",
@@ -26,6 +26,10 @@ BACKENDS = {
 Array = Any
 """An array in the memory of a backend. Beside the backend's operations it knows its shape and dtype, slices and their
 assignment from arrays of the backend, ``T``, ``reshape``, ``fill``, ``+=`` and ``*=``, and is nothing else for sure."""
+
+Product = Literal["landmarks", "map", "covariance", "scores", "exact"]
+"""What a large product is for: Gram products with landmarks, whitening or angles, the covariance, scores, and the exact
+kernels of refinement and of the exact operator."""
 
 Task = Callable[[], None]
 RunTasks = Callable[[Sequence[Task]], None]
@@ -42,12 +46,14 @@ class Kernels(ABC):
     name : what `load_kernels` knows it by
     real : the floating type of features, tiles and scores
     slice_rows : rows of a block that one task maps to features
+    anchor_tile : anchors whose exact kernel with a slice of rows is held at once
     apart : whether its memory is not the host's, so that blocks have to be put there
     """
 
     name: ClassVar[str]
     real: ClassVar[type[np.floating[Any]]]
     slice_rows: ClassVar[int]
+    anchor_tile: ClassVar[int]
     apart: ClassVar[bool]
 
     def __reduce__(self) -> tuple[Callable[[str], Kernels], tuple[str]]:
@@ -70,13 +76,34 @@ class Kernels(ABC):
 
     @abstractmethod
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """Make an array in host memory that `put` reads fast; its contents are undefined."""
+        """Make an array in host memory that `feed` reads fast; its contents are undefined."""
+
+    @abstractmethod
+    def feed(self, array: NDArray[Any]) -> Array:
+        """Bring rows into the backend's memory beside the work that is under way, and wait until they are there.
+
+        Where the backend is not apart it is the same array.
+
+        Parameters
+        ----------
+        array : in memory that `pinned` made; when this returns it may be overwritten
+        """
 
     @abstractmethod
     def put(self, array: NDArray[Any]) -> Array:
-        """Bring an array of the host into the backend's memory; when this returns, the host's may be overwritten.
+        """Bring an array of the host into the backend's memory, before what is asked for next.
 
-        Where the backend is not apart it is the same array.
+        When this returns, the host's may be overwritten. Where the backend is not apart it is the same array.
+        """
+
+    @abstractmethod
+    def fetch(self, array: Array) -> Callable[[], NDArray[Any]]:
+        """Begin to bring an array into host memory, as it is after all that has been asked for so far.
+
+        Returns
+        -------
+        Callable
+            Waits for the copy and returns it, which nobody else holds.
         """
 
     @abstractmethod
@@ -107,12 +134,16 @@ class Kernels(ABC):
     # Work
 
     @abstractmethod
+    def bearing(self, product: Product) -> Kernels:
+        """The same backend with products in the precision that this one bears; itself where there is one alone."""
+
+    @abstractmethod
     def warm_up(self) -> None:
         """Compile every kernel, so that no pass waits for the compiler."""
 
     @abstractmethod
     def run(self, tasks: Sequence[Task], run: RunTasks) -> None:
-        """Run tasks that touch disjoint memory.
+        """Run tasks that touch disjoint memory; a backend that is apart is asked for them in their order.
 
         Parameters
         ----------

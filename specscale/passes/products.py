@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from specscale.cost import Cost
 from specscale.embeddings.rows import Block
 from specscale.features.kernel import ExactKernel
-from specscale.grid import BLOCK_ROWS, SLICE_ROWS
+from specscale.grid import ANCHOR_TILE, BLOCK_ROWS, SLICE_ROWS
 from specscale.kernels.base import Kernels, Task
 from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room, RowInput, RowOutput
 from specscale.passes.mapping import bad_rows, refuse_bad_rows, shares_of, slices
 
 __all__ = ["Anchored", "Held", "products", "products_cost"]
-
-ANCHOR_TILE = 512  # anchors whose kernel with a slice of rows is held at once, in a core's cache
 
 
 class Anchored(Protocol):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from specscale.kernels.base import Kernels, RunTasks, Task
+from specscale.kernels.base import Kernels, Product, RunTasks, Task
 from specscale.kernels.reference import ReferenceKernels
 
 __all__ = ["DeviceArray", "NastyKernels"]
@@ -127,6 +127,7 @@ class NastyKernels(Kernels):
     name: ClassVar[str] = "nasty"
     real: ClassVar[type[np.floating[Any]]] = np.float64
     slice_rows: ClassVar[int] = ReferenceKernels.slice_rows  # products of other shapes have other last bits
+    anchor_tile: ClassVar[int] = ReferenceKernels.anchor_tile
     apart: ClassVar[bool] = True
 
     def __init__(self) -> None:
@@ -149,9 +150,18 @@ class NastyKernels(Kernels):
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         return np.empty(shape, dtype=dtype)
 
+    def feed(self, array: NDArray[Any]) -> DeviceArray:
+        return self.put(array)
+
     def put(self, array: NDArray[Any]) -> DeviceArray:
         assert isinstance(array, np.ndarray)
         return DeviceArray(self.device, np.array(array, order="K"))
+
+    def fetch(self, array: DeviceArray) -> Callable[[], NDArray[Any]]:
+        source = self.held(array)
+        copy = self.empty(source.shape, source.dtype)
+        copy[...] = array
+        return lambda: self.get(copy)
 
     def get(self, array: DeviceArray | NDArray[Any]) -> NDArray[Any]:
         if isinstance(array, np.ndarray):
@@ -174,6 +184,9 @@ class NastyKernels(Kernels):
 
     def free_memory(self) -> int:
         return 1 << 40
+
+    def bearing(self, product: Product) -> Kernels:
+        return self
 
     def warm_up(self) -> None:
         pass
