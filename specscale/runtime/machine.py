@@ -92,10 +92,10 @@ def _card(threads: Threads, kernels: Kernels) -> Card | None:
     gemm_rate = kernels.calibrate(threads.count, threads.run)
     rows = kernels.pinned((_COPIED_BYTES,), np.uint8)
     rows.fill(0)
-    kernels.put(rows)
+    kernels.feed(rows)
     began = time.perf_counter()
     for _ in range(_COPIES):
-        kernels.put(rows)
+        kernels.feed(rows)
     copy_rate = _COPIES * _COPIED_BYTES / max(time.perf_counter() - began, 1e-6)
     del rows
     kernels.release()
