@@ -54,3 +54,7 @@ class SilenceError(SpecscaleError):
 
 class ClusterError(SpecscaleError):
     """A cluster cannot be reached, has no worker that can do the work, or lost it."""
+
+
+class OutOfMemory(SpecscaleError):
+    """A card has less memory than was asked for."""
