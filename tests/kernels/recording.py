@@ -1,8 +1,8 @@
 """A card that does not exist: host memory on which everything is done as late, or in as odd an order, as events allow.
 
 Its kernels are those of the real one, compiled for the host. Memory is given out again at once and holds poison until
-somebody writes there; who writes beside it is told. So what gives the right numbers in every order gives them on a card,
-as far as it depends on the order, on memory, and on the sources of the kernels.
+somebody writes there; who writes beside it is told. So what gives the right numbers in every order gives them on a
+card, as far as it depends on the order, on memory, and on the sources of the kernels.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,12 @@ from emulation.memory import Memory, array_in, intact, poison
 from emulation.queues import Event, Order, Queues, late
 from numpy.typing import NDArray
 
-import specscale.kernels
 from specscale.kernels.device import Queue
+from specscale.kernels.gpu import GpuKernels
+from specscale.kernels.sources import cuda_sources
 
-__all__ = ["SOURCES", "RecordingDevice", "rounded"]
+__all__ = ["RecordingDevice", "recording_kernels", "rounded"]
 
-SOURCES = sorted(Path(specscale.kernels.__path__[0], "cuda").glob("*.cu"))
 _HOST = 1 << 34
 _TURNS = range(4)  # orders of the threads and blocks of a launch: ascending, descending, and two that are drawn
 
@@ -45,7 +44,7 @@ class RecordingDevice:
     def __init__(
         self, order: Order = late, kernels: Mapping[str, EmulatedKernel] | None = None, memory: int = 1 << 32
     ) -> None:
-        self._kernels = emulated(SOURCES) if kernels is None else kernels
+        self._kernels = emulated(cuda_sources()) if kernels is None else kernels
         self._queues = Queues(order)
         self._memory, self._host = Memory(memory), Memory(_HOST)
         self._turns = cycle(_TURNS)
@@ -146,6 +145,11 @@ class RecordingDevice:
         if not isinstance(array, DeviceArray) or array._device is not self:
             raise TypeError(f"{type(array).__name__} is no array of this device: put it there first")
         return array._held
+
+
+def recording_kernels(order: Order = late, **options: Any) -> GpuKernels:
+    """The backend of a card, on such a device."""
+    return GpuKernels(RecordingDevice(order, **options))
 
 
 def rounded(numbers: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from emulation.building import COMPILER, EmulatedKernel, Violation, emulated
+from emulation.building import EmulatedKernel, Violation, emulated
 from numpy.typing import NDArray
 from recording import RecordingDevice
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler here"),
-]
+pytestmark = pytest.mark.process
 
 SOURCE = """
 static __device__ float met(float value) { return __shfl_xor_sync(0xFFFFFFFFu, value, 1); }
@@ -79,17 +75,8 @@ extern "C" __global__ void beside(float *to, long long n)
 
 
 @pytest.fixture
-def compiled(tmp_path: Path) -> Callable[[str], dict[str, EmulatedKernel]]:
-    def compiled(text: str) -> dict[str, EmulatedKernel]:
-        (tmp_path / "some.cu").write_text(text)
-        return emulated([tmp_path / "some.cu"])
-
-    return compiled
-
-
-@pytest.fixture
-def kernels(compiled: Callable[[str], dict[str, EmulatedKernel]]) -> dict[str, EmulatedKernel]:
-    return compiled(SOURCE)
+def kernels() -> dict[str, EmulatedKernel]:
+    return emulated({"some.cu": SOURCE})
 
 
 def launch(kernel: EmulatedKernel, blocks: int, threads: int, *arguments: Any, order: int = 0) -> None:
@@ -155,8 +142,8 @@ def test_orders_show_who_counts_on_one(kernels: dict[str, EmulatedKernel]) -> No
     assert found[2] not in found[:2]
 
 
-def test_a_barrier_that_is_not_there_shows(compiled: Callable[[str], dict[str, EmulatedKernel]]) -> None:
-    kernel = compiled(SOURCE.replace("__syncthreads();\n    to[blockIdx", "to[blockIdx"))["reversed"]
+def test_a_barrier_that_is_not_there_shows() -> None:
+    kernel = emulated({"some.cu": SOURCE.replace("__syncthreads();\n    to[blockIdx", "to[blockIdx")})["reversed"]
     assert not kernel.meets
     for order in range(3):
         x, y = numbers(64), np.empty(64, np.float32)
@@ -164,9 +151,9 @@ def test_a_barrier_that_is_not_there_shows(compiled: Callable[[str], dict[str, E
         assert np.isnan(y).any()
 
 
-def test_a_warning_is_an_error(compiled: Callable[[str], dict[str, EmulatedKernel]]) -> None:
+def test_a_warning_is_an_error() -> None:
     with pytest.raises(AssertionError, match=r"some\.cu:1.*unused"):
-        compiled('extern "C" __global__ void idle(float *to) { int unused; }')
+        emulated({"some.cu": 'extern "C" __global__ void idle(float *) { int unused; }'})
 
 
 def test_a_kernel_that_writes_beside_its_memory_is_named(kernels: dict[str, EmulatedKernel]) -> None:

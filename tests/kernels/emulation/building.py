@@ -10,23 +10,25 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+
+from specscale.kernels.sources import kernel_names
 
 __all__ = ["COMPILER", "EmulatedKernel", "Violation", "emulated"]
 
 COMPILER = shutil.which("g++") or shutil.which("c++")
 _FLAGS = (
-    *("-std=c++17", "-O2", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-gnu-unique"),
+    *("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-gnu-unique"),
     *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-U_FORTIFY_SOURCE"),
 )
+_FUSED = "-ffp-contract=fast", "-mfma"  # as on cards, where processors know such products
 _HERE = Path(__file__).parent
-_BOUNDS = r"(?:__launch_bounds__\s*\([^)]*\)\s*)?"
-_KERNEL = re.compile(rf"__global__\s+{_BOUNDS}void\s+{_BOUNDS}(\w+)\s*\(")
 _FUNCTION = re.compile(r"\b(?!(?:if|for|while|switch)\b)(\w+)\s*\([^;{}()]*\)\s*\{")
 _CALL = re.compile(r"\b(\w+)\s*(?:<[^;(){}]*>)?\(")
 _MEETING = re.compile(r"__sync(?:threads|warp)|__\w+_sync")
@@ -74,23 +76,26 @@ class EmulatedKernel:
             raise Violation(f"{self.name}: {failed.decode()}")
 
 
-def emulated(sources: Iterable[Path]) -> dict[str, EmulatedKernel]:
-    """The kernels of some files, each of which is a module of its own."""
-    return _loaded(tuple((source.stem, source.read_text()) for source in sources))
+def emulated(sources: Mapping[str, str]) -> dict[str, EmulatedKernel]:
+    """The kernels of the texts of some files, each of which is a module of its own."""
+    return _loaded(tuple(sources.items()))
 
 
 @functools.cache
 def _loaded(modules: tuple[tuple[str, str], ...]) -> dict[str, EmulatedKernel]:
     """The kernels of some modules, compiled unless some process has done so before."""
+    if COMPILER is None:
+        pytest.skip("there is no C++ compiler here")
+    flags = (*_FLAGS, *_fused())
     own = [(_HERE / name).read_text() for name in ("cuda.hpp", "fibres.cpp", "building.py")]
-    key = hashlib.sha256(repr((COMPILER, own, modules)).encode()).hexdigest()[:32]
+    key = hashlib.sha256(repr((COMPILER, flags, own, modules)).encode()).hexdigest()[:32]
     folder = Path(tempfile.gettempdir()) / f"specscale-emulation-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     listed = folder / f"{key}.txt"
     if not listed.exists():
-        _build(modules, folder, key)
+        _build(modules, flags, folder, key)
     names = [line.split() for line in listed.read_text().splitlines()]
-    library = ctypes.CDLL(str(folder / f"{key}.so"))
+    library = ctypes.PyDLL(str(folder / f"{key}.so"))  # one launch at a time: what it keeps is static
     return {name: _kernel(library, name, meets == "meets") for name, meets in names}
 
 
@@ -101,30 +106,29 @@ def _kernel(library: ctypes.CDLL, name: str, meets: bool) -> EmulatedKernel:
     return EmulatedKernel(name, tuple(takes().decode().split()), meets, launch)
 
 
-def _build(modules: tuple[tuple[str, str], ...], folder: Path, key: str) -> None:
+def _build(modules: tuple[tuple[str, str], ...], flags: Sequence[str], folder: Path, key: str) -> None:
     """Compile modules and list their kernels; whoever does the same at once makes the same files."""
+    program, listed = ['#include "cuda.hpp"'], []
+    for name, text in modules:
+        kernels, meeting = kernel_names(text), _meeting(text)
+        exports = "\n".join(f"EMULATED({kernel})" for kernel in kernels)
+        program.append(f'namespace {Path(name).stem} {{\n#line 1 "{name}"\n{text}\n{exports}\n}}')
+        listed += [f"{kernel} {'meets' if kernel in meeting else 'alone'}" for kernel in kernels]
     with tempfile.TemporaryDirectory(dir=folder) as made:
-        program, listed = ['#include "cuda.hpp"'], []
-        for name, text in modules:
-            source = Path(made, f"{name}.cpp")
-            source.write_text(text)
-            expanded = _ran("-E", "-P", source)
-            kernels, meeting = _KERNEL.findall(expanded), _meeting(expanded)
-            exports = "\n".join(f"EMULATED({kernel})" for kernel in kernels)
-            program.append(f'namespace {name} {{\n#line 1 "{name}.cu"\n{text}\n{exports}\n}}')
-            listed += [f"{kernel} {'meets' if kernel in meeting else 'alone'}" for kernel in kernels]
-        whole = Path(made, "whole.cpp")
+        whole, library, names = (Path(made, name) for name in ("whole.cpp", "library", "names"))
         whole.write_text("\n".join(program))
-        _ran(*_FLAGS, "-I", _HERE, whole, _HERE / "fibres.cpp", "-o", Path(made, "library"))
-        Path(made, "listed").write_text("\n".join(listed))
-        os.replace(Path(made, "library"), folder / f"{key}.so")
-        os.replace(Path(made, "listed"), folder / f"{key}.txt")
+        names.write_text("\n".join(listed))
+        command = [str(COMPILER), *flags, "-I", str(_HERE), str(whole), str(_HERE / "fibres.cpp"), "-o", str(library)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        os.replace(library, folder / f"{key}.so")
+        os.replace(names, folder / f"{key}.txt")
 
 
-def _ran(*arguments: Any) -> str:
-    done = subprocess.run([str(COMPILER), *map(str, arguments)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def _fused() -> tuple[str, ...]:
+    """The flags by which products and sums that follow them are rounded once."""
+    known = Path("/proc/cpuinfo")
+    return _FUSED if known.exists() and re.search(r"^flags\s.*\bfma\b", known.read_text(), re.M) else ()
 
 
 def _meeting(text: str) -> set[str]:

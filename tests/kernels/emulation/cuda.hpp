@@ -122,44 +122,8 @@ inline int __all_sync(unsigned mask, int given, int line = __builtin_LINE()) {
     return emulation::ballot(mask, given == 0, line) == 0;
 }
 
-// Arithmetic: the compiler is told to contract nothing, so what is rounded here is rounded as it is written.
-
-inline float __fadd_rn(float a, float b) { return a + b; }
-inline float __fsub_rn(float a, float b) { return a - b; }
-inline float __fmul_rn(float a, float b) { return a * b; }
-inline float __fdiv_rn(float a, float b) { return a / b; }
-inline float __fsqrt_rn(float a) { return sqrtf(a); }
-inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
-inline double __dadd_rn(double a, double b) { return a + b; }
-inline double __dsub_rn(double a, double b) { return a - b; }
-inline double __dmul_rn(double a, double b) { return a * b; }
-inline double __ddiv_rn(double a, double b) { return a / b; }
-inline double __dsqrt_rn(double a) { return sqrt(a); }
-inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
-inline float __double2float_rn(double a) { return static_cast<float>(a); }
-inline int __float2int_rn(float a) { return static_cast<int>(nearbyintf(a)); }
-inline float rsqrtf(float a) { return static_cast<float>(1 / sqrt(static_cast<double>(a))); }
-inline double rsqrt(double a) { return 1 / sqrt(a); }
-
 inline float __uint_as_float(unsigned a) { return emulation::bits<float>(a); }
-inline float __int_as_float(int a) { return emulation::bits<float>(a); }
 inline unsigned __float_as_uint(float a) { return emulation::bits<unsigned>(a); }
-inline int __float_as_int(float a) { return emulation::bits<int>(a); }
 inline double __longlong_as_double(long long a) { return emulation::bits<double>(a); }
 inline long long __double_as_longlong(double a) { return emulation::bits<long long>(a); }
-
 inline int __popc(unsigned a) { return __builtin_popcount(a); }
-inline int __ffs(int a) { return __builtin_ffs(a); }
-inline int __clz(int a) { return a ? __builtin_clz(a) : 32; }
-template <class T> T __ldg(const T* address) { return *address; }
-
-inline int min(int a, int b) { return a < b ? a : b; }
-inline int max(int a, int b) { return a > b ? a : b; }
-inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
-inline unsigned max(unsigned a, unsigned b) { return a > b ? a : b; }
-inline long long min(long long a, long long b) { return a < b ? a : b; }
-inline long long max(long long a, long long b) { return a > b ? a : b; }
-inline float min(float a, float b) { return fminf(a, b); }
-inline float max(float a, float b) { return fmaxf(a, b); }
-inline double min(double a, double b) { return fmin(a, b); }
-inline double max(double a, double b) { return fmax(a, b); }
