@@ -58,7 +58,3 @@ class ClusterError(SpecscaleError):
 
 class DeviceError(SpecscaleError):
     """There is no card to compute on, or what is installed cannot use it."""
-
-
-class OutOfMemory(SpecscaleError):
-    """A card has less memory than was asked for."""
