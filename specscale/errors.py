@@ -40,6 +40,10 @@ class ExistsError(SpecscaleError):
     """The target exists and overwriting was not asked for."""
 
 
+class OutOfMemory(SpecscaleError):
+    """A card has less memory than was asked for."""
+
+
 class ConvergenceError(SpecscaleError):
     """The eigensolver did not reach its tolerance."""
 
