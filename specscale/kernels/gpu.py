@@ -95,7 +95,10 @@ class GpuKernels(ApartKernels):
         if not b * k * top:
             return
         found, spare = (
-            (self.scratch(f"{name} strengths", rows.shape, np.float64), self.scratch(f"{name} rows", rows.shape, np.int64))
+            (
+                self.scratch(f"{name} strengths", rows.shape, np.float64),
+                self.scratch(f"{name} rows", rows.shape, np.int64),
+            )
             for name in ("found", "sorted")
         )
         counts = self.scratch("found", (2, k), np.int64)
