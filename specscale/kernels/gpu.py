@@ -94,13 +94,9 @@ class GpuKernels(ApartKernels):
         (b, k), top = scores.shape, rows.shape[2]
         if not b * k * top:
             return
-        found, spare = (
-            (
-                self.scratch(f"{name} strengths", rows.shape, np.float64),
-                self.scratch(f"{name} rows", rows.shape, np.int64),
-            )
-            for name in ("found", "sorted")
-        )
+        strongest = (self.scratch(name, rows.shape, np.float64) for name in ("found strengths", "sorted strengths"))
+        members = (self.scratch(name, rows.shape, np.int64) for name in ("found rows", "sorted rows"))
+        found, spare = zip(strongest, members, strict=True)
         counts = self.scratch("found", (2, k), np.int64)
         given = scores, _step(scores), numbers, b, k, top, strengths
         self._launch("find_tails", 2 * k, *given, *found, counts, threads=_WARP)
