@@ -40,6 +40,10 @@ class ExistsError(SpecscaleError):
     """The target exists and overwriting was not asked for."""
 
 
+class OutOfMemory(SpecscaleError):
+    """A card has less memory than was asked for."""
+
+
 class ConvergenceError(SpecscaleError):
     """The eigensolver did not reach its tolerance."""
 
@@ -54,3 +58,7 @@ class SilenceError(SpecscaleError):
 
 class ClusterError(SpecscaleError):
     """A cluster cannot be reached, has no worker that can do the work, or lost it."""
+
+
+class DeviceError(SpecscaleError):
+    """There is no card to compute on, or what is installed cannot use it."""

@@ -1,7 +1,7 @@
 """What a backend is: the operations of a sweep, and the memory that they work in.
 
-``reference`` is NumPy in float64 and defines what each operation means; ``cpu`` is Numba and BLAS in float32. A backend
-is loaded by name when it is first needed, so that importing the package compiles nothing.
+``reference`` is NumPy in float64 and defines what each operation means; ``cpu`` is Numba and BLAS in float32, ``cuda``
+a card. A backend is loaded by name when it is first needed, so that importing the package compiles nothing.
 """
 
 from __future__ import annotations
@@ -9,23 +9,30 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from specscale.errors import OptionError
 
-__all__ = ["BACKENDS", "Array", "Kernels", "RunTasks", "Task", "load_kernels"]
+__all__ = ["BACKENDS", "Array", "Kernels", "Product", "RunTasks", "Task", "load_kernels"]
 
 BACKENDS = {
     "reference": "specscale.kernels.reference:ReferenceKernels",
     "cpu": "specscale.kernels.cpu:CpuKernels",
+    "cuda": "specscale.kernels.card:CardKernels",
+    "cuda-tf32": "specscale.kernels.card:TensorKernels",
+    "cuda-3xtf32": "specscale.kernels.card:SplitKernels",
 }
 
 Array = Any
 """An array in the memory of a backend. Beside the backend's operations it knows its shape and dtype, slices and their
 assignment from arrays of the backend, ``T``, ``reshape``, ``fill``, ``+=`` and ``*=``, and is nothing else for sure."""
+
+Product = Literal["landmarks", "map", "covariance", "scores", "exact"]
+"""What a large product is for: Gram products with landmarks, whitening or angles, the covariance, scores, and the exact
+kernels of refinement and of the exact operator."""
 
 Task = Callable[[], None]
 RunTasks = Callable[[Sequence[Task]], None]
@@ -42,12 +49,14 @@ class Kernels(ABC):
     name : what `load_kernels` knows it by
     real : the floating type of features, tiles and scores
     slice_rows : rows of a block that one task maps to features
+    anchor_tile : anchors whose exact kernel with a slice of rows is held at once
     apart : whether its memory is not the host's, so that blocks have to be put there
     """
 
     name: ClassVar[str]
     real: ClassVar[type[np.floating[Any]]]
     slice_rows: ClassVar[int]
+    anchor_tile: ClassVar[int]
     apart: ClassVar[bool]
 
     def __reduce__(self) -> tuple[Callable[[str], Kernels], tuple[str]]:
@@ -70,13 +79,34 @@ class Kernels(ABC):
 
     @abstractmethod
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """Make an array in host memory that `put` reads fast; its contents are undefined."""
+        """Make an array in host memory that `feed` reads fast; its contents are undefined."""
+
+    @abstractmethod
+    def feed(self, array: NDArray[Any]) -> Array:
+        """Bring rows into the backend's memory beside the work that is under way, and wait until they are there.
+
+        Where the backend is not apart it is the same array.
+
+        Parameters
+        ----------
+        array : in memory that `pinned` made; when this returns it may be overwritten
+        """
 
     @abstractmethod
     def put(self, array: NDArray[Any]) -> Array:
-        """Bring an array of the host into the backend's memory; when this returns, the host's may be overwritten.
+        """Bring an array of the host into the backend's memory, before what is asked for next.
 
-        Where the backend is not apart it is the same array.
+        When this returns, the host's may be overwritten. Where the backend is not apart it is the same array.
+        """
+
+    @abstractmethod
+    def fetch(self, array: Array) -> Callable[[], NDArray[Any]]:
+        """Begin to bring an array into host memory, as it is after all that has been asked for so far.
+
+        Returns
+        -------
+        Callable
+            Waits for the copy and returns it, which nobody else holds.
         """
 
     @abstractmethod
@@ -95,7 +125,20 @@ class Kernels(ABC):
     def free_memory(self) -> int | None:
         """Bytes that are free of the backend's memory; None where it is the host's."""
 
+    def peak_memory(self) -> int | None:
+        """The most bytes of its memory that arrays took at once so far; None where it is the host's."""
+        return None
+
+    @property
+    def card(self) -> str | None:
+        """What the card is called whose memory it is; None where it is the host's."""
+        return None
+
     # Work
+
+    @abstractmethod
+    def bearing(self, product: Product) -> Kernels:
+        """The same backend with products in the precision that this one bears; itself where there is one alone."""
 
     @abstractmethod
     def warm_up(self) -> None:
@@ -103,7 +146,7 @@ class Kernels(ABC):
 
     @abstractmethod
     def run(self, tasks: Sequence[Task], run: RunTasks) -> None:
-        """Run tasks that touch disjoint memory.
+        """Run tasks that touch disjoint memory; a backend that is apart is asked for them in their order.
 
         Parameters
         ----------
@@ -205,12 +248,14 @@ class Kernels(ABC):
 
 
 def load_kernels(backend: str = "cpu") -> Kernels:
-    """Return the kernels of a backend, ``"cpu"`` or ``"reference"``.
+    """Return the kernels of a backend, as ``"cpu"``, ``"cuda"`` or ``"reference"``.
 
     Raises
     ------
     OptionError
         When there is no backend of that name.
+    DeviceError
+        When it is that of a card, and there is none or nothing that can use it.
     """
     if backend not in BACKENDS:
         raise OptionError(f"there is no backend {backend!r}: choose one of {', '.join(BACKENDS)}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from specscale.grid import SLICE_ROWS
-from specscale.kernels.base import Kernels, RunTasks, Task
+from specscale.grid import ANCHOR_TILE, SLICE_ROWS
+from specscale.kernels.base import Kernels, Product, RunTasks, Task
 
 __all__ = ["HostKernels"]
 
@@ -23,6 +23,7 @@ class HostKernels(Kernels):
     """The memory and the threads of a backend that works on NumPy arrays."""
 
     slice_rows: ClassVar[int] = SLICE_ROWS
+    anchor_tile: ClassVar[int] = ANCHOR_TILE
     apart: ClassVar[bool] = False
 
     def __init__(self) -> None:
@@ -45,9 +46,18 @@ class HostKernels(Kernels):
         """Make an array of undefined contents."""
         return np.empty(shape, dtype=dtype)
 
+    def feed(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the array."""
+        return array
+
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return the array."""
         return array
+
+    def fetch(self, array: NDArray[Any]) -> Callable[[], NDArray[Any]]:
+        """Copy the array."""
+        copy = array.copy()
+        return lambda: copy
 
     def get(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return the array."""
@@ -68,6 +78,10 @@ class HostKernels(Kernels):
 
     def free_memory(self) -> None:
         """None: the memory is the host's."""
+
+    def bearing(self, product: Product) -> Kernels:
+        """The backend itself."""
+        return self
 
     def run(self, tasks: Sequence[Task], run: RunTasks) -> None:
         """Run tasks on the threads of this process."""
