@@ -154,8 +154,8 @@ class PairedRows:
         ahead = self._ahead(rows, readers)
         pieces = self._pieces(ahead, readers)
         largest = max((high - low for low, high in cuts), default=0)
-        rooms = self._rooms(largest, ring - 1 + ahead, empty)
-        packed = cycle(self._rooms(largest, 0 if self.kept is None else ring, empty))
+        rooms = self._rooms(largest, min(ring - 1 + ahead, len(cuts)), empty)
+        packed = cycle(self._rooms(largest, 0 if self.kept is None else min(ring, len(cuts)), empty))
         turns = Turns(self.embeddings if verify and readers > 1 else ())
         readings = (
             _Reading(one, begin, end, out[begin - low : end - low], turns.expect(number, begin, end))
