@@ -20,6 +20,10 @@ from specscale.kernels.cpu import CpuKernels
 
 sys.path.append(str(Path(__file__).parent / "kernels"))
 from _nasty import Device, DeviceArray, NastyKernels
+from emulation.queues import at_once
+from recording import recording_kernels
+
+__all__ = ["NAME", "CardKernels", "at_once", "card", "recording_kernels"]
 
 NAME = "Imaginary 100"
 

@@ -54,7 +54,7 @@ def stop_at(name: str) -> Callable[[Event], None]:
         ({"precision": "float16"}, "^--precision is float32, tf32 or 3xtf32, not 'float16'"),
         ({"precision": "tf32"}, "^--precision tf32 goes with --device cuda"),
         ({"precision": "3xtf32"}, "^--precision 3xtf32 goes with --device cuda"),
-        ({"precision": "tf32", "device": "cuda"}, "^--precision tf32.*python -m bench gpu"),
+        ({"precision": "tf32", "device": "cuda"}, "^--precision tf32 is off .*python -m bench gpu"),
     ],
 )
 def test_what_does_not_go_is_told(function: Callable[..., Any], given: dict[str, Any], says: str) -> None:
@@ -152,6 +152,8 @@ def look(request: pytest.FixtureRequest, card: type[CardKernels], monkeypatch: p
 
         return of_imaginary
     made: list[GpuKernels] = []
+
+    monkeypatch.setattr("specscale.kernels.apart._CALIBRATED", 64)
 
     def make() -> GpuKernels:
         made.append(recording_kernels(at_once))
