@@ -56,5 +56,9 @@ class ClusterError(SpecscaleError):
     """A cluster cannot be reached, has no worker that can do the work, or lost it."""
 
 
+class DeviceError(SpecscaleError):
+    """There is no card to compute on, or what is installed cannot use it."""
+
+
 class OutOfMemory(SpecscaleError):
     """A card has less memory than was asked for."""

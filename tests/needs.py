@@ -6,6 +6,7 @@ beside anything.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,8 @@ FOLDERS = {Path("runtime", "cluster"): "cluster"}
 LONGEST = ("cluster", "process", "s3", "slow")
 STARTING = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec"}
 MAY_START = ("process", "cluster", "s3", "install", "gpu")
-ASKED_BY_LIBRARIES = {"lscpu", "/sbin/ldconfig"}  # once in a process, whichever test comes first
+# Once in a process, whichever test comes first: by libraries, and by the emulation of a card's kernels.
+ASKED_ONCE = {"lscpu", "/sbin/ldconfig", *filter(None, map(shutil.which, ("g++", "c++")))}
 
 
 class Needs:
@@ -35,7 +37,7 @@ class Needs:
         sys.addaudithook(self._audit)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event in STARTING and not ASKED_BY_LIBRARIES & {*map(str, arguments[:1])}:
+        if event in STARTING and not ASKED_ONCE & {*map(str, arguments[:1])}:
             self._started.append(f"{event} {arguments[:2]}")
 
     @pytest.hookimpl(tryfirst=True)

@@ -122,6 +122,15 @@ class Kernels(ABC):
     def free_memory(self) -> int | None:
         """Bytes that are free of the backend's memory; None where it is the host's."""
 
+    def peak_memory(self) -> int | None:
+        """The most bytes of its memory that arrays took at once so far; None where it is the host's."""
+        return None
+
+    @property
+    def card(self) -> str | None:
+        """What the card is called whose memory it is; None where it is the host's."""
+        return None
+
     # Work
 
     @abstractmethod

@@ -179,4 +179,14 @@ def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int,
         elementary=0.7 * n_kept * s * m,
         read=read,
         partial=8 * m * s * k,
+        device_memory=_device_cost(dimensions, s, k),
     )
+
+
+def _device_cost(dimensions: list[int], s: int, k: int) -> int:
+    """Bytes of a card's memory that the pass takes, in float64 where kernels are evaluated in it."""
+    p, m = sum(dimensions), len(dimensions)
+    rooms = 2 * (BLOCK_ROWS * k + m * s * k) * 4
+    anchors = s * (p + m) * 8 + s * k * 4
+    rows = BLOCK_ROWS * (max(dimensions) * 8 + s * 12 + k * (4 + 24 * m))
+    return rooms + 3 * m * s * k * 8 + anchors + rows + 3 * BLOCK_ROWS * k * 8

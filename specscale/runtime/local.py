@@ -48,6 +48,11 @@ class Executor(Protocol):
         """The workers that share the passes; None where this process does all."""
         ...
 
+    @property
+    def device_memory(self) -> int | None:
+        """The most bytes of a card's memory that a process took so far; None where no pass ran on one."""
+        ...
+
     def ready(self, rows: PairedRows, folder: Location, *, temporary: bool) -> PairedRows:
         """Make sure, before the work begins, that the passes can be run.
 
@@ -120,6 +125,11 @@ class LocalExecutor:
     def crew(self) -> None:
         """None: this process does all."""
         return None
+
+    @property
+    def device_memory(self) -> int | None:
+        """The most bytes of a card's memory that this process took so far."""
+        return self._sweeper.kernels.peak_memory()
 
     def ready(self, rows: PairedRows, folder: Location, *, temporary: bool) -> PairedRows:
         """Return the rows: this process reads them as it opened them."""

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import numpy as np
+from emulation.arrays import DeviceArray
 from numpy.typing import NDArray
 
 from specscale.kernels.base import Kernels, Product, RunTasks, Task
 from specscale.kernels.reference import ReferenceKernels
 
-__all__ = ["DeviceArray", "NastyKernels"]
+__all__ = ["NastyKernels"]
 
 
 class Device:
@@ -37,78 +38,6 @@ class Device:
             work, self._work = self._work, []
             for one in work:
                 one()
-
-
-class DeviceArray:
-    """An array in memory that the host does not see; slices are views of it."""
-
-    __slots__ = ("_device", "_held")
-    __hash__ = None  # type: ignore[assignment]
-
-    def __init__(self, device: Device, held: NDArray[Any]) -> None:
-        self._device, self._held = device, held
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._held.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._held.dtype
-
-    @property
-    def T(self) -> DeviceArray:
-        return DeviceArray(self._device, self._held.T)
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def reshape(self, *shape: int) -> DeviceArray:
-        view = self._held.view()
-        view.shape = shape  # raises where it would take a copy
-        return DeviceArray(self._device, view)
-
-    def __getitem__(self, index: Any) -> DeviceArray:
-        return DeviceArray(self._device, self._held[_plain(index)])
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        target, source = self._held[_plain(index)], self._of(value)
-        self._device.later(lambda: np.copyto(target, source, casting="same_kind"))
-
-    def __iadd__(self, other: Any) -> DeviceArray:
-        target, source = self._held, self._of(other)
-        self._device.later(lambda: np.add(target, source, out=target))
-        return self
-
-    def __imul__(self, other: Any) -> DeviceArray:
-        target, source = self._held, self._of(other)
-        self._device.later(lambda: np.multiply(target, source, out=target))
-        return self
-
-    def fill(self, value: float) -> None:
-        target = self._held
-        self._device.later(lambda: target.fill(value))
-
-    def _of(self, other: Any) -> NDArray[Any]:
-        """What another array of the same device holds."""
-        if not isinstance(other, DeviceArray) or other._device is not self._device:
-            raise TypeError(f"{type(other).__name__} is no array of this device: put it there first")
-        return other._held
-
-    def _refuse(self, *arguments: Any, **options: Any) -> NoReturn:
-        raise TypeError("the memory of a device is not the host's: get the array first")
-
-    __array__ = __array_ufunc__ = __array_function__ = __iter__ = __bool__ = __int__ = __float__ = __index__ = _refuse
-    __add__ = __radd__ = __mul__ = __rmul__ = __sub__ = __rsub__ = __truediv__ = __matmul__ = __neg__ = _refuse
-    __eq__ = __ne__ = __lt__ = __gt__ = __reduce__ = __copy__ = __deepcopy__ = _refuse  # type: ignore[assignment]
-
-
-def _plain(index: Any) -> Any:
-    """An index of whole numbers and slices, by which views are taken."""
-    for one in index if isinstance(index, tuple) else (index,):
-        if not (isinstance(one, (int, slice)) or one is Ellipsis):
-            raise TypeError(f"{type(one).__name__} is no index of a device's array")
-    return index
 
 
 def _operation(name: str) -> Callable[..., None]:

@@ -10,22 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from on_host import OnHost
 
 from specscale.errors import OptionError
 from specscale.kernels.base import BACKENDS, Kernels, load_kernels
+from specscale.kernels.gpu import GpuKernels
 
 REFERENCE = load_kernels("reference")
 FINITE_HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
 FINITE_HALVES = FINITE_HALVES[np.isfinite(FINITE_HALVES)]
 
 
-@pytest.fixture(scope="module", params=sorted(BACKENDS))
-def kernels(request: pytest.FixtureRequest) -> Kernels:
-    try:
-        loaded = load_kernels(request.param)
-        loaded.warm_up()
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"{request.param} cannot be loaded here: {error}")
+@pytest.fixture(scope="module", params=[*sorted(BACKENDS), "emulated"])
+def kernels(request: pytest.FixtureRequest) -> Any:
+    if request.param == "emulated":
+        import standin
+
+        return OnHost(GpuKernels(standin.Immediate()))
+    loaded = load_kernels(request.param)
+    loaded.warm_up()
     return loaded
 
 

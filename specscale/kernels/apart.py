@@ -1,0 +1,183 @@
+"""Backends whose memory is a card's: rows that are fed to it, what is put there and fetched, and scratch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specscale.grid import BLOCK_ROWS
+from specscale.kernels.base import Array, Kernels, Product, RunTasks, Task, load_kernels
+from specscale.kernels.device import Device, Event
+
+__all__ = ["ApartKernels"]
+
+_CALIBRATED = 4096  # order of the matrices that are multiplied to measure
+_SECONDS = 0.1
+_STAGE = 1 << 20  # bytes that are copied at once of what is put
+_STAGES = 32
+
+
+class ApartKernels(Kernels):
+    """The memory and the queues of a backend that works on a card.
+
+    One thread at a time asks for operations; rows may be fed beside it.
+
+    Parameters
+    ----------
+    device : the card
+    """
+
+    slice_rows: ClassVar[int] = BLOCK_ROWS
+    anchor_tile: ClassVar[int] = 4096  # whose kernel with the rows of a block is 128 MiB
+    apart: ClassVar[bool] = True
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self._host = load_kernels("cpu")
+        self._scratch: dict[tuple[str, str], Array] = {}
+        self._staging = _Staging(device)
+
+    @property
+    def host(self) -> Kernels:
+        """The backend of this machine's cores."""
+        return self._host
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Make an array of undefined contents."""
+        return self.device.empty(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Make an array of zeros."""
+        return self.device.zeros(shape, dtype)
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        """Make an array that is copied without the host's help."""
+        return self.device.pinned(shape, dtype)
+
+    def feed(self, array: NDArray[Any]) -> Array:
+        """Bring rows by the queue "copy", and wait until they are there."""
+        target = self.device.empty(array.shape, array.dtype)
+        if array.size:
+            self.device.after("copy", self.device.record("compute"))  # which may have to do with that memory still
+            self.device.upload("copy", array, target)
+            self.device.wait(self.device.record("copy"))
+        return target
+
+    def put(self, array: NDArray[Any]) -> Array:
+        """Bring an array by way of pinned memory, in its turn among what is asked for."""
+        target = self.device.empty(array.shape, array.dtype)
+        if array.size:
+            self._staging.upload(np.ascontiguousarray(array).reshape(-1), target.reshape(array.size))
+        return target
+
+    def fetch(self, array: Array) -> Callable[[], NDArray[Any]]:
+        """Begin a copy into pinned memory; arrays of the host are copied at once."""
+        if isinstance(array, np.ndarray):
+            copy = array.copy()
+            return lambda: copy
+        host = self.device.pinned(array.shape, array.dtype)
+        if host.size == 0:
+            return lambda: host
+        source = array
+        if not _is_one_run(array):
+            source = self.device.empty(array.shape, array.dtype)
+            source[...] = array
+        self.device.download("compute", source, host)
+        event = self.device.record("compute")
+
+        def wait() -> NDArray[Any]:
+            self.device.wait(event)
+            return host
+
+        return wait
+
+    def get(self, array: Array) -> NDArray[Any]:
+        """Bring an array into host memory; one that is there already stays."""
+        return array if isinstance(array, np.ndarray) else self.fetch(array)()
+
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return the scratch of some name, grown as needed: what was asked for on the memory before is done first."""
+        key, size = (name, np.dtype(dtype).name), int(np.prod(shape))
+        if key not in self._scratch or len(self._scratch[key]) < size:
+            self._scratch.pop(key, None)  # both might not fit beside one another
+            self._scratch[key] = self.device.empty((size,), dtype)
+        return self._scratch[key][:size].reshape(*shape)
+
+    def release(self) -> None:
+        """Free the scratch, once all that was asked for is done."""
+        self._scratch.clear()
+        self.device.release()
+
+    def free_memory(self) -> int:
+        """Bytes that are free on the card."""
+        return self.device.free_memory()
+
+    def bearing(self, product: Product) -> Kernels:
+        """The backend itself, which multiplies in float32."""
+        return self
+
+    def run(self, tasks: Sequence[Task], run: RunTasks) -> None:
+        """Ask for all tasks in their order, from one thread."""
+
+        def ask() -> None:
+            for task in tasks:
+                task()
+
+        run([ask])
+
+    def calibrate(self, threads: int, run: RunTasks) -> float:
+        """Measure operations a second of large matrix products."""
+        device = self.device
+        left, out = (device.zeros((_CALIBRATED, _CALIBRATED), self.real) for _ in range(2))
+        rounds, began = -1, 0.0  # the first is no measure: the library is loaded then
+        while rounds < 1 or time.perf_counter() - began < _SECONDS:
+            device.multiply(left, left, out)
+            device.wait(device.record("compute"))
+            rounds += 1
+            began = began if rounds else time.perf_counter()
+        return rounds * 2 * _CALIBRATED**3 / (time.perf_counter() - began)
+
+
+class _Staging:
+    """Pinned memory by way of which arrays are put, in pieces whose copies may be under way when `upload` returns."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._lock = threading.Lock()
+        self._held: list[NDArray[np.uint8]] = []
+        self._events: list[Event | None] = [None] * _STAGES
+        self._turns = cycle(range(_STAGES))
+
+    def upload(self, source: NDArray[Any], target: Array) -> None:
+        """Copy an array in one dimension, which may be overwritten then."""
+        step = _STAGE // source.itemsize
+        with self._lock:
+            for low in range(0, source.size, step):
+                self._copy(source[low : low + step], target[low : low + step])
+
+    def _copy(self, source: NDArray[Any], target: Array) -> None:
+        turn = next(self._turns)
+        if len(self._held) == turn:
+            self._held.append(self._device.pinned((_STAGE,), np.uint8))
+        if self._events[turn] is not None:
+            self._device.wait(self._events[turn])
+        stage = self._held[turn][: source.nbytes].view(source.dtype)
+        stage[...] = source
+        self._device.upload("compute", stage, target)
+        self._events[turn] = self._device.record("compute")
+
+
+def _is_one_run(array: Array) -> bool:
+    """Whether an array's numbers lie one behind the other."""
+    step = np.dtype(array.dtype).itemsize
+    for length, stride in zip(reversed(array.shape), reversed(array.strides), strict=True):
+        if length > 1 and stride != step:
+            return False
+        step *= length
+    return True
