@@ -24,10 +24,11 @@ from specscale.runtime.spans import Span
 from specscale.runtime.stages import Stages
 from specscale.runtime.threads import Threads
 
-__all__ = ["RING", "Sweeper"]
+__all__ = ["FED", "RING", "Sweeper"]
 
 RING = 3  # blocks of rows in host memory: one computed on or fed, one waiting, one being read
 _MOST_READY = 4  # blocks of rows in a device's memory that wait for their turn, against readers that are not steady
+FED = _MOST_READY + 4  # blocks of rows there at most: one being fed, one prepared, one appended and one looked at too
 _SHARE = 4  # of a device's free memory that they may take: a quarter
 
 Deliver = Callable[[int, Accumulator], None]
