@@ -130,7 +130,9 @@ class Sweeper:
 
         def finish(span: Span, total: Accumulator, fetched: Fetched, seen: Future[None]) -> None:
             seen.result()
-            total.update({name: array() for name, array in fetched.items()})
+            while fetched:
+                name, array = fetched.popitem()
+                total[name] = array()
             rows.check_unchanged()
             beside.write(span)
             deliver(span.index, total)
@@ -159,7 +161,8 @@ class Sweeper:
 
     def _fetched(self, total: Accumulator) -> Fetched:
         """The arrays of an accumulator on their way to host memory, but those that are there."""
-        return {name: self.kernels.fetch(array) for name, array in total.items() if not isinstance(array, np.ndarray)}
+        there = total.items()
+        return {name: self.kernels.fetch(one, last=True) for name, one in there if not isinstance(one, np.ndarray)}
 
     def _take_less(self) -> None:
         """Have one room from now on, and give back what there is."""

@@ -98,10 +98,12 @@ class NastyKernels(Kernels):
         assert isinstance(array, np.ndarray)
         return DeviceArray(self.device, np.array(array, order="K"))
 
-    def fetch(self, array: DeviceArray, last: bool = False) -> Callable[[], NDArray[Any]]:
+    def fetch(self, array: DeviceArray, *, last: bool = False) -> Callable[[], NDArray[Any]]:
         source = self.held(array)
         if not source.flags.c_contiguous:
             raise TypeError("only numbers that lie one behind the other are fetched")
+        if last:
+            return lambda: self.get(array)
         copy = DeviceArray(self.device, np.empty(source.shape, source.dtype))
         copy[...] = array
         return lambda: self.get(copy)
