@@ -25,6 +25,7 @@ class Cost:
     worker_memory : of `memory`, the bytes that the pass itself takes, wherever it runs
     passes : how many passes the step is
     spans : those of all its passes, where they are not the run's
+    device_memory : bytes that it holds of a card's memory where its passes run on one; 0 of a step that never does
     """
 
     name: str
@@ -38,3 +39,4 @@ class Cost:
     worker_memory: int = 0
     passes: int = 1
     spans: int | None = None
+    device_memory: int = 0

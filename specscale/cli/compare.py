@@ -59,7 +59,7 @@ def compare(
     workers, scheduler = execution.pop("executor")
     with (
         run_progress(quiet, bars=not json) as progress,
-        executor_of(workers, scheduler, execution["threads"]) as executor,
+        executor_of(workers, scheduler, execution["threads"], execution["device"]) as executor,
     ):
         execution |= {
             "executor": executor,

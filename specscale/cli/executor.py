@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def executor_of(workers: int | None, scheduler: str | None, threads: int | None) -> Iterator[Cluster | None]:
+def executor_of(
+    workers: int | None, scheduler: str | None, threads: int | None, device: str
+) -> Iterator[Cluster | None]:
     """Start or reach the cluster that is asked for; None for this process.
 
     Parameters
@@ -25,21 +27,25 @@ def executor_of(workers: int | None, scheduler: str | None, threads: int | None)
     workers : worker processes to start on this machine
     scheduler : address of a running cluster's scheduler
     threads : threads of each worker
+    device : what the passes run on; on "cuda" each worker of this machine has a card of its own
     """
     if workers is None and scheduler is None:
         yield None
         return
     if workers is not None and scheduler is not None:
         raise typer.BadParameter("give --workers or --scheduler, not both", param_hint="'--workers'")
+    from specscale.kernels.base import load_kernels
     from specscale.method.run import Cluster
     from specscale.runtime.cluster.connecting import connected, local_cluster, threads_of_workers
 
+    if device != "cpu":
+        load_kernels(device)  # says that there is no card before anything is started
     if scheduler is not None:
         with connected(scheduler) as client:
             yield Cluster(client, threads)
     elif workers is not None:
         share = threads_of_workers(workers, threads)
-        with local_cluster(workers) as client:
+        with local_cluster(workers, device) as client:
             yield Cluster(client, share)
 
 
@@ -57,7 +63,7 @@ def earlier_result(ctx: typer.Context, path: str, answer: dict[str, Any]) -> Res
 
     finish_publishing(path)
     result = open_result(path)
-    asked, kept = _by_option(Options(**answer).to_json()), _by_option(result.record.options)
+    asked, kept = _by_option(Options(**answer).to_json()), _by_option(result.options().to_json())
     kept.pop("min_matched", None)  # decides whether rows are compared, not what is found
     for name, value in kept.items():
         if was_given(ctx, name) and asked[name] != value:

@@ -13,6 +13,7 @@ from specscale.cli.json_output import print_json
 from specscale.cli.pairing import print_pairing
 from specscale.cli.progress import run_progress
 from specscale.cli.signature import taking
+from specscale.cli.tables import print_device
 from specscale.method.execution import Execution
 from specscale.method.options import Options
 
@@ -63,6 +64,7 @@ def _print(result: MatrixResult) -> None:
         *map(inert, record.choice.split("; ")),
         sep="\n",
     )
+    print_device(record)
     print("\nSPEC-diff")
     order = record.order
     names = {name: cut(flowing(name), _WIDEST) for name in order}

@@ -11,10 +11,11 @@ from specscale.cli.json_output import inputs_of
 from specscale.cli.members import OWN, MemberTable, members_of
 
 if TYPE_CHECKING:
+    from specscale.cost import Cost
     from specscale.insight.gate import Verdict
     from specscale.method.plan import Plan
     from specscale.results.comparison import ComparisonResult, Mode
-    from specscale.results.schema import MapsRecord
+    from specscale.results.schema import ComparisonRecord, MapsRecord, MatrixRecord
     from specscale.runtime.machine import Machine
 
 _SHOWN = 3  # members of each tail of a mode that made a rule hold
@@ -30,20 +31,50 @@ def print_plan(plan: Plan, machine: Machine) -> None:
     print(f"{len(spans):,} span{'s' * (len(spans) > 1)} of up to {spans[0].stop - spans[0].start:,} rows")
     print(
         f"this machine: {machine.gemm_rate / 1e9:,.0f} GFLOP/s on {machine.threads} threads, "
-        f"reads {format_bytes(machine.read_rate)}/s\n"
+        f"reads {format_bytes(machine.read_rate)}/s"
     )
-    print(f"the process holds {format_bytes(plan.base)} before it begins; each step on top of that:")
-    print(f"{'step':<12}{'memory':>11}{'disk':>11}{'read':>11}{'GFLOP':>16}{'seconds':>13}")
+    _print_card(plan)
+    print(f"\nthe process holds {format_bytes(plan.base)} before it begins; each step on top of that:")
+    on_card = f"{'on the card':>13}" if plan.card else ""
+    print(f"{'step':<12}{'memory':>11}{on_card}{'disk':>11}{'read':>11}{'GFLOP':>16}{'seconds':>13}")
     for step in plan.steps:
         print(
-            f"{step.name:<12}{format_bytes(step.memory):>11}{format_bytes(step.disk):>11}{format_bytes(step.read):>11}"
-            f"{step.operations / 1e9:>16,.0f}{seconds[step.name]:>13,.1f}"
+            f"{step.name:<12}{format_bytes(step.memory):>11}{_on_card(plan, step)}{format_bytes(step.disk):>11}"
+            f"{format_bytes(step.read):>11}{step.operations / 1e9:>16,.0f}{seconds[step.name]:>13,.1f}"
         )
     allowed = "" if plan.memory is None else f" of {format_bytes(plan.memory)} allowed"
     print(
-        f"\npeak memory {format_bytes(plan.peak)}{allowed}, "
+        f"\npeak memory {format_bytes(plan.peak)}{allowed}, {_peak_on_card(plan)}"
         f"disk {format_bytes(plan.disk)}, about {_duration(sum(seconds.values()))}"
     )
+
+
+def _print_card(plan: Plan) -> None:
+    """Print the rates of the card that the passes run on, where they do."""
+    from specscale.units import format_bytes
+
+    if plan.card:
+        print(
+            f"{flowing(plan.card.name)}: {plan.card.gemm_rate / 1e9:,.0f} GFLOP/s, copies "
+            f"{format_bytes(plan.card.copy_rate)}/s, {format_bytes(plan.card.memory)} of its memory free"
+        )
+
+
+def _on_card(plan: Plan, step: Cost) -> str:
+    """What a step holds of a card's memory, as a column."""
+    from specscale.units import format_bytes
+
+    if plan.card is None:
+        return ""
+    return f"{format_bytes(step.device_memory) if step.device_memory else '·':>13}"
+
+
+def _peak_on_card(plan: Plan) -> str:
+    from specscale.units import format_bytes
+
+    if plan.card is None:
+        return ""
+    return f"{format_bytes(plan.device_peak)} of the card's {format_bytes(plan.card.memory)}, "
 
 
 def print_projection(plan: Plan, machine: Machine) -> None:
@@ -65,24 +96,27 @@ def _print_cluster(plan: Plan, machine: Machine) -> None:
     print(f"{plan.n:,} rows, {plan.n_kept:,} compared, feature dimension {plan.d:,}")
     print(
         f"{len(spans):,} span{'s' * (len(spans) > 1)} of up to {told['span_rows']:,} rows for {workers['count']:,} "
-        f"worker{'s' * (workers['count'] > 1)} of {workers['rate'] / 1e9:,.0f} GFLOP/s each\n"
+        f"worker{'s' * (workers['count'] > 1)} of {workers['rate'] / 1e9:,.0f} GFLOP/s each"
     )
-    print(f"every process holds {format_bytes(plan.base)} before it begins; each step on top of that:")
+    _print_card(plan)
+    print(f"\nevery process holds {format_bytes(plan.base)} before it begins; each step on top of that:")
+    on_card = f"{'on its card':>13}" if plan.card else ""
     print(
-        f"{'step':<12}{'done by':<9}{'a worker':>10}{'client':>11}{'read':>11}{'moved':>11}{'GFLOP':>16}{'seconds':>13}"
+        f"{'step':<12}{'done by':<9}{'a worker':>10}{on_card}{'client':>11}{'read':>11}{'moved':>11}{'GFLOP':>16}"
+        f"{'seconds':>13}"
     )
     for step in plan.steps:
         done_by, held, moved = "client", "·", "·"
         if plan.shared(step):
             done_by, held, moved = "workers", format_bytes(plan.worker_memory(step)), format_bytes(plan.moved(step))
         print(
-            f"{step.name:<12}{done_by:<9}{held:>10}{format_bytes(plan.client_memory(step)):>11}"
+            f"{step.name:<12}{done_by:<9}{held:>10}{_on_card(plan, step)}{format_bytes(plan.client_memory(step)):>11}"
             f"{format_bytes(step.read):>11}{moved:>11}{step.operations / 1e9:>16,.0f}{seconds[step.name]:>13,.1f}"
         )
     allowed = "" if plan.memory is None else f" ({format_bytes(plan.memory)} allowed)"
     print(
         f"\npeak memory {format_bytes(workers['peak'])} of a worker and {format_bytes(workers['client_peak'])} of the "
-        f"client{allowed}, moved through the work directory {format_bytes(workers['moved'])}, "
+        f"client{allowed}, {_peak_on_card(plan)}moved through the work directory {format_bytes(workers['moved'])}, "
         f"disk {format_bytes(plan.disk)}, about {_duration(sum(seconds.values()))}"
     )
 
@@ -112,10 +146,18 @@ def _assumptions(plan: Plan, machine: Machine) -> list[str]:
             f"{format_bytes(available_memory())} to give now: with --memory the plan keeps within a size"
         )
     reads = f"{format_bytes(machine.read_rate)}/s, as measured here, likely from the page cache"
+    if plan.card:
+        lines.append(
+            f"passes on {flowing(plan.card.name)} at the rates measured here, of which reading, copying and computing "
+            "go on at once; between products and copies nothing is counted"
+        )
     if plan.workers is None:
         return [*lines, f"reading at {reads}; {machine.gemm_rate / 1e9:,.0f} GFLOP/s, as measured here"]
     threads = f"{machine.threads} thread{'s' * (machine.threads > 1)}"
-    if plan.workers.rate is None:
+    if plan.card:
+        measured = "measured on the card" if plan.workers.rate is None else "given, not measured"
+        lines.append(f"every worker has a card like this one, its rate {measured}")
+    elif plan.workers.rate is None:
         lines.append(f"rate of a worker measured on {threads} of this machine")
     else:
         lines.append(
@@ -142,6 +184,7 @@ def print_overview(result: ComparisonResult) -> None:
     print(_heading(result))
     for choice in result.record.choice.split("; "):
         print(inert(choice))
+    print_device(result.record)
     if not result.modes:
         print(_none(result))
         return
@@ -151,6 +194,18 @@ def print_overview(result: ComparisonResult) -> None:
         print(_mode_line(mode))
     print("\n" + _legend(result, checked))
     print(f"\nthe groups: specscale modes {place_of(result.path)}")
+
+
+def print_device(record: ComparisonRecord | MatrixRecord) -> None:
+    """Print what a result says of the card that its passes ran on, where they did."""
+    from specscale.units import format_bytes
+
+    device, measured = record.device, record.measured
+    if device.card is None:
+        return
+    peak = None if measured is None else measured.peak_device_memory
+    took = "" if peak is None else f", of whose memory they took {format_bytes(peak)} at most"
+    print(f"passes on {flowing(device.card)} in {flowing(record.options.get('precision', 'float32'))}{took}")
 
 
 def _none(result: ComparisonResult) -> str:

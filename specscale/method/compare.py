@@ -49,7 +49,7 @@ def compare(a: Input, b: Input, **given: Any) -> Result:
         that names what is wrong and the remedy.
     """
     options, execution = _of_two(given), taken(Execution, given)
-    with running(execution) as run:
+    with running(execution, options.precision) as run:
         start = begun(run, Asked((a, b), options, comparison_steps, names=execution.names, memory=execution.memory))
         if start:
             Comparison(run, start).finish()
@@ -90,9 +90,10 @@ def plan(
     """
     options, execution = _of_two(given), taken(Execution, given)
     count, cluster = None if rows is None else parse_rows(rows), Workers.of(workers, rate)
-    with running(Execution(threads=execution.threads)) as run:
+    here = Execution(threads=execution.threads, device=execution.device)
+    with running(here, options.precision) as run:
         paired = pair_inputs((a, b), options, run.place.folder, execution.names)
-        planner = Planner.of(paired, options, comparison_steps, execution.memory, run.pool)
+        planner = Planner.of(paired, options, comparison_steps, execution.memory, run.pool, run.kernels)
         if count or cluster:
             planner = planner.projected(count, cluster, execution.memory)
         preparation = Preparation(run, paired, options, largest_size(planner))

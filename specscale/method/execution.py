@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from specscale.method.option_field import Flag, option
+from specscale.method.option_field import Flag, checked, option
 
 if TYPE_CHECKING:
     from specscale.runtime.events import Notify
@@ -19,7 +19,13 @@ _RUNS = "compare matrix update"
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How and where, as opposed to what is computed; each field says all there is to it, as those of Options do."""
+    """How and where, as opposed to what is computed; each field says all there is to it, as those of Options do.
+
+    Raises
+    ------
+    OptionError
+        When a value is illegal.
+    """
 
     memory: str | int | None = option(
         None,
@@ -42,12 +48,24 @@ class Execution:
         metavar="N",
         variants={"plan": {"doc": "threads that compute, of each worker of a cluster; all cores by default"}},
     )
+    device: str = option(
+        "cpu",
+        commands=f"{_RUNS} plan",
+        doc='what the passes run on: "cpu", or "cuda" for a card of NVIDIA; the answer is the same to rounding',
+        help="What the passes run on: this machine's cores, or a card of NVIDIA.",
+        choices=("cpu", "cuda"),
+    )
     executor: Any = option(
         None,
         commands=_RUNS,
         doc="what runs the passes: a ``distributed.Client`` of a Dask cluster, or this process by default",
         parts=(
-            Flag("workers", "Start N worker processes here, which share the cores.", int, metavar="N"),
+            Flag(
+                "workers",
+                "Start N worker processes here, which share the cores; on cards, one for each.",
+                int,
+                metavar="N",
+            ),
             Flag("scheduler", "Run on the Dask cluster of this scheduler.", metavar="ADDRESS"),
         ),
         variants={"matrix": {"parts": ()}},
@@ -82,3 +100,6 @@ class Execution:
             "update": {"doc": "what to call A and B; by default, and where one is None, as in the result"},
         },
     )
+
+    def __post_init__(self) -> None:
+        checked(self)

@@ -42,11 +42,10 @@ def largest_size(planner: Planner) -> int:
     if size is None and fitting:
         return fitting
     least = min(_LEAST_SIZE, wanted) if size is None else size
-    planner.of_size(wanted).check_memory(
-        f"--size {fitting} brings it under"
-        if fitting
-        else f"allow at least --memory {_megabytes(planner.of_size(least).peak)}"
-    )
+    plan, smaller = planner.of_size(wanted), f"--size {fitting} brings it under"
+    if fitting:
+        plan.check_memory(smaller, smaller)
+    plan.check_memory(f"allow at least --memory {_megabytes(planner.of_size(least).peak)}")
     raise PlanError("no size fits")  # check_memory raises: the peak is above what is allowed
 
 

@@ -79,7 +79,7 @@ def compare_many(embeddings: Sequence[Input], **given: Any) -> MatrixResult:
             "compare a pair of interest with --features exact"
         )
     check_names(execution.names, len(inputs))
-    with running(execution) as run:
+    with running(execution, options.precision) as run:
         start = begun(run, Asked(inputs, options, _steps, names=execution.names, memory=execution.memory, beside=_who))
         if start:
             _Matrix(run, start).finish()

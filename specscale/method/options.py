@@ -236,6 +236,14 @@ class Options:
         help="Draw landmarks uniformly or by randomly pivoted Cholesky.",
         choices=("uniform", "pivoted"),
     )
+    precision: str = option(
+        "float32",
+        commands=_ALL,
+        doc='"float32", or with `device` "cuda" what tensor cores multiply in where a product was measured to bear it: '
+        '"tf32", or "3xtf32" for three products of split numbers',
+        help="What products are made in on a card, where they were measured to bear it.",
+        choices=("float32", "tf32", "3xtf32"),
+    )
 
     def __post_init__(self) -> None:
         from specscale.features.registry import legal_maps

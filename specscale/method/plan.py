@@ -10,14 +10,15 @@ from specscale.cost import Cost
 from specscale.errors import OptionError, PlanError
 from specscale.method.steps import Steps
 from specscale.places.files import Location, exists, free_space, size_of_tree
-from specscale.runtime.machine import Machine
+from specscale.runtime.machine import Card, Machine
 from specscale.runtime.spans import Span
 from specscale.units import _parse_rate, format_bytes
 
-__all__ = ["SLACK", "Plan", "Workers"]
+__all__ = ["DEVICE_SLACK", "SLACK", "Plan", "Workers"]
 
 ELEMENTARY_SECONDS = 0.5e-9  # of one pair on one core, by the compiled kernel
 SLACK = 96 << 20  # the allocator's own, and the buffers of BLAS
+DEVICE_SLACK = 256 << 20  # the same on a card
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Workers:
     Attributes
     ----------
     count : how many
-    rate : single-precision operations a second of one of them; None for what this machine was measured to do
+    rate : single-precision operations a second of one of them; None for what this machine, or its card, was measured
+        to do
     """
 
     count: int
@@ -78,6 +80,7 @@ class Plan:
     solve_threads : threads of BLAS in each task of the solve; one, so that the bits do not depend on the machine's
     workers : the workers of a cluster; None where this process does all
     rows_given : rows of the embeddings that the plan was made from, where it is for another number; else None
+    card : what the passes run on; None where that is this machine's cores
     """
 
     n: int
@@ -91,6 +94,7 @@ class Plan:
     solve_threads: int = 1
     workers: Workers | None = None
     rows_given: int | None = None
+    card: Card | None = None
 
     @property
     def steps(self) -> list[Cost]:
@@ -101,6 +105,17 @@ class Plan:
     def peak(self) -> int:
         """Projected peak of resident memory of any process, in bytes."""
         return self.base + SLACK + max(self._memory_of(step) for step in self.steps)
+
+    @property
+    def device_peak(self) -> int:
+        """Projected peak of a card's memory, in bytes; 0 where the passes run on this machine's cores."""
+        return DEVICE_SLACK + max(step.device_memory for step in self.steps) if self.card else 0
+
+    @property
+    def fits(self) -> bool:
+        """Whether it keeps within the memory that is allowed, and that of the card."""
+        within = self.memory is None or self.peak <= self.memory
+        return within and (self.card is None or self.device_peak <= self.card.memory)
 
     def shared(self, step: Cost) -> bool:
         """Whether the workers of a cluster share a step."""
@@ -146,17 +161,20 @@ class Plan:
     def seconds(self, machine: Machine) -> dict[str, float]:
         """Projected seconds of each step: computing or reading, whichever is longer.
 
-        A step that workers share takes as long as the worker with most rows, and then its partial results move.
+        A step that workers share takes as long as the worker with most rows, and then its partial results move. Of a
+        step on a card the products count, and what is copied there; all else takes as long as memory does.
         """
         out = {}
         for step in self.steps:
-            compute = (
-                step.operations / (step.speed * machine.gemm_rate)
-                + ELEMENTARY_SECONDS * step.elementary / machine.threads
-            )
-            read = step.read / machine.read_rate
+            card = machine.card if step.device_memory else None
+            rate = card.gemm_rate if card else machine.gemm_rate
+            compute, read = step.operations / (step.speed * rate), step.read / machine.read_rate
+            if card:
+                read = max(read, step.read / card.copy_rate)
+            else:
+                compute += ELEMENTARY_SECONDS * step.elementary / machine.threads
             if self.workers is not None and step.partial:
-                faster = self.workers.rate / machine.gemm_rate if self.workers.rate else 1.0
+                faster = self.workers.rate / rate if self.workers.rate else 1.0
                 seconds = self._largest_share(step, self.workers.count) * max(compute / faster, read)
                 moved = self._partials_in_a_row(step, self.workers.count) * step.partial
                 out[step.name] = seconds + moved / machine.read_rate
@@ -186,13 +204,24 @@ class Plan:
         merges = max((-(-spans // passes) - 1).bit_length(), -(-(spans - passes) // workers))
         return -(-spans // workers) + 3 * merges + passes
 
-    def check_memory(self, remedy: str) -> None:
-        """Raise PlanError when the projected peak exceeds the memory allowed."""
+    def check_memory(self, remedy: str, remedy_on_card: str = "compare with --device cpu") -> None:
+        """Raise PlanError when the projected peak exceeds the memory allowed, or that of the card.
+
+        Parameters
+        ----------
+        remedy, remedy_on_card : what to do about it
+        """
         if self.memory is not None and self.peak > self.memory:
             heaviest = max(self.steps, key=self._memory_of).name
             raise PlanError(
                 f"the plan needs {format_bytes(self.peak)} of memory (in the {heaviest} step), --memory allows "
                 f"{format_bytes(self.memory)}: {remedy}"
+            )
+        if self.card is not None and self.device_peak > self.card.memory:
+            heaviest = max(self.steps, key=lambda step: step.device_memory).name
+            raise PlanError(
+                f"the plan needs {format_bytes(self.device_peak)} of device memory (in the {heaviest} step), "
+                f"{format_bytes(self.card.memory)} of {self.card.name} are free: {remedy_on_card}"
             )
 
     def check_disk(self, folder: Location) -> None:
@@ -210,6 +239,7 @@ class Plan:
 
     def to_json(self, machine: Machine) -> dict[str, Any]:
         """Return the plan as plain values, with the time it will take on a machine."""
+        hidden = ("passes", "spans") if self.card else ("passes", "spans", "device_memory")
         return {
             "rows": self.n,
             "rows_compared": self.n_kept,
@@ -223,21 +253,22 @@ class Plan:
             "solve_threads": self.solve_threads,
             "steps": [
                 {
-                    **{name: value for name, value in vars(step).items() if name not in ("passes", "spans")},
+                    **{name: value for name, value in vars(step).items() if name not in hidden},
                     "moved": self.moved(step),
                 }
                 for step in self.steps
             ],
-            "machine": vars(machine),
+            "machine": {name: value for name, value in vars(machine).items() if name != "card"},
             "seconds": self.seconds(machine),
             "rows_given": self.rows_given,
             "workers": None if self.workers is None else self._workers_json(self.workers, machine),
+            **({"card": {**vars(self.card), "peak": self.device_peak}} if self.card else {}),
         }
 
     def _workers_json(self, workers: Workers, machine: Machine) -> dict[str, Any]:
         return {
             "count": workers.count,
-            "rate": workers.rate or machine.gemm_rate,
+            "rate": workers.rate or (machine.card or machine).gemm_rate,
             "rate_measured": workers.rate is None,
             "moved": sum(self.moved(step) for step in self.steps),
             "peak": self.base + SLACK + max(self.worker_memory(step) for step in self.steps),

@@ -17,7 +17,7 @@ from specscale.features.kernel import ExactKernel
 from specscale.features.landmarks import LandmarkMap, landmarks_cost
 from specscale.features.linear import LinearMap
 from specscale.grid import BLOCK_ROWS
-from specscale.kernels.base import load_kernels
+from specscale.kernels.base import Kernels
 from specscale.method.options import Options
 from specscale.method.plan import SLACK, Plan, Workers
 from specscale.method.steps import ProblemSize, Steps
@@ -65,6 +65,7 @@ class Planner:
         steps: Callable[[ProblemSize], Steps],
         memory: str | int | None,
         threads: Threads,
+        kernels: Kernels,
         crew: Crew | None = None,
     ) -> Planner:
         """Look at the machine.
@@ -76,14 +77,16 @@ class Planner:
         steps : the steps of such a run
         memory : what the process may hold, as ``"8G"``; by default four fifths of what is free
         threads : threads that compute
+        kernels : the backend of the passes
         crew : the workers that share the passes; None where this process does all
         """
         base = resident_memory()
-        machine = calibrate(rows, threads, load_kernels())
+        machine = calibrate(rows, threads, kernels)
         allowed = base + available_memory() if memory is None else parse_bytes(memory)
         workers = None
         if crew is not None:
-            workers = Workers(crew.count, machine.gemm_rate * crew.threads / machine.threads)
+            of_cores = machine.gemm_rate * crew.threads / machine.threads
+            workers = Workers(crew.count, of_cores if machine.card is None else machine.card.gemm_rate)
             if memory is None and crew.memory is not None:
                 allowed = min(allowed, crew.memory)
         return cls(rows, options, steps, base, allowed, machine, rows.n, rows.n_kept, workers)
@@ -122,8 +125,8 @@ class Planner:
         return replace(self, n=self.n if n is None else n, n_kept=n_kept, allowed=allowed, workers=workers)
 
     def fits(self, size: int) -> bool:
-        """Whether a run with maps of some size keeps within the memory that is allowed."""
-        return self.allowed is None or self.of_size(size).peak <= self.allowed
+        """Whether a run with maps of some size keeps within the memory that is allowed, and that of a card."""
+        return self.of_size(size).fits
 
     def of_size(self, size: int) -> Plan:
         """The plan with maps of some size, which is 0 for maps without one."""
@@ -152,12 +155,15 @@ class Planner:
             None if self.workers is None else self.workers.count,
         )
         held_blocks = rows.held_blocks(BLOCK_ROWS, RING) + (0 if rows.kept is None else RING)
-        blocks = held_blocks * min(BLOCK_ROWS, self.n) * row_bytes
+        block = min(BLOCK_ROWS, self.n) * row_bytes
+        blocks = held_blocks * block
 
         def with_rows(cost: Cost) -> Cost:
             """The cost of a step with the rows that are in memory meanwhile."""
             memory = cost.memory + extent.sample * row_bytes + blocks
-            return replace(cost, memory=memory, worker_memory=cost.worker_memory + blocks if cost.partial else 0)
+            of_worker = cost.worker_memory + blocks if cost.partial else 0
+            on_card = cost.device_memory + RING * block if cost.device_memory else 0
+            return replace(cost, memory=memory, worker_memory=of_worker, device_memory=on_card)
 
         return Plan(
             self.n,
@@ -170,6 +176,7 @@ class Planner:
             self.allowed,
             workers=self.workers,
             rows_given=None if self.n == rows.n else rows.n,
+            card=self.machine.card,
         )
 
 

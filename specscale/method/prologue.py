@@ -26,7 +26,7 @@ __all__ = ["Asked", "Begun", "begun"]
 
 _LATE = tuple(one.name for one in options_of(Options) if one.late)
 _LATER = ("scores", "normalised", "certificate", "start", "refine")  # passes after it
-_USUAL = {"backend": "cpu"}
+_USUAL = {"backend": "cpu", "precision": "float32"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def begun(run: Run, asked: Asked) -> Begun | None:
         rows = pair_inputs(asked.inputs, options, place.folder, asked.names)
         asked.check(rows)
     # The machine is measured before workers begin to compile.
-    planner = Planner.of(rows, options, asked.steps, asked.memory, run.pool, run.executor.crew)
+    planner = Planner.of(rows, options, asked.steps, asked.memory, run.pool, run.kernels, run.executor.crew)
     if planner.workers is not None:  # arrays are in the memory of this process alone
         readable = (stored(one, place.folder / f"array-{i}.zarr") for i, one in enumerate(rows.embeddings))
         rows = replace(rows, embeddings=tuple(readable))

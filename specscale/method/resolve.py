@@ -35,7 +35,7 @@ R = TypeVar("R", bound=ComparisonResult)
 _FROM = "digest of the result that is gone on from"
 
 
-def compare_again(result: R, eta: float, out: str | Path | None = None) -> R:
+def compare_again(result: R, eta: float, out: str | Path | None = None, *, device: str = "cpu") -> R:
     """Solve for another η from the covariance of a result, and pass over the rows for the scores alone.
 
     Parameters
@@ -43,6 +43,7 @@ def compare_again(result: R, eta: float, out: str | Path | None = None) -> R:
     result : a result whose embeddings can still be read
     eta : weight of B's kernel, from 0 to 1e30
     out : the new result directory, by default a temporary one
+    device : what the passes run on
 
     Raises
     ------
@@ -52,7 +53,7 @@ def compare_again(result: R, eta: float, out: str | Path | None = None) -> R:
         When they are on another server, and the result was opened without `fetch`.
     """
     options = replace(result.parsed("options", Options.from_json), eta=eta)
-    with running(Execution(out=out, resume=True)) as run:
+    with running(Execution(device=device, out=out, resume=True), options.precision) as run:
         start = _begun(run, result, options, lambda extent: Steps(computing=from_covariance(extent)))
         if start:
             job = Comparison(run, start)
@@ -61,7 +62,9 @@ def compare_again(result: R, eta: float, out: str | Path | None = None) -> R:
         return type(result).of(run.place.out, result.inputs(), temporary=run.place.temporary)
 
 
-def compare_constrained(result: R, epsilon: float, n_groups: int, out: str | Path | None = None) -> R:
+def compare_constrained(
+    result: R, epsilon: float, n_groups: int, out: str | Path | None = None, *, device: str = "cpu"
+) -> R:
     """Find groups that A holds together and B by no more than ε, from the covariance of a result and one more pass.
 
     Parameters
@@ -70,6 +73,7 @@ def compare_constrained(result: R, epsilon: float, n_groups: int, out: str | Pat
     epsilon : largest b = uᵀ K_B u / n, in [0, 1)
     n_groups : groups wanted
     out : the new result directory, by default a temporary one
+    device : what the passes run on
 
     Raises
     ------
@@ -90,7 +94,7 @@ def compare_constrained(result: R, epsilon: float, n_groups: int, out: str | Pat
         raise OptionError(
             f"{result.path}: a result of --features exact keeps no covariance to search: compare with landmarks"
         )
-    with running(Execution(out=out, resume=True)) as run:
+    with running(Execution(device=device, out=out, resume=True), options.precision) as run:
         steps = partial(_constrained_steps, epsilon=epsilon, n_groups=n_groups, spec_diff=result.spec_diff)
         start = _begun(run, result, options, steps, {"epsilon": epsilon, "n_groups": n_groups})
         if start:

@@ -28,18 +28,19 @@ class Result(ComparisonResult):
         """
         return self.parsed("options", Options.from_json)
 
-    def with_eta(self, eta: float, out: str | Path | None = None) -> Result:
+    def with_eta(self, eta: float, out: str | Path | None = None, *, device: str = "cpu") -> Result:
         """Compare with another η, from the stored covariance and one more pass for the scores.
 
         Parameters
         ----------
         eta : weight of B's kernel, from 0 to 1e30
         out : where to keep the new result; a temporary place by default
+        device : what the passes run on, as in :func:`specscale.compare`
 
         Returns
         -------
         Result
-            The same, bit for bit, as a fresh comparison with that η and the same `size`.
+            On the device of this one the same, bit for bit, as a fresh comparison with that η and the same `size`.
 
         Raises
         ------
@@ -51,9 +52,11 @@ class Result(ComparisonResult):
         """
         from specscale.method.resolve import compare_again
 
-        return compare_again(self, eta, out)
+        return compare_again(self, eta, out, device=device)
 
-    def constrained(self, epsilon: float, n_groups: int = 10, out: str | Path | None = None) -> Result:
+    def constrained(
+        self, epsilon: float, n_groups: int = 10, out: str | Path | None = None, *, device: str = "cpu"
+    ) -> Result:
         """Find groups that A holds together and B by no more than ε, from the stored covariance.
 
         Parameters
@@ -61,6 +64,7 @@ class Result(ComparisonResult):
         epsilon : largest b = uᵀ K_B u / n of a group, in [0, 1)
         n_groups : groups wanted, found one after another, each orthogonal to those before
         out : where to keep the new result; a temporary place by default
+        device : what the passes run on, as in :func:`specscale.compare`
 
         Returns
         -------
@@ -78,7 +82,7 @@ class Result(ComparisonResult):
         """
         from specscale.method.resolve import compare_constrained
 
-        return compare_constrained(self, epsilon, n_groups, out)
+        return compare_constrained(self, epsilon, n_groups, out, device=device)
 
 
 def open_result(path: str | Location, *, fetch: bool = False) -> Result:

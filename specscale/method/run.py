@@ -107,17 +107,41 @@ class Run:
 
 
 @contextmanager
-def running(execution: Execution) -> Iterator[Run]:
-    """Set up a run; one that fails before there is anything to resume leaves nothing behind."""
+def running(execution: Execution, precision: str = "float32") -> Iterator[Run]:
+    """Set up a run; one that fails before there is anything to resume leaves nothing behind.
+
+    Parameters
+    ----------
+    execution : how and where it runs
+    precision : what products are made in, where they bear it
+
+    Raises
+    ------
+    OptionError
+        When the device has not that precision, or is not there.
+    """
+    backend = _backend(execution.device, precision)
     place = Workplace(execution.out, resume=execution.resume, overwrite=execution.overwrite)
     try:
         with stoppable(), single_threaded_blas(), closing(Threads(execution.threads)) as pool:
-            kernels = load_kernels("cpu")
+            kernels = load_kernels(backend)
             kernels.warm_up()
             yield Run(place, pool, kernels, _executor(execution.executor, pool, kernels), execution.progress or silent)
     except BaseException:
         place.leave()
         raise
+
+
+def _backend(device: str, precision: str) -> str:
+    """The backend of a device that makes products in some precision."""
+    if precision != "float32":
+        if device == "cpu":
+            raise OptionError(f"--precision {precision} goes with --device cuda: the cores multiply in float32")
+        raise OptionError(
+            f"--precision {precision}: no product was measured to bear it on a card yet, which "
+            "`python -m bench gpu` does: take float32"
+        )
+    return device
 
 
 def _executor(given: Any, pool: Threads, kernels: Kernels) -> Executor:

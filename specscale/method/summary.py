@@ -22,6 +22,7 @@ from specscale.places.files import size_of_tree
 from specscale.results.described import sample_columns
 from specscale.results.schema import (
     BandwidthRecord,
+    DeviceRecord,
     DuplicatesRecord,
     HowItWent,
     InputRecord,
@@ -91,6 +92,7 @@ def how_it_went(run: Run, plan: Plan, machine: Machine) -> HowItWent:
     """Return the fields of a summary that say what was planned and what was measured."""
     return HowItWent(
         warnings=list(map(masked, run.warnings)),
+        device=DeviceRecord(name=run.kernels.name, card=run.kernels.card),
         plan=plan.to_json(machine),
         measured=MeasuredRecord(
             seconds=run.seconds,
@@ -98,6 +100,7 @@ def how_it_went(run: Run, plan: Plan, machine: Machine) -> HowItWent:
             peak_memory=peak_memory(),
             disk=size_of_tree(run.place.work),
             threads=run.pool.count,
+            peak_device_memory=run.executor.device_memory,
         ),
         versions={
             "python": platform.python_version(),

@@ -23,6 +23,7 @@ from specscale.places.files import Location, exists, followed
 from specscale.results.comparison import ComparisonResult
 from specscale.results.pairs import changed, check_pairs
 from specscale.runtime.checkpoints import NodeFolder, is_covered, load_arrays
+from specscale.runtime.events import Noted
 
 __all__ = ["check_grown", "compare_grown", "is_as_before", "take_up_parts"]
 
@@ -34,8 +35,8 @@ def compare_grown(result: R, a: Input, b: Input, *, min_matched: float | None = 
     """Compare embeddings to which rows were appended since an earlier result, with its bandwidths and feature maps.
 
     The covariance goes on from the partial sums that the result keeps: only the spans of new rows are accumulated, and
-    the last one again if it was not full. What is found is, bit for bit, what a comparison of all rows with these maps
-    finds.
+    the last one again if it was not full. Sums that another device made are not taken: all rows are passed over again.
+    What is found is, bit for bit, what a comparison of all rows with these maps finds.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def compare_grown(result: R, a: Input, b: Input, *, min_matched: float | None = 
     options, execution = result.parsed("options", Options.from_json), taken(Execution, given)
     if min_matched is not None:
         options = replace(options, min_matched=min_matched)
-    with running(execution) as run:
+    with running(execution, options.precision) as run:
         in_place = execution.names is None and str(run.place.out) == str(followed(result.path))
         choice = f"bandwidths and maps of {result.path}, {result.record.rows.total:,} of these rows"
         asked = Asked(
@@ -74,11 +75,21 @@ def compare_grown(result: R, a: Input, b: Input, *, min_matched: float | None = 
         )
         start = begun(run, asked)
         if start:
-            take_up_parts(result, run.place.folder / "covariance")
+            if result.record.device.name == run.kernels.name:
+                take_up_parts(result, run.place.folder / "covariance")
+            else:
+                run.notify(Noted(_made_anew(result, run.kernels.name)))
             Comparison(run, start).finish()
         elif not run.place.done:
             return result
         return type(result).of(run.place.out, (a, b), temporary=run.place.temporary)
+
+
+def _made_anew(before: ComparisonResult, name: str) -> str:
+    return (
+        f"the partial sums of {before.path} were made on {before.record.device.name}: all rows are passed over again "
+        f"on {name}, so that the bits are those of one device"
+    )
 
 
 def _steps(extent: ProblemSize) -> Steps:

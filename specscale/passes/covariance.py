@@ -14,6 +14,7 @@ from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room
 from specscale.passes.mapping import (
     LoadedMaps,
     feature_cost,
+    feature_device_cost,
     feature_room,
     feature_width,
     refusing_bad_rows,
@@ -110,4 +111,6 @@ def covariance_cost(maps: tuple[FeatureMap, ...], n_kept: int, read: int, spans:
         read=read,
         disk=tiles * spans.bit_length(),
         partial=tiles,
+        # One accumulates while another is on its way to the host.
+        device_memory=2 * tiles + feature_device_cost(maps) + widest**2 * 4,
     )

@@ -24,6 +24,7 @@ __all__ = [
     "Share",
     "bad_row_notes",
     "feature_cost",
+    "feature_device_cost",
     "feature_room",
     "feature_width",
     "refusing_bad_rows",
@@ -132,4 +133,11 @@ def feature_cost(maps: tuple[FeatureMap, ...], threads: int) -> int:
     """Bytes that mapping blocks takes: two rooms, each thread's scratch, and the maps' matrices in both precisions."""
     scratch = threads * SLICE_ROWS * sum(one.scratch for one in maps) * 4
     matrices = sum(one.operations // 2 for one in maps) * 20  # half of a whitening is zero, but stored
+    return 2 * BLOCK_ROWS * feature_width(maps) * 4 + scratch + matrices
+
+
+def feature_device_cost(maps: tuple[FeatureMap, ...]) -> int:
+    """Bytes of a card's memory that mapping takes, where a block is a slice and one precision of the maps is there."""
+    scratch = BLOCK_ROWS * sum(one.scratch for one in maps) * 4
+    matrices = sum(one.operations // 2 for one in maps) * 4
     return 2 * BLOCK_ROWS * feature_width(maps) * 4 + scratch + matrices

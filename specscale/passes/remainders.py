@@ -189,6 +189,7 @@ def remainders_cost(dimensions: list[int], size: int, n_kept: int, draws: int, t
         speed=0.4,
         elementary=0.7 * n_kept * sum(counts),
         partial=len(dimensions) * (16 * draws + 8),
+        device_memory=4 * len(dimensions) * BLOCK_ROWS * 8 + BLOCK_ROWS // SLICE_ROWS * sum(held),
     )
 
 

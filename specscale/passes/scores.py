@@ -20,6 +20,7 @@ from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room, R
 from specscale.passes.mapping import (
     LoadedMaps,
     feature_cost,
+    feature_device_cost,
     feature_room,
     feature_width,
     refusing_bad_rows,
@@ -343,4 +344,8 @@ def score_cost(
         read=read,
         disk=n * k * 4,
         partial=(4 * k + 4 * k * top) * 8,
+        device_memory=feature_device_cost(maps)
+        + 14 * BLOCK_ROWS * k * 4  # in two rooms, on their way to the host, and in float64 on their way from it
+        + 4 * (d + k) * k
+        + 3 * (4 * k + 4 * k * top) * 8,
     )

@@ -90,6 +90,7 @@ def sweeps_cost(
         worker_memory=worker,
         spans=sweeps * tasks,
         passes=sweeps * stripes,
+        device_memory=one.device_memory,
     )
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "BandwidthRecord",
     "ComparisonRecord",
     "ConstraintRecord",
+    "DeviceRecord",
     "DuplicatesRecord",
     "HowItWent",
     "InputRecord",
@@ -57,6 +58,7 @@ class OptionsRecord:
     rotate: str = "none"
     landmarks: str = "uniform"
     min_matched: NotNegative = 0.0
+    precision: str = "float32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +185,14 @@ class PairRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeviceRecord:
+    """What the passes ran on."""
+
+    name: str = "cpu"
+    card: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasuredRecord:
     """What a run took."""
 
@@ -191,6 +201,7 @@ class MeasuredRecord:
     peak_memory: Count
     disk: Count
     threads: Count
+    peak_device_memory: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +209,7 @@ class HowItWent:
     """The fields of every summary that say what was planned and what was measured."""
 
     warnings: list[str] = field(default_factory=list)
+    device: DeviceRecord = DeviceRecord()
     plan: Lenient[dict[str, Any]] = None
     measured: Lenient[MeasuredRecord] = None
     versions: Lenient[dict[str, str]] = None

@@ -5,13 +5,35 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
 from specscale.embeddings.rows import PairedRows
 from specscale.kernels.base import Kernels
 from specscale.runtime.threads import Threads
 
-__all__ = ["Crew", "Machine", "calibrate"]
+__all__ = ["Card", "Crew", "Machine", "calibrate"]
 
 _CALIBRATION_BYTES = 16 << 20
+_COPIED_BYTES = 16 << 20
+_COPIES = 8
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a short calibration found of the card that the passes run on.
+
+    Attributes
+    ----------
+    name : what it is called
+    gemm_rate : single-precision operations a second
+    copy_rate : bytes a second from pinned memory into its own
+    memory : bytes of its memory that are free
+    """
+
+    name: str
+    gemm_rate: float
+    copy_rate: float
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -23,11 +45,13 @@ class Machine:
     gemm_rate : single-precision operations a second on all threads
     read_rate : bytes a second from the embeddings, likely from the page cache
     threads : threads that compute
+    card : what the passes run on; None where that is this machine's cores
     """
 
     gemm_rate: float
     read_rate: float
     threads: int
+    card: Card | None = None
 
 
 @dataclass(frozen=True)
@@ -47,13 +71,32 @@ class Crew:
 
 
 def calibrate(rows: PairedRows, threads: Threads, kernels: Kernels) -> Machine:
-    """Measure the gemm rate and the read rate for a fraction of a second each.
+    """Measure the gemm rate and the read rate for a fraction of a second each, and those of a card.
 
     Meant to be called under single-threaded BLAS, as the passes are.
     """
-    gemm_rate = kernels.calibrate(threads.count, threads.run)
+    gemm_rate = kernels.host.calibrate(threads.count, threads.run)
     row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
     stop = max(1, min(rows.n, _CALIBRATION_BYTES // row_bytes))
     began = time.perf_counter()
     count = sum(one.read(0, stop).nbytes for one in rows.embeddings)
-    return Machine(gemm_rate, count / max(time.perf_counter() - began, 1e-6), threads.count)
+    read_rate = count / max(time.perf_counter() - began, 1e-6)
+    return Machine(gemm_rate, read_rate, threads.count, _card(threads, kernels))
+
+
+def _card(threads: Threads, kernels: Kernels) -> Card | None:
+    """Measure a card; None where the memory of the backend is the host's."""
+    free = kernels.free_memory()
+    if free is None:
+        return None
+    gemm_rate = kernels.calibrate(threads.count, threads.run)
+    rows = kernels.pinned((_COPIED_BYTES,), np.uint8)
+    rows.fill(0)
+    kernels.feed(rows)
+    began = time.perf_counter()
+    for _ in range(_COPIES):
+        kernels.feed(rows)
+    copy_rate = _COPIES * _COPIED_BYTES / max(time.perf_counter() - began, 1e-6)
+    del rows
+    kernels.release()
+    return Card(kernels.card or kernels.name, gemm_rate, copy_rate, free)

@@ -25,12 +25,14 @@ from distributed.security import Security
 from distributed.utils import silence_logging_cmgr
 
 from specscale.embeddings.rows import PairedRows
-from specscale.errors import ClusterError, OptionError, SilenceError
+from specscale.errors import ClusterError, OptionError, SilenceError, SpecscaleError
+from specscale.kernels.base import load_kernels
 from specscale.masking import MASK, has_user, masked_for
 from specscale.places.files import Location, absolute, remove_file, write_whole
 from specscale.places.patience import within
 from specscale.runtime.cluster import pageless
 from specscale.runtime.cluster.asking import address_of, asked, asked_of_workers, told, workers_of
+from specscale.runtime.cluster.cards import cluster_of_cards
 from specscale.runtime.machine import Crew
 from specscale.runtime.memory import available_memory
 from specscale.runtime.threads import available_cores
@@ -51,7 +53,7 @@ def threads_of_workers(workers: int, threads: int | None) -> int:
 
 
 @contextmanager
-def local_cluster(workers: int) -> Iterator[Client]:
+def local_cluster(workers: int, device: str = "cpu") -> Iterator[Client]:
     """Start worker processes on this machine, one task at a time each, which nobody else can reach.
 
     Scheduler and workers listen on the loopback interface, where every user of the machine can knock: they speak to
@@ -61,27 +63,32 @@ def local_cluster(workers: int) -> Iterator[Client]:
     Parameters
     ----------
     workers : number of processes
+    device : "cuda" for processes of which each has a card of its own
     """
     own = {"host": "127.0.0.1", "protocol": "tls://", "security": cast(Any, Security).temporary()}
-    worker = {
-        "cls": Nanny,
-        # The plan says what a worker holds: nothing is to be paused or ended by a share of memory that knows less.
-        "options": {**own, "worker_class": pageless.Worker, "nthreads": 1, "memory_limit": 0, "silence_logs": 50},
-    }
     with ExitStack() as stack:
         scratch = stack.enter_context(TemporaryDirectory(prefix="specscale-", ignore_cleanup_errors=True))
         settings = {"temporary-directory": scratch, "distributed.worker.multiprocessing-method": "spawn"}
         stack.enter_context(dask.config.set(settings))
         with _deaf_to_terminals():
-            cluster = stack.enter_context(
-                cast(Any, SpecCluster)(
-                    scheduler={"cls": pageless.Scheduler, "options": own},
-                    workers=dict.fromkeys(range(workers), worker),
-                    security=own["security"],
-                    silence_logs=50,
-                )
-            )
+            make = cluster_of_cards if device == "cuda" else _cluster_of_cores
+            cluster = stack.enter_context(make(workers, own))
         yield stack.enter_context(cast(Any, Client)(cluster, set_as_default=False))
+
+
+def _cluster_of_cores(workers: int, own: dict[str, Any]) -> Any:
+    """Start worker processes that share the cores, with some options that the scheduler has too."""
+    worker = {
+        "cls": Nanny,
+        # The plan says what a worker holds: nothing is to be paused or ended by a share of memory that knows less.
+        "options": {**own, "worker_class": pageless.Worker, "nthreads": 1, "memory_limit": 0, "silence_logs": 50},
+    }
+    return cast(Any, SpecCluster)(
+        scheduler={"cls": pageless.Scheduler, "options": own},
+        workers=dict.fromkeys(range(workers), worker),
+        security=own["security"],
+        silence_logs=50,
+    )
 
 
 @contextmanager
@@ -186,13 +193,20 @@ def crew_of(client: Client, threads: int | None) -> Crew:
     return Crew(max(1, len(workers)), threads or fewest, int(min(limits)) if limits else None)
 
 
-def seen_by_workers(client: Client, rows: PairedRows, folder: Location) -> bool:
+def seen_by_workers(client: Client, rows: PairedRows, folder: Location, backend: str) -> bool:
     """Look at every worker: whether it can do the work, and whether it shares the work directory.
+
+    Parameters
+    ----------
+    client : a client of the cluster
+    rows : the paired rows
+    folder : the work directory
+    backend : name of the kernels that each must be able to load
 
     Raises
     ------
     ClusterError
-        When there is no worker, or one lacks the package, has other versions, or does not see an embedding.
+        When there is no worker, or one lacks the package or a card, has other versions, or does not see an embedding.
     """
     try:
         asked(client, "its workers", client.wait_for_workers, 1, timeout=_WAIT_SECONDS)
@@ -218,6 +232,10 @@ def seen_by_workers(client: Client, rows: PairedRows, folder: Location) -> bool:
                 raise ClusterError(
                     f"worker {worker} has {name} {theirs.get(name)}, this process has {needed}: install it there"
                 )
+    loaded = asked_of_workers(client, client.run, _load, backend, on_error="return")
+    for worker, answer in loaded.items():
+        if answer is not None:
+            raise ClusterError(f"worker {worker} cannot run the passes on {backend}, as every worker must: {answer}")
     opened = asked_of_workers(client, client.run, _open, cloudpickle.dumps(rows.embeddings), on_error="return")
     for worker, answer in opened.items():
         if isinstance(answer, BaseException):
@@ -225,6 +243,15 @@ def seen_by_workers(client: Client, rows: PairedRows, folder: Location) -> bool:
     remove_file(probe)
     remove_file(probe.with_name(f"{probe.name}.back"))
     return all(answer["sees"] for answer in found.values())
+
+
+def _load(backend: str) -> str | None:
+    """Load kernels on a worker, and say what is wrong there."""
+    try:
+        load_kernels(backend)
+    except SpecscaleError as error:
+        return str(error)
+    return None
 
 
 def _open(embeddings: bytes) -> None:

@@ -52,14 +52,22 @@ class DaskExecutor:
     def __init__(self, client: Client, local: LocalExecutor, backend: str, threads: int | None = None) -> None:
         self._client = client
         self._local = local
+        self._backend = backend
         self._engine = WorkerEngine(backend, threads)
         self._threads = threads
         self._shared: bool | None = None
+        self._device_memory: int | None = None
 
     @property
     def crew(self) -> Crew:
         """The workers that the cluster has now."""
         return crew_of(self._client, self._threads)
+
+    @property
+    def device_memory(self) -> int | None:
+        """The most bytes of a card's memory that a worker, or this process, took so far."""
+        known = [one for one in (self._device_memory, self._local.device_memory) if one is not None]
+        return max(known, default=None)
 
     def ready(self, rows: PairedRows, folder: Location, *, temporary: bool) -> PairedRows:
         """Look at every worker before the work begins.
@@ -78,10 +86,11 @@ class DaskExecutor:
         Raises
         ------
         ClusterError
-            When there is no worker, or one that has not this version of the package or does not see what it must.
+            When there is no worker, or one that has not this version of the package, has no card though the passes are
+            to run on cards, or does not see what it must.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._shared = seen_by_workers(self._client, rows, folder)
+        self._shared = seen_by_workers(self._client, rows, folder, self._backend)
         if not self._shared and not temporary:
             raise ClusterError(
                 f"{folder}: not seen by every worker: put the result with --out where all of them can read and write, "
@@ -129,6 +138,8 @@ class DaskExecutor:
                     done = cast(Done, result_of(self._client, future))
                     if done.error:
                         raise done.error
+                    if done.device_memory is not None:
+                        self._device_memory = max(done.device_memory, self._device_memory or 0)
                     notify(Moved(name, done.written, done.read))
                     if done.rows:
                         notify(RowsDone(name, done.rows))

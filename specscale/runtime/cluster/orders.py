@@ -29,6 +29,7 @@ class Done:
     node : the node
     written, read : bytes of partial results
     rows : rows that the node stands for, of a single span
+    device_memory : the most bytes of a card's memory that its worker took so far; None where it has no card
     error : what the user can mend; None where all went well
     """
 
@@ -36,6 +37,7 @@ class Done:
     written: int = 0
     read: int = 0
     rows: int = 0
+    device_memory: int | None = None
     error: SpecscaleError | None = None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -68,7 +69,8 @@ class WorkerEngine(WorkerPlugin):
                     self._order = None  # both would not fit beside one another
                     self._sweeper.unload()
                     self._order = file.digest, file.load()
-                return self._order[1].make(node, self._sweeper)
+                done = self._order[1].make(node, self._sweeper)
+                return replace(done, device_memory=self._sweeper.kernels.peak_memory())
             except SpecscaleError as error:
                 return Done(node, error=error)
 
