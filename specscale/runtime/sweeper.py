@@ -24,15 +24,21 @@ from specscale.runtime.spans import Span
 from specscale.runtime.stages import Stages
 from specscale.runtime.threads import Threads
 
-__all__ = ["FED", "RING", "Sweeper"]
+__all__ = ["FED", "RING", "Sweeper", "reading_threads"]
 
 RING = 3  # blocks of rows in host memory: one computed on or fed, one waiting, one being read
 _MOST_READY = 4  # blocks of rows in a device's memory that wait for their turn, against readers that are not steady
 FED = _MOST_READY + 4  # blocks of rows there at most: one being fed, one prepared, one appended and one looked at too
 _SHARE = 4  # of a device's free memory that they may take: a quarter
+_READERS = 8  # more threads read hardly faster from a disk, nor from memory
 
 Deliver = Callable[[int, Accumulator], None]
 Fetched = dict[str, Callable[[], NDArray[Any]]]
+
+
+def reading_threads(kernels: Kernels, threads: int) -> int:
+    """How many threads read: several where the host computes nothing, of those that this process may have."""
+    return min(_READERS, threads) if kernels.apart else 1
 
 
 class Sweeper:
@@ -197,7 +203,8 @@ class Sweeper:
         """The blocks of some spans in the backend's memory; each stage works ahead of the next."""
         kernels = self.kernels
         runs = [(span.start, span.stop) for span in spans]
-        read = rows.blocks(runs, BLOCK_ROWS, RING, verify=verify, empty=kernels.pinned)
+        readers = reading_threads(kernels, self._threads.count)
+        read = rows.blocks(runs, BLOCK_ROWS, RING, verify=verify, empty=kernels.pinned, readers=readers)
         with Stages() as stages:
             blocks = stages.ahead("specscale-reader", beside.added(read))
             if kernels.apart:
