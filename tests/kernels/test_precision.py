@@ -55,10 +55,6 @@ class TensorCores:
         low[...] = ten_bits(source - high)
 
 
-class Splitting(GpuKernels):
-    asked = "3xtf32"
-
-
 def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     return np.full(shape, np.nan, dtype)
 
@@ -157,7 +153,7 @@ def test_a_backend_splits_the_products_that_bear_it_and_no_others(order: Any, pr
             asked.append(tensor)
             super().multiply(left, right, out, tensor)
 
-    kernels = Splitting(Asked(order)).bearing(product)
+    kernels = GpuKernels(Asked(order), "3xtf32").bearing(product)
     left, right = normal(2100, 20).astype(np.float32), normal(2100, 30, seed=1).astype(np.float32)
     total = kernels.zeros((20, 30), np.float64)
     kernels.gram_tile(kernels.put(left), kernels.put(right), kernels.empty(total.shape, np.float32), total)
