@@ -21,6 +21,7 @@ __all__ = ["BACKENDS", "Array", "Kernels", "Product", "RunTasks", "Task", "load_
 BACKENDS = {
     "reference": "specscale.kernels.reference:ReferenceKernels",
     "cpu": "specscale.kernels.cpu:CpuKernels",
+    "cuda": "specscale.kernels.card:card_kernels",
 }
 
 Array = Any
@@ -245,7 +246,7 @@ class Kernels(ABC):
 
 
 def load_kernels(backend: str = "cpu") -> Kernels:
-    """Return the kernels of a backend, ``"cpu"`` or ``"reference"``.
+    """Return the kernels of a backend: ``"cpu"``, ``"cuda"`` or ``"reference"``.
 
     Raises
     ------

@@ -61,7 +61,8 @@ def covariance(maps: tuple[FeatureMap, ...]) -> Pass[TiledSymmetric]:
 
             def add(rows: slice, columns: slice, tile: Array) -> None:
                 product = kernels.scratch("tile", tile.shape, kernels.real)
-                bearing.gram_tile(used[:, rows], used[:, columns], product, tile)
+                left = used[:, rows]
+                bearing.gram_tile(left, left if rows == columns else used[:, columns], product, tile)
 
             return [partial(add, *tile) for tile in TiledSymmetric(d, total["gram"]).tiles()] if count else []
 
