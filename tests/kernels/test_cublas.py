@@ -116,6 +116,7 @@ LAYOUTS = st.sampled_from(["rows", "turned", "rows wider", "turned wider"])
 SIZES = st.integers(1, 7)
 
 
+@pytest.mark.slow
 @given(st.tuples(SIZES, SIZES, SIZES), st.tuples(LAYOUTS, LAYOUTS, LAYOUTS), st.sampled_from(["float32", "float64"]))
 def test_matrices_of_rows_and_their_transposes_are_multiplied(
     sizes: tuple[int, int, int], layouts: tuple[str, str, str], dtype: str

@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from emulation.queues import late, shuffled
 from numpy.typing import NDArray
+from recording import RecordingDevice
 
 from specscale.errors import OptionError
 from specscale.kernels import precision
-from specscale.kernels.precision import PRECISIONS, PRODUCTS, check_precision, multiply, precision_of
+from specscale.kernels.base import BACKENDS
+from specscale.kernels.gpu import GpuKernels
+from specscale.kernels.precision import PRECISIONS, PRODUCTS, backend_of, multiply, precision_of
 
 STEP = 8  # terms that a tensor core adds up at once
 
@@ -49,6 +53,10 @@ class TensorCores:
         assert [step, high_step, low_step] == [array.strides[0] // 4 for array in (source, high, low)]
         high[...] = ten_bits(source)
         low[...] = ten_bits(source - high)
+
+
+class Splitting(GpuKernels):
+    asked = "3xtf32"
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
@@ -115,16 +123,44 @@ def test_float64_stays_float64(asked: Any) -> None:
 @pytest.mark.parametrize("asked", ["tf32", "3xtf32"])
 def test_what_is_not_measured_is_refused_in_a_line_that_says_how_to_measure(asked: Any) -> None:
     with pytest.raises(OptionError, match="python -m bench gpu") as refused:
-        check_precision(asked)
+        backend_of("cuda", asked)
     assert f"--precision {asked}" in str(refused.value)
     assert "\n" not in str(refused.value)
-    check_precision("float32")
+    with pytest.raises(OptionError, match="--device cuda"):
+        backend_of("cpu", asked)
+    assert [backend_of(device, "float32") for device in ("cpu", "cuda")] == ["cpu", "cuda"]
 
 
-def test_only_products_that_bear_a_precision_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "MEASURED", {"tf32": frozenset({"covariance"}), "3xtf32": frozenset()})
+@pytest.fixture
+def bearing_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = {one: frozenset({"covariance"}) for one in ("tf32", "3xtf32")}
+    monkeypatch.setattr(precision, "MEASURED", measured)
+
+
+@pytest.mark.usefixtures("bearing_covariance")
+def test_only_products_that_bear_a_precision_get_it() -> None:
     assert [product for product in PRODUCTS if precision_of(product, "tf32") == "tf32"] == ["covariance"]
-    assert {precision_of(product, asked) for product in PRODUCTS for asked in ("3xtf32", "float32")} == {"float32"}
-    check_precision("tf32")
-    with pytest.raises(OptionError, match="3xtf32"):
-        check_precision("3xtf32")
+    assert {precision_of(product, "float32") for product in PRODUCTS} == {"float32"}
+    for asked in ("tf32", "3xtf32"):
+        assert BACKENDS[backend_of("cuda", asked)].startswith("specscale.kernels.card")  # type: ignore[arg-type]
+
+
+@pytest.mark.process
+@pytest.mark.usefixtures("bearing_covariance")
+@pytest.mark.parametrize(("product", "tensor"), [("covariance", [True] * 5), ("scores", [False])])
+@pytest.mark.parametrize("order", [late, shuffled(3)])
+def test_a_backend_splits_the_products_that_bear_it_and_no_others(order: Any, product: Any, tensor: Any) -> None:
+    asked: list[bool] = []
+
+    class Asked(RecordingDevice):
+        def multiply(self, left: Any, right: Any, out: Any, tensor: bool = False) -> None:
+            asked.append(tensor)
+            super().multiply(left, right, out, tensor)
+
+    kernels = Splitting(Asked(order)).bearing(product)
+    left, right = normal(2100, 20).astype(np.float32), normal(2100, 30, seed=1).astype(np.float32)
+    total = kernels.zeros((20, 30), np.float64)
+    kernels.gram_tile(kernels.put(left), kernels.put(right), kernels.empty(total.shape, np.float32), total)
+    found = kernels.get(total)
+    assert asked == tensor  # two products with low parts, and three runs of high ones
+    np.testing.assert_allclose(found, left.astype(np.float64).T @ right, atol=3e-4)
