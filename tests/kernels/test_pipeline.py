@@ -19,7 +19,7 @@ from recording import RecordingDevice, recording_kernels
 
 from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.rows import Match, PairedRows
-from specscale.errors import InputError
+from specscale.errors import InputError, OutOfMemory
 from specscale.features.base import FeatureMap
 from specscale.features.fourier import FourierMap
 from specscale.features.kernel import ExactKernel
@@ -35,7 +35,7 @@ from specscale.passes.products import Held, products
 from specscale.passes.remainders import Remainders, remainders
 from specscale.passes.scores import MappedScores, score
 from specscale.passes.stripes import Stripe
-from specscale.runtime.events import silent
+from specscale.runtime.events import Notify, Warned, silent
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.row_arrays import RowArray
 from specscale.runtime.spans import Span
@@ -135,11 +135,11 @@ CASES = [
 ]
 
 
-def swept(make: Make, maps: str, kernels: Kernels) -> Found:
+def swept(make: Make, maps: str, kernels: Kernels, notify: Notify = silent) -> Found:
     """What a pass finds under a backend."""
     with tempfile.TemporaryDirectory() as place, closing(Threads(2)) as threads:
         case = make(maps, Path(place))
-        result = LocalExecutor(threads, 1e9, kernels).run(case.work, ROWS, SPANS, Path(place, "work"), silent)
+        result = LocalExecutor(threads, 1e9, kernels).run(case.work, ROWS, SPANS, Path(place, "work"), notify)
         return case.found(result)
 
 
@@ -209,6 +209,34 @@ def test_an_event_that_is_left_out_gives_wrong_numbers(make: Make, maps: str, fo
     except (InputError, IndexError):
         return  # what was there was no row, or no note of one
     assert found != as_late_as_may_be(make, maps)
+
+
+class Measured(RecordingDevice):
+    """A device that keeps the most that was ever in it."""
+
+    most = 0
+
+    def release(self) -> None:
+        self.most = max(self.most, self.peak_memory())
+        super().release()
+
+
+@pytest.mark.parametrize(("make", "maps"), [CASES[1], CASES[3], CASES[5]])
+@pytest.mark.slow
+def test_a_device_of_little_memory_gives_the_same_bits_or_a_line(make: Make, maps: str) -> None:
+    device, told = Measured(), list[str]()
+
+    def notify(event: object) -> None:
+        if isinstance(event, Warned):
+            told.append(event.message)
+
+    assert content(swept(make, maps, GpuKernels(device), notify)) == as_late_as_may_be(make, maps)
+    assert told == []
+    little = recording_kernels(memory=int(0.9 * device.most))
+    assert content(swept(make, maps, little, notify)) == as_late_as_may_be(make, maps)
+    assert [line for line in told if "the device has little memory left" in line] == told != []
+    with pytest.raises(OutOfMemory, match=r"^the card has \d+ bytes left, and \d+ are needed"):
+        swept(make, maps, recording_kernels(memory=device.most // 20))
 
 
 def test_a_covariance_has_the_same_bits_at_once_and_as_late_as_may_be() -> None:
