@@ -24,10 +24,11 @@ from specscale.runtime.spans import Span
 from specscale.runtime.stages import Stages
 from specscale.runtime.threads import Threads
 
-__all__ = ["RING", "Sweeper", "reading_threads"]
+__all__ = ["FED", "RING", "Sweeper", "reading_threads"]
 
 RING = 3  # blocks of rows in host memory: one computed on or fed, one waiting, one being read
 _MOST_READY = 4  # blocks of rows in a device's memory that wait for their turn, against readers that are not steady
+FED = _MOST_READY + 4  # blocks of rows there at most: one being fed, one prepared, one appended and one looked at too
 _SHARE = 4  # of a device's free memory that they may take: a quarter
 
 Deliver = Callable[[int, Accumulator], None]
@@ -136,7 +137,9 @@ class Sweeper:
 
         def finish(span: Span, total: Accumulator, fetched: Fetched, seen: Future[None]) -> None:
             seen.result()
-            total.update({name: array() for name, array in fetched.items()})
+            while fetched:
+                name, array = fetched.popitem()
+                total[name] = array()
             rows.check_unchanged()
             beside.write(span)
             deliver(span.index, total)
@@ -165,7 +168,8 @@ class Sweeper:
 
     def _fetched(self, total: Accumulator) -> Fetched:
         """The arrays of an accumulator on their way to host memory, but those that are there."""
-        return {name: self.kernels.fetch(array) for name, array in total.items() if not isinstance(array, np.ndarray)}
+        there = total.items()
+        return {name: self.kernels.fetch(one, last=True) for name, one in there if not isinstance(one, np.ndarray)}
 
     def _take_less(self) -> None:
         """Have one room from now on, and give back what there is."""
