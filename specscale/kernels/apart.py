@@ -43,8 +43,8 @@ class ApartKernels(Kernels):
         self._host = load_kernels("cpu")
         self._scratch: dict[tuple[str, str], Array] = {}
         self._staging = _Staging(device)
-        self._pinned = _Pinned(device)
         self._peak = 0
+        self._pinned = _Pinned(device)
 
     @property
     def host(self) -> Kernels:
@@ -118,8 +118,8 @@ class ApartKernels(Kernels):
     def release(self) -> None:
         """Free the scratch, once all that was asked for is done."""
         self._scratch.clear()
-        self._pinned.clear()
         self._peak = self.peak_memory()
+        self._pinned.clear()
         self.device.release()
 
     def free_memory(self) -> int:
