@@ -40,6 +40,10 @@ class ExistsError(SpecscaleError):
     """The target exists and overwriting was not asked for."""
 
 
+class OutOfMemory(SpecscaleError):
+    """A card has less memory than was asked for."""
+
+
 class ConvergenceError(SpecscaleError):
     """The eigensolver did not reach its tolerance."""
 
@@ -58,7 +62,3 @@ class ClusterError(SpecscaleError):
 
 class DeviceError(SpecscaleError):
     """There is no card to compute on, or what is installed cannot use it."""
-
-
-class OutOfMemory(SpecscaleError):
-    """A card has less memory than was asked for."""

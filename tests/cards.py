@@ -17,7 +17,7 @@ from specscale.kernels.base import Kernels, Task
 from specscale.kernels.cpu import CpuKernels
 
 sys.path.append(str(Path(__file__).parent / "kernels"))
-from _nasty import Device, DeviceArray, NastyKernels  # noqa: E402
+from _nasty import Device, DeviceArray, NastyKernels
 
 NAME = "Imaginary 100"
 

@@ -21,8 +21,8 @@ __all__ = ["Embedding", "read_norms", "readers"]
 class Embedding(Protocol):
     """n rows of p numbers. Rows are read in their own dtype; widening is the kernels' work.
 
-    Where `remote`, a read takes as long as a network answers, however little it asks for, and any number of threads may
-    read at once.
+    Any number of threads may read at once. Where `remote`, a read takes as long as a network answers, however little it
+    asks for.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Embedding(Protocol):
     remote: bool
 
     def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return rows ``start:stop``, shape (stop − start, p)."""
+        """Return rows ``start:stop``, shape (stop − start, p), in `out` where it is given."""
         ...
 
     def norms(self, start: int, stop: int) -> NDArray[np.float32]:

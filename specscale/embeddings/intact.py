@@ -16,7 +16,7 @@ from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import InputError
 from specscale.places.ahead import read_ahead
 
-__all__ = ["Verifier", "check_rows", "verify", "verify_columns"]
+__all__ = ["Verifier", "check_norms", "check_rows", "damaged", "verifiable", "verify", "verify_columns"]
 
 _PIECE = 4 << 20  # bytes of one read
 _AT_ONCE = 4  # chunks
@@ -34,11 +34,7 @@ class Verifier:
     """
 
     def __init__(self, embeddings: Sequence[Embedding]) -> None:
-        self._passing = {
-            number: _Passing(one)
-            for number, one in enumerate(embeddings)
-            if isinstance(one, EmbeddingStore) and one.chunk_digests
-        }
+        self._passing = {number: _Passing(store) for number, store in verifiable(embeddings).items()}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="specscale-verifier") if self._passing else None
         self._under_way: Future[None] | None = None
 
@@ -97,16 +93,14 @@ class _Passing:
                 self._digest.add(part)
                 self._next = low + len(part)
                 if self._next == end and self._digest.hexdigest() != self._store.chunk_digests[chunk_number(begin)]:
-                    raise _damaged(self._store, begin, end)
+                    raise damaged(self._store, begin, end)
 
     def check_norms(self, start: int, rows: NDArray[Any]) -> None:
         """The norms of rows must be those that they had."""
         for begin, end, low, part in self._parts(start, rows):
             if self._norms_of != begin:
                 self._norms, self._norms_of = self._store.norms(begin, end), begin
-            known = self._norms[low - begin : low - begin + len(part)]
-            if not np.allclose(row_norms(part), known, **_ROUNDING, equal_nan=True):
-                raise _damaged(self._store, begin, end)
+            check_norms(self._store, (begin, end), self._norms[low - begin : low - begin + len(part)], part)
 
     def _parts(self, start: int, rows: NDArray[Any]) -> Iterator[tuple[int, int, int, NDArray[Any]]]:
         """Cut rows where chunks end: the first and last row numbers of each chunk, the first of the rows, the rows."""
@@ -117,7 +111,20 @@ class _Passing:
             low = end
 
 
-def _damaged(store: EmbeddingStore, begin: int, end: int) -> InputError:
+def verifiable(embeddings: Sequence[Embedding]) -> dict[int, EmbeddingStore]:
+    """The stores among some embeddings whose chunks have digests, by their places."""
+    return {
+        number: one for number, one in enumerate(embeddings) if isinstance(one, EmbeddingStore) and one.chunk_digests
+    }
+
+
+def check_norms(store: EmbeddingStore, chunk: tuple[int, int], known: NDArray[np.float32], rows: NDArray[Any]) -> None:
+    """Hold the norms of rows of a chunk against those that they had."""
+    if not np.allclose(row_norms(rows), known, **_ROUNDING, equal_nan=True):
+        raise damaged(store, *chunk)
+
+
+def damaged(store: EmbeddingStore, begin: int, end: int) -> InputError:
     """The error that rows are damaged; raises ChangedError where another store is in the place of this one."""
     store.check_unchanged()
     return InputError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import cycle, islice, pairwise
+from itertools import chain, cycle, islice, pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ from specscale import seeds
 from specscale.embeddings.base import Embedding
 from specscale.embeddings.chunks import READERS
 from specscale.embeddings.intact import Verifier
+from specscale.embeddings.layout import CHUNK_ROWS
+from specscale.embeddings.turns import Looked, Turns
 from specscale.places.ahead import read_ahead
 from specscale.stopping import check_signals
 
@@ -25,6 +27,7 @@ __all__ = ["Block", "Match", "PairedRows", "kept_digest"]
 
 _UNDER_WAY = 64 << 20  # bytes asked for ahead, what a gigabyte a second delivers in the 50 ms that an answer may take
 _FEWEST, _MOST = 2, 8  # blocks
+_READ = 512 << 20  # bytes of the blocks that several threads read ahead, those of many chunks
 _GAP = 128 << 10  # bytes between two rows that are read along rather than asked for around
 _RUN = 4 << 20  # bytes of one read of several rows
 _COUNTED = 8192  # rows of the mask that are counted together
@@ -139,53 +142,76 @@ class PairedRows:
         *,
         verify: bool = False,
         empty: Callable[[tuple[int, ...], Any], NDArray[Any]] = np.empty,
+        readers: int = 1,
     ) -> Iterator[Block]:
         """Yield the rows of each run ``(start, stop)`` in blocks of at most `rows`.
 
-        A block's arrays are made by `empty` and overwritten `ring` blocks later. Several blocks are read at once where
-        an embedding is remote. With `verify`, the chunks that the runs hold whole must be those that were ingested.
+        A block's arrays are made by `empty` and overwritten `ring` blocks later. `readers` threads read ahead, and as
+        many requests are under way as hide the latency where an embedding is remote; one reader reads a block when it
+        is asked for. With `verify`, the chunks that the runs hold whole must be those that were ingested.
         """
-        largest = min(rows, max((stop - start for start, stop in runs), default=0))
-        ahead = self._ahead(rows)
-        rooms = cycle(
-            [tuple(empty((largest, one.p), one.dtype) for one in self.embeddings) for _ in range(ring - 1 + ahead)]
+        cuts = [(low, min(low + rows, stop)) for start, stop in runs for low in range(start, stop, rows)]
+        ahead = self._ahead(rows, readers)
+        pieces = self._pieces(ahead, readers)
+        largest = max((high - low for low, high in cuts), default=0)
+        rooms = self._rooms(largest, ring - 1 + ahead, empty)
+        packed = cycle(self._rooms(largest, 0 if self.kept is None else ring, empty))
+        turns = Turns(self.embeddings if verify and readers > 1 else ())
+        readings = (
+            _Reading(one, begin, end, out[begin - low : end - low], turns.expect(number, begin, end))
+            for (low, high), room in zip(cuts, cycle(rooms), strict=False)
+            for number, (one, out) in enumerate(zip(self.embeddings, room, strict=True))
+            for begin, end in pairwise(low + (high - low) * piece // pieces for piece in range(pieces + 1))
         )
-        wanted = (
-            (one, low, min(low + rows, stop), out)
-            for start, stop in runs
-            for low in range(start, stop, rows)
-            for one, out in zip(self.embeddings, next(rooms), strict=True)
-        )
-        # Not a read more, which would lie in a block that is still in use.
-        arrays = read_ahead(_read, wanted, (ahead - 1) * len(self.embeddings) + 1)
-        with closing(Verifier(self.embeddings if verify else ())) as verifier:
-            for start, stop in runs:
-                offset = self.kept_before(start)
-                for low in range(start, stop, rows):
-                    check_signals()
-                    high = min(low + rows, stop)
-                    verifier.settle()
-                    raw = tuple(islice(arrays, len(self.embeddings)))
-                    verifier.add(low, raw)
-                    kept = None
-                    if self.kept is not None and not self.kept[low:high].all():
-                        kept = np.flatnonzero(self.kept[low:high])
-                        raw = tuple(array[kept] for array in raw)
-                    yield Block(low, high, raw, kept, offset)
-                    offset += len(raw[0])
+        of_block = len(self.embeddings) * pieces
+        asked = (ahead - 1) * of_block + 1  # not one more, which would lie in a block that is still in use
+        done = read_ahead(_Reading.done, readings, asked, asked if self._remote else min(readers, asked))
+        with closing(done), closing(Verifier(self.embeddings if verify and readers == 1 else ())) as verifier:
+            for (low, high), room in zip(cuts, cycle(rooms), strict=False):
+                check_signals()
+                verifier.settle()
+                for look in chain.from_iterable(islice(done, of_block)):
+                    look.result()
+                raw = tuple(out[: high - low] for out in room)
+                verifier.add(low, raw)
+                kept = None
+                if self.kept is not None and not self.kept[low:high].all():
+                    kept = np.flatnonzero(self.kept[low:high])
+                    raw = tuple(
+                        np.take(array, kept, axis=0, out=out[: len(kept)], mode="clip")
+                        for array, out in zip(raw, next(packed), strict=True)
+                    )
+                yield Block(low, high, raw, kept, self.kept_before(low))
             verifier.settle()
 
-    def held_blocks(self, rows: int, ring: int) -> int:
+    def held_blocks(self, rows: int, ring: int, readers: int = 1) -> int:
         """How many blocks of `rows` rows the arrays and the answers under way of :meth:`blocks` take at most."""
-        ahead = self._ahead(rows)
-        return ring if ahead == 1 else ring - 1 + 2 * ahead  # an answer is held whole before it is copied
+        ahead = self._ahead(rows, readers)
+        return ring - 1 + (2 if self._remote else 1) * ahead  # an answer is held whole before it is copied
 
-    def _ahead(self, rows: int) -> int:
+    @property
+    def _remote(self) -> bool:
+        return any(one.remote for one in self.embeddings)
+
+    def _ahead(self, rows: int, readers: int) -> int:
         """Blocks that are read at once, the one that is waited for included."""
-        if not any(one.remote for one in self.embeddings):
-            return 1
         size = rows * sum(one.p * one.dtype.itemsize for one in self.embeddings)
-        return min(max(-(-_UNDER_WAY // size), _FEWEST), _MOST)
+        if self._remote:
+            return min(max(-(-_UNDER_WAY // size), _FEWEST), _MOST)
+        if readers == 1:
+            return 1
+        chunks = -(-readers // len(self.embeddings))  # of each embedding, which are verified one by each reader
+        return max(min(_READ // size, chunks * -(-CHUNK_ROWS // rows)), _FEWEST)
+
+    def _pieces(self, ahead: int, readers: int) -> int:
+        """In how many pieces the rows of a block are read, so that no reader is idle."""
+        return 1 if self._remote else max(1, -(-(readers - 1) // max(1, (ahead - 1) * len(self.embeddings))))
+
+    def _rooms(
+        self, rows: int, count: int, empty: Callable[[tuple[int, ...], Any], NDArray[Any]]
+    ) -> list[tuple[NDArray[Any], ...]]:
+        """Arrays for so many blocks of so many rows."""
+        return [tuple(empty((rows, one.p), one.dtype) for one in self.embeddings) for _ in range(count)]
 
     def take(self, positions: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         """Return the kept rows at distinct ascending `positions` among them, (s, p) for each embedding."""
@@ -270,6 +296,18 @@ def _take_remote(embedding: Embedding, rows: NDArray[np.int64]) -> NDArray[Any]:
     return out
 
 
-def _read(wanted: tuple[Embedding, int, int, NDArray[Any]]) -> NDArray[Any]:
-    embedding, low, high, out = wanted
-    return embedding.read(low, high, out[: high - low])
+@dataclass(frozen=True)
+class _Reading:
+    """Rows that are read into place and looked at."""
+
+    embedding: Embedding
+    start: int
+    stop: int
+    out: NDArray[Any]
+    look: Callable[[NDArray[Any]], Looked]
+
+    def done(self) -> Looked:
+        """Read the rows: when they will have been looked at."""
+        if self.start < self.stop:
+            self.embedding.read(self.start, self.stop, self.out)
+        return self.look(self.out)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale.features.kernel import first_noted, nothing_noted
 from specscale.kernels.base import Array, Kernels
 
 __all__ = ["FeatureMap", "LoadedMap", "RowMap", "mapped"]
@@ -16,7 +17,10 @@ class LoadedMap(Protocol):
     """A function of rows with its arrays in the memory of a backend."""
 
     def apply(self, raw: Array, out: Array, bad: Array) -> None:
-        """Write the function of the rows `raw` (b, p) into `out` (b, dim), and the first bad row into `bad` (1,)."""
+        """Write the function of the rows `raw` (b, p) into `out` (b, dim).
+
+        `bad` (2,) takes notes of bad rows, as :meth:`specscale.features.kernel.Standardiser.apply` says.
+        """
         ...
 
 
@@ -77,8 +81,8 @@ def mapped(one: RowMap, kernels: Kernels, raw: NDArray[Any]) -> tuple[NDArray[An
     first = -1
     for low in range(0, len(raw), host.slice_rows):
         part = slice(low, low + host.slice_rows)
-        bad = np.full(1, -1, dtype=np.int64)
+        bad = nothing_noted()
         loaded.apply(raw[part], out[part], bad)
-        if first < 0 <= bad[0]:
-            first = low + int(bad[0])
+        if first < 0 <= first_noted(bad):
+            first = low + first_noted(bad)
     return out, first

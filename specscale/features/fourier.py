@@ -86,7 +86,7 @@ class FourierMap:
         """Make the frequencies in the backend's floating type."""
         standardiser = self.kernel.load(kernels)
         frequencies = self.frequencies().astype(standardiser.real)
-        return _LoadedFourierMap(kernels, standardiser, kernels.put(frequencies))
+        return _LoadedFourierMap(kernels.bearing("map"), standardiser, kernels.put(frequencies))
 
     def scoring(self, coefficients: NDArray[np.float64]) -> tuple[RowMap, NDArray[np.float64]]:
         """The map itself and the coefficients as they are."""
@@ -110,14 +110,14 @@ class FourierMap:
 
 @dataclass(frozen=True)
 class _LoadedFourierMap:
-    """A Fourier map with its frequencies (p, m) in the memory of a backend."""
+    """A Fourier map with its frequencies (p, m) in the memory of a backend, in the precision of the angles."""
 
     kernels: Kernels
     standardiser: Standardiser
     frequencies: Array
 
     def apply(self, raw: Array, out: Array, bad: Array) -> None:
-        """Write φ of the rows `raw` (b, p) into `out` (b, 2m), and the first bad row into `bad` (1,)."""
+        """Write φ of the rows `raw` (b, p) into `out` (b, 2m), and note bad rows in `bad` (2,)."""
         x = self.kernels.scratch("rows", raw.shape, self.standardiser.real)
         self.standardiser.apply(raw, x, bad)
         self.kernels.fourier(x, self.frequencies, out)

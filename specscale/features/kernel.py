@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from specscale.kernels.base import Array, Kernels, load_kernels
 
-__all__ = ["MEAN", "WIDE_EFFORT", "Affine", "Anchors", "ExactKernel", "Standardiser"]
+__all__ = [
+    "MEAN",
+    "WIDE_EFFORT",
+    "Affine",
+    "Anchors",
+    "ExactKernel",
+    "Standardiser",
+    "first_noted",
+    "nothing_noted",
+]
 
 WIDE_EFFORT = 2.5  # times that of float32 which a kernel takes in float64
 
@@ -18,6 +27,16 @@ MEAN = "is the mean that --normalize takes off, and has no direction then: leave
 
 _ROUNDING = 2.0**-21  # of squared lengths: a rough bound of what float32 products of some hundred numbers lose
 _WIDE_ROUNDING = 2.0**-50  # the same in float64
+
+
+def nothing_noted() -> NDArray[np.int64]:
+    """Room in host memory for the notes that a :class:`Standardiser` takes of bad rows."""
+    return np.full(2, -1, dtype=np.int64)
+
+
+def first_noted(bad: NDArray[np.int64]) -> int:
+    """The bad row that is noted, or −1."""
+    return int(bad[0] if bad[0] >= 0 else bad[1])
 
 
 @dataclass(frozen=True)
@@ -88,11 +107,16 @@ class Standardiser:
     unit: bool
 
     def apply(self, raw: Array, out: Array, bad: Array) -> None:
-        """Write normalised and centred rows `raw` (b, p) into `out` (b, p), and the first bad one into `bad` (1,)."""
-        if self.affine is not None:
-            self.kernels.affine(raw, *self.affine, out, bad)
-            raw = out
-        self.kernels.standardise(raw, self.centre, self.unit, out, bad)
+        """Write normalised and centred rows `raw` (b, p) into `out` (b, p), and note bad ones.
+
+        `bad` (2,) int64 takes the first row that cannot be used as it is stored, and the first that cannot once it is
+        shifted; numbers that are not negative are left alone.
+        """
+        if self.affine is None:
+            self.kernels.standardise(raw, self.centre, self.unit, out, bad[:1])
+            return
+        self.kernels.affine(raw, *self.affine, out, bad[:1])
+        self.kernels.standardise(out, self.centre, self.unit, out, bad[1:])
 
 
 @dataclass(frozen=True)
@@ -150,9 +174,9 @@ class ExactKernel:
     ) -> tuple[NDArray[Any], int]:
         """Normalised and centred rows of `raw` (b, p) in host memory, and the first bad one, or −1."""
         standardiser = self.load(kernels.host, real)
-        out, bad = np.empty(raw.shape, dtype=standardiser.real), np.full(1, -1, dtype=np.int64)
+        out, bad = np.empty(raw.shape, dtype=standardiser.real), nothing_noted()
         standardiser.apply(raw, out, bad)
-        return out, int(bad[0])
+        return out, first_noted(bad)
 
     def anchors(self, kernels: Kernels, raw: NDArray[Any]) -> Anchors:
         """Make anchors of the rows `raw` (r, p), which are in host memory."""

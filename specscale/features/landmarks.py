@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from specscale.cost import Cost
 from specscale.features.kernel import Anchors, ExactKernel, Standardiser
-from specscale.kernels.base import Array, Kernels
+from specscale.kernels.base import Array, Kernels, Product
 
 __all__ = ["CUT_OFF", "KernelMap", "LandmarkMap", "landmarks_cost", "whitening"]
 
@@ -86,21 +86,23 @@ class KernelMap:
         """Numbers of scratch for one row of a slice: the standardised row, in float64 with its Gram products too."""
         return 2 * (self.p + self.dim) if self.kernel.wide else self.p
 
-    def load(self, kernels: Kernels) -> _LoadedKernelMap:
-        """Make anchors of the landmarks."""
-        return _LoadedKernelMap(kernels, self.kernel.load(kernels), self.kernel.anchors(kernels, self.landmarks))
+    def load(self, kernels: Kernels, product: Product | None = "landmarks") -> _LoadedKernelMap:
+        """Make anchors of the landmarks, and take products with them in the precision that one of some name bears."""
+        bearing = kernels.bearing(product) if product else kernels
+        anchors = self.kernel.anchors(kernels, self.landmarks)
+        return _LoadedKernelMap(bearing, self.kernel.load(kernels), anchors)
 
 
 @dataclass(frozen=True)
 class _LoadedKernelMap:
-    """A kernel with its landmarks in the memory of a backend."""
+    """A kernel with its landmarks in the memory of a backend, in the precision of the products with these."""
 
     kernels: Kernels
     standardiser: Standardiser
     anchors: Anchors
 
     def apply(self, raw: Array, out: Array, bad: Array) -> None:
-        """Write k(Z, x) of the rows `raw` (b, p) into `out` (b, r), and the first bad row into `bad` (1,)."""
+        """Write k(Z, x) of the rows `raw` (b, p) into `out` (b, r), and note bad rows in `bad` (2,)."""
         x = self.kernels.scratch("rows", raw.shape, self.standardiser.real)
         self.standardiser.apply(raw, x, bad)
         self.anchors.evaluate(self.kernels, x, slice(None), out)
@@ -174,7 +176,7 @@ class LandmarkMap:
             (low, high, kernels.put(np.ascontiguousarray(self.whitening[low:, low:high], dtype=kernels.real)))
             for low, high in self._columns
         )
-        return _LoadedLandmarkMap(kernels, self.values.load(kernels), len(self.rows), whitening)
+        return _LoadedLandmarkMap(kernels.bearing("map"), self.values.load(kernels), len(self.rows), whitening)
 
     def scoring(self, coefficients: NDArray[np.float64]) -> tuple[KernelMap, NDArray[np.float64]]:
         """A cheaper map, and the coefficients (r, k) under which it gives the same scores as these (dim, k)."""
@@ -202,7 +204,7 @@ class _LoadedLandmarkMap:
 
     Attributes
     ----------
-    kernels : the backend
+    kernels : the backend, in the precision of the products with T
     values : gives k(Z, x)
     r : landmarks
     whitening : runs of columns, and T there without the rows above the first
@@ -214,7 +216,7 @@ class _LoadedLandmarkMap:
     whitening: tuple[tuple[int, int, Array], ...]
 
     def apply(self, raw: Array, out: Array, bad: Array) -> None:
-        """Write φ of the rows `raw` (b, p) into `out` (b, dim), and the first bad row into `bad` (1,)."""
+        """Write φ of the rows `raw` (b, p) into `out` (b, dim), and note bad rows in `bad` (2,)."""
         values = self.kernels.scratch("values", (len(raw), self.r), self.kernels.real)
         self.values.apply(raw, values, bad)
         for low, high, part in self.whitening:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.grid import BLOCK_ROWS
-from specscale.kernels.base import Array, Kernels, Product, RunTasks, Task, load_kernels
+from specscale.kernels.base import Array, Kernels, RunTasks, Task, load_kernels
 from specscale.kernels.device import Device, Event
 
 __all__ = ["ApartKernels"]
@@ -117,10 +117,6 @@ class ApartKernels(Kernels):
     def free_memory(self) -> int:
         """Bytes that are free on the card."""
         return self.device.free_memory()
-
-    def bearing(self, product: Product) -> Kernels:
-        """The backend itself, which multiplies in float32."""
-        return self
 
     def run(self, tasks: Sequence[Task], run: RunTasks) -> None:
         """Ask for all tasks in their order, from one thread."""

@@ -1,7 +1,7 @@
 """What a backend is: the operations of a sweep, and the memory that they work in.
 
-``reference`` is NumPy in float64 and defines what each operation means; ``cpu`` is Numba and BLAS in float32. A backend
-is loaded by name when it is first needed, so that importing the package compiles nothing.
+``reference`` is NumPy in float64 and defines what each operation means; ``cpu`` is Numba and BLAS in float32, ``cuda``
+a card. A backend is loaded by name when it is first needed, so that importing the package compiles nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ __all__ = ["BACKENDS", "Array", "Kernels", "Product", "RunTasks", "Task", "load_
 BACKENDS = {
     "reference": "specscale.kernels.reference:ReferenceKernels",
     "cpu": "specscale.kernels.cpu:CpuKernels",
+    "cuda": "specscale.kernels.card:CardKernels",
+    "cuda-tf32": "specscale.kernels.card:TensorKernels",
+    "cuda-3xtf32": "specscale.kernels.card:SplitKernels",
 }
 
 Array = Any
@@ -245,12 +248,14 @@ class Kernels(ABC):
 
 
 def load_kernels(backend: str = "cpu") -> Kernels:
-    """Return the kernels of a backend, ``"cpu"`` or ``"reference"``.
+    """Return the kernels of a backend, as ``"cpu"``, ``"cuda"`` or ``"reference"``.
 
     Raises
     ------
     OptionError
         When there is no backend of that name.
+    DeviceError
+        When it is that of a card, and there is none or nothing that can use it.
     """
     if backend not in BACKENDS:
         raise OptionError(f"there is no backend {backend!r}: choose one of {', '.join(BACKENDS)}")

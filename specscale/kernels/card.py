@@ -6,21 +6,22 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from specscale.errors import OutOfMemory
 from specscale.kernels.base import Array
-from specscale.kernels.cublas import Blas, rows_of
+from specscale.kernels.cublas import Blas
 from specscale.kernels.device import Event, Queue
 from specscale.kernels.gpu import GpuKernels
 from specscale.kernels.installed import cupy_with_a_card
+from specscale.kernels.precision import Precision
 from specscale.kernels.sources import compiled, cuda_sources, kernel_names
 from specscale.units import format_bytes
 
-__all__ = ["Card", "card_kernels"]
+__all__ = ["Card", "CardKernels", "SplitKernels", "TensorKernels"]
 
 _PAGE = 4096
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
@@ -145,19 +146,13 @@ class Card:
         self._keep(queue, target)
 
     def _copy(self, queue: Queue, target: Any, to: int, source: Any, at: int, kind: int) -> None:
-        """Ask for a copy to one address from another, of an array in one run or of a matrix of rows."""
+        """Ask for a copy to one address from another, of numbers that lie one behind the other."""
         if target.shape != source.shape or target.dtype != source.dtype:
             raise ValueError(f"{source.dtype} {source.shape} cannot be copied to {target.dtype} {target.shape}")
-        runtime, stream, item = self._cupy.cuda.runtime, self._queues[queue].ptr, source.dtype.itemsize
-        if source.flags.c_contiguous and target.flags.c_contiguous:
-            if source.nbytes:
-                runtime.memcpyAsync(to, at, source.nbytes, kind, stream)
-            return
-        (turned_to, to_pitch), (turned, pitch) = rows_of(target), rows_of(source)
-        if turned_to or turned:
-            raise ValueError("what is copied is no transpose")
-        width = source.shape[1] * item
-        runtime.memcpy2DAsync(to, to_pitch * item, at, pitch * item, width, len(source), kind, stream)
+        if not (source.flags.c_contiguous and target.flags.c_contiguous):
+            raise ValueError("only numbers that lie one behind the other are copied")
+        if source.nbytes:
+            self._cupy.cuda.runtime.memcpyAsync(to, at, source.nbytes, kind, self._queues[queue].ptr)
 
     def _keep(self, queue: Queue, host: NDArray[Any]) -> None:
         """Hold host memory until a copy is done, that nobody else is lent it."""
@@ -204,6 +199,22 @@ def _too_little(size: int, what: str) -> OutOfMemory:
     )
 
 
-def card_kernels() -> GpuKernels:
+class CardKernels(GpuKernels):
     """The backend of the card that is here."""
-    return GpuKernels(Card())
+
+    def __init__(self) -> None:
+        super().__init__(Card())
+
+
+class TensorKernels(CardKernels):
+    """The same, with products by tensor cores where they bear it."""
+
+    name: ClassVar[str] = "cuda-tf32"
+    asked: ClassVar[Precision] = "tf32"
+
+
+class SplitKernels(CardKernels):
+    """The same, with three products by tensor cores where they bear it."""
+
+    name: ClassVar[str] = "cuda-3xtf32"
+    asked: ClassVar[Precision] = "3xtf32"

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from specscale.kernels.apart import ApartKernels
-from specscale.kernels.base import Array
+from specscale.kernels.base import Array, Product
+from specscale.kernels.precision import Precision, multiply, precision_of
 
 __all__ = ["GpuKernels"]
 
@@ -18,10 +19,23 @@ _HALVED = 1024  # columns from which on the diagonal tile is halved, so that les
 
 
 class GpuKernels(ApartKernels):
-    """The backend of a card; :class:`specscale.kernels.base.Kernels` says what each operation does."""
+    """The backend of a card; :class:`specscale.kernels.base.Kernels` says what each operation does.
+
+    Attributes
+    ----------
+    asked : the precision of those products that bear it
+    """
 
     name: ClassVar[str] = "cuda"
     real: ClassVar[type[np.floating[Any]]] = np.float32
+    asked: ClassVar[Precision] = "float32"
+    _precision: Precision = "float32"
+
+    def bearing(self, product: Product) -> GpuKernels:
+        """The same backend, on the same memory, with products in what this one bears of the precision asked for."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), _precision=precision_of(product, self.asked))
+        return other
 
     def affine(self, raw: Array, shift: Array, factor: Array, out: Array, bad: Array) -> None:
         """Shift and scale rows in float64."""
@@ -104,7 +118,7 @@ class GpuKernels(ApartKernels):
 
     def _multiply(self, left: Array, right: Array, out: Array) -> None:
         if out.shape[0] and out.shape[1]:
-            self.device.multiply(left, right, out)
+            multiply(self.device, left, right, out, self._precision, self.scratch)
 
     def _launch(self, kernel: str, blocks: int, *arguments: Any, threads: int = _THREADS) -> None:
         """Launch a kernel, whose whole numbers are all of one type."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale import seeds
+from specscale.features.kernel import nothing_noted
 from specscale.kernels.base import Kernels
 from specscale.method.problem import Problem
 from specscale.passes.mapping import LoadedMaps
@@ -54,7 +55,7 @@ def _scores_of(
     host = kernels.host
     weights = coefficients.astype(host.real)
     out = np.empty((len(raw[0]), weights.shape[1]), dtype=host.real)
-    loaded, bad = LoadedMaps.of(problem.maps, host), np.full(1, -1, dtype=np.int64)
+    loaded, bad = LoadedMaps.of(problem.maps, host), nothing_noted()
     for low in range(0, len(out), host.slice_rows):
         part = slice(low, low + host.slice_rows)
         features = np.empty((len(out[part]), len(weights)), dtype=host.real)

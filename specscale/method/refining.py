@@ -153,7 +153,7 @@ class _Sweep:
     def _pass(self, one: _Visit) -> Pass[NDArray[np.float64]]:
         stripe = Stripe(self._problem.rows, one.low, one.high, self._vectors.read)
         vectors, passing = self._vectors.of, self._passing(one)
-        return products(self._name, self._problem.exact, stripe, vectors, self._k, one.edges[-1], passing)
+        return products(self._name, self._problem.exact, stripe, vectors, self._k, one.edges[-1], passing, "exact")
 
     def _passing(self, one: _Visit) -> RowArray:
         """What the kernels of a stripe are worth to the rows that pass by."""

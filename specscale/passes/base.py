@@ -37,6 +37,10 @@ class RowOutput(Protocol):
         ...
 
 
+def _nothing() -> None:
+    """Look at nothing."""
+
+
 class LoadedPass(NamedTuple):
     """What is done with each block, with all that this needs of every block in the memory of a backend.
 
@@ -45,12 +49,14 @@ class LoadedPass(NamedTuple):
     prepare : tasks that need the block and its room alone, and may run while the block before is appended; they alone
         may read the block's rows, whose memory is read into again soon after
     append : tasks that add a prepared block to an accumulator
-    check : raises InputError where the tasks that prepared a block found rows that cannot be used
+    look : begins to fetch what the host is to see of a prepared block. What it returns is done once, in the order of
+        the blocks, while the next one is computed on: it waits for what was fetched, raises InputError where rows
+        cannot be used, fills the block's outputs, and adds to those arrays of the accumulator that are in host memory
     """
 
     prepare: Callable[[Block, Room], list[Task]]
     append: Callable[[Accumulator, Block, Room], list[Task]]
-    check: Callable[[Block, Room], None] = lambda block, room: None
+    look: Callable[[Accumulator, Block, Room], Task] = lambda total, block, room: _nothing
 
 
 @dataclass(frozen=True)
@@ -65,16 +71,18 @@ class Pass(Generic[R]):
     Attributes
     ----------
     name : what to call it in events and checkpoints
-    room : the scratch of one block; two are used in turn, and passes that follow one another share what they have alike
+    room : the scratch of one block; two are used in turn, or one where a device has no memory for more, and passes that
+        follow one another share what they have alike
     create : an empty accumulator, named arrays of the backend or of the host
     load : brings into a backend's memory what every block needs; once in a process, before any block
     combine : add the second accumulator, of later rows, to the first, in place; both in host memory
     finalize : what the pass is for, out of the accumulator of all rows in host memory
+    sums : whether `combine` adds number to number, so that runs of the arrays' rows can be combined one by one
     shares : whether its functions read or write files of the result in progress
     verifies : whether it verifies rows that have not been verified before
     inputs : arrays of which each block brings its rows along, in the backend's memory
-    outputs : arrays of which each block brings memory for its rows along, in the host's: tasks of `prepare` fill it,
-        and whoever runs the pass writes all rows of a span before its partial result
+    outputs : arrays of which each block brings memory for its rows along, in the host's: it is filled when the block
+        is looked at, and whoever runs the pass writes all rows of a span before its partial result
     """
 
     name: str
@@ -83,6 +91,7 @@ class Pass(Generic[R]):
     load: Callable[[Kernels], LoadedPass]
     combine: Callable[[Accumulator, Accumulator], None]
     finalize: Callable[[Accumulator], R]
+    sums: bool = False
     shares: bool = False
     verifies: bool = False
     inputs: Mapping[str, RowInput] = field(default_factory=dict)
@@ -105,14 +114,19 @@ def at_once(first: Pass[R], second: Pass[Q]) -> Pass[tuple[R, Q]]:
     def load(kernels: Kernels) -> LoadedPass:
         one, other = first.load(kernels), second.load(kernels)
 
-        def check(block: Block, room: Room) -> None:
-            one.check(block, room)
-            other.check(block, room)
+        def look(total: Accumulator, block: Block, room: Room) -> Task:
+            looks = one.look(total, block, room), other.look(total, block, room)
+
+            def both() -> None:
+                for each in looks:
+                    each()
+
+            return both
 
         return LoadedPass(
             lambda block, room: [*one.prepare(block, room), *other.prepare(block, room)],
             lambda total, block, room: [*one.append(total, block, room), *other.append(total, block, room)],
-            check,
+            look,
         )
 
     def combine(earlier: Accumulator, later: Accumulator) -> None:

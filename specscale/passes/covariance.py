@@ -17,7 +17,7 @@ from specscale.passes.mapping import (
     feature_device_cost,
     feature_room,
     feature_width,
-    refuse_bad_rows,
+    refusing_bad_rows,
     shares_of,
 )
 from specscale.spectral.tiles import TiledSymmetric, tile_edges
@@ -46,16 +46,13 @@ def covariance(maps: tuple[FeatureMap, ...]) -> Pass[TiledSymmetric]:
         return {"gram": kernels.zeros((TiledSymmetric.size(d),), np.float64), "rows": np.zeros(1, dtype=np.int64)}
 
     def load(kernels: Kernels) -> LoadedPass:
-        loaded = LoadedMaps.of(maps, kernels)
+        loaded, bearing = LoadedMaps.of(maps, kernels), kernels.bearing("covariance")
 
         def prepare(block: Block, room: Room) -> list[Task]:
             return [
                 partial(loaded.apply, block, share, room["features"], room["bad"])
                 for share in shares_of(block, kernels.slice_rows)
             ]
-
-        def check(block: Block, room: Room) -> None:
-            refuse_bad_rows(kernels, block, shares_of(block, kernels.slice_rows), room["bad"])
 
         def append(total: Accumulator, block: Block, room: Room) -> list[Task]:
             count = len(block.raw[0])
@@ -64,11 +61,15 @@ def covariance(maps: tuple[FeatureMap, ...]) -> Pass[TiledSymmetric]:
 
             def add(rows: slice, columns: slice, tile: Array) -> None:
                 product = kernels.scratch("tile", tile.shape, kernels.real)
-                kernels.gram_tile(used[:, rows], used[:, columns], product, tile)
+                left = used[:, rows]
+                bearing.gram_tile(left, left if rows == columns else used[:, columns], product, tile)
 
             return [partial(add, *tile) for tile in TiledSymmetric(d, total["gram"]).tiles()] if count else []
 
-        return LoadedPass(prepare, append, check)
+        def look(total: Accumulator, block: Block, room: Room) -> Task:
+            return refusing_bad_rows(kernels, block, shares_of(block, kernels.slice_rows), room["bad"])
+
+        return LoadedPass(prepare, append, look)
 
     def combine(first: Accumulator, second: Accumulator) -> None:
         first["gram"] += second["gram"]
@@ -83,7 +84,7 @@ def covariance(maps: tuple[FeatureMap, ...]) -> Pass[TiledSymmetric]:
     def room(kernels: Kernels) -> Layout:
         return feature_room(feature_width(maps), len(maps), kernels)
 
-    return Pass("covariance", room, create, load, combine, finalize, verifies=True)
+    return Pass("covariance", room, create, load, combine, finalize, sums=True, verifies=True)
 
 
 def covariance_cost(maps: tuple[FeatureMap, ...], n_kept: int, read: int, spans: int, threads: int) -> Cost:

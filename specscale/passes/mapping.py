@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from specscale.embeddings.rows import Block
 from specscale.errors import InputError
 from specscale.features.base import FeatureMap, LoadedMap, RowMap
 from specscale.features.kernel import MEAN
 from specscale.grid import BLOCK_ROWS, SLICE_ROWS
-from specscale.kernels.base import Array, Kernels
+from specscale.kernels.base import Array, Kernels, Task
 from specscale.passes.base import Layout
 
 __all__ = [
     "LoadedMaps",
     "Share",
-    "bad_rows",
+    "bad_row_notes",
     "feature_cost",
     "feature_device_cost",
     "feature_room",
     "feature_width",
-    "refuse_bad_rows",
+    "refusing_bad_rows",
     "shares_across",
     "shares_of",
     "slices",
@@ -39,7 +41,7 @@ class Share(NamedTuple):
     ----------
     which : number of the embedding
     part : the run of kept rows
-    place : number of the share among all of the block, where its first bad row is noted
+    place : number of the share among all of the block, where its bad rows are noted
     """
 
     which: int
@@ -65,36 +67,36 @@ def shares_across(block: Block, number: int, part: slice) -> list[Share]:
     return [Share(which, part, number * m + which) for which in range(m)]
 
 
-def bad_rows(kernels: Kernels, m: int) -> tuple[tuple[int, ...], type[np.int64]]:
-    """The layout of what is noted of a block's shares: the first bad row of each, or −1."""
-    return (m * -(-BLOCK_ROWS // kernels.slice_rows),), np.int64
+def bad_row_notes(kernels: Kernels, m: int) -> tuple[tuple[int, ...], type[np.int64]]:
+    """The layout of what is noted of a block's shares, as :meth:`specscale.features.base.LoadedMap.apply` says."""
+    return (m * -(-BLOCK_ROWS // kernels.slice_rows), 2), np.int64
 
 
-def refuse_bad_rows(kernels: Kernels, block: Block, shares: Sequence[Share], bad: Array) -> None:
-    """Look at what is noted of shares, in their order.
+def refusing_bad_rows(kernels: Kernels, block: Block, shares: Sequence[Share], bad: Array) -> Task:
+    """Begin to look at what is noted of shares, in their order.
 
-    Raises
-    ------
-    InputError
-        When a row holds a NaN or an infinity, or has no direction where one is needed.
+    The task raises InputError when a row holds a NaN or an infinity, or has no direction where one is needed.
     """
-    noted = kernels.get(bad)
+    return partial(_refuse, block, shares, kernels.fetch(bad))
+
+
+def _refuse(block: Block, shares: Sequence[Share], fetched: Callable[[], NDArray[Any]]) -> None:
+    noted = fetched()
     for which, part, place in shares:
-        if noted[place] >= 0:
-            raise _bad_row(kernels, block, which, part.start + int(noted[place]))
+        stored, shifted = map(int, noted[place])
+        if stored >= 0:
+            raise InputError(
+                f"{_row(block, which, part.start + stored)} has a NaN, an infinity or zero norm, "
+                "which it had not when it was ingested: a chunk is missing or was written over; ingest it again"
+            )
+        if shifted >= 0:
+            raise InputError(f"{_row(block, which, part.start + shifted)} {MEAN}")
 
 
-def _bad_row(kernels: Kernels, block: Block, which: int, position: int) -> InputError:
-    """The error that names a row of a block, at `position` of its kept rows, that cannot be used after all."""
+def _row(block: Block, which: int, position: int) -> str:
+    """What a row of an embedding is called, at `position` of a block's kept rows."""
     row = block.start + (position if block.kept is None else int(block.kept[position]))
-    name = "AB"[which] if len(block.raw) == 2 else which
-    given = kernels.get(block.raw[which][position : position + 1])
-    if given.any() and np.isfinite(given).all():
-        return InputError(f"row {row} of embedding {name} {MEAN}")
-    return InputError(
-        f"row {row} of embedding {name} has a NaN, an infinity or zero norm, "
-        "which it had not when it was ingested: a chunk is missing or was written over; ingest it again"
-    )
+    return f"row {row} of embedding {'AB'[which] if len(block.raw) == 2 else which}"
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,10 @@ class LoadedMaps:
         return cls(tuple(one.load(kernels) for one in maps), tuple(slice(*ends) for ends in pairwise(edges)))
 
     def apply(self, block: Block, share: Share, features: Array, bad: Array) -> None:
-        """Write the features of a share into its rows and columns of `features` (b, d), and note its first bad row."""
+        """Write the features of a share into its rows and columns of `features` (b, d), and note its bad rows."""
         which, part, place = share
-        note = bad[place : place + 1]
-        note.fill(-1)
-        self.maps[which].apply(block.raw[which][part], features[part, self.columns[which]], note)
+        bad[place].fill(-1)
+        self.maps[which].apply(block.raw[which][part], features[part, self.columns[which]], bad[place])
 
 
 def feature_width(maps: tuple[FeatureMap, ...]) -> int:
@@ -125,7 +126,7 @@ def feature_width(maps: tuple[FeatureMap, ...]) -> int:
 
 def feature_room(width: int, m: int, kernels: Kernels) -> Layout:
     """Where the features of a block of m embeddings are put, and the notes of its bad rows."""
-    return {"features": ((BLOCK_ROWS, width), kernels.real), "bad": bad_rows(kernels, m)}
+    return {"features": ((BLOCK_ROWS, width), kernels.real), "bad": bad_row_notes(kernels, m)}
 
 
 def feature_cost(maps: tuple[FeatureMap, ...], threads: int) -> int:

@@ -13,9 +13,9 @@ from specscale.cost import Cost
 from specscale.embeddings.rows import Block
 from specscale.features.kernel import ExactKernel
 from specscale.grid import ANCHOR_TILE, BLOCK_ROWS, SLICE_ROWS
-from specscale.kernels.base import Kernels, Task
+from specscale.kernels.base import Kernels, Product, Task
 from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room, RowInput, RowOutput
-from specscale.passes.mapping import bad_rows, refuse_bad_rows, shares_of, slices
+from specscale.passes.mapping import bad_row_notes, refusing_bad_rows, shares_of, slices
 
 __all__ = ["Anchored", "Held", "products", "products_cost"]
 
@@ -59,6 +59,7 @@ def products(
     k: int,
     n_kept: int,
     passing: RowOutput | None = None,
+    product: Product | None = None,
 ) -> Pass[NDArray[np.float64]]:
     """Make the products pass.
 
@@ -72,6 +73,7 @@ def products(
     n_kept : rows that take part
     passing : takes what the same kernels are worth to the rows that pass by, K_e(x, anchors) V / n_kept with the
         vectors at the anchors, (m, k) real for each row; None for the products of the anchors alone
+    product : what the products are for, where a backend has precisions to choose from; None for its full one
 
     Returns
     -------
@@ -79,19 +81,24 @@ def products(
         Its result is (m, s, k) float64: K_e(anchors, all rows) V / n_kept for each of the m embeddings.
     """
     m, s = len(exact), len(anchors)
-    tiles = [slice(low, min(low + ANCHOR_TILE, s)) for low in range(0, s, ANCHOR_TILE)]
+
+    def tiles(kernels: Kernels) -> list[slice]:
+        return [slice(low, min(low + kernels.anchor_tile, s)) for low in range(0, s, kernels.anchor_tile)]
 
     def room(kernels: Kernels) -> Layout:
         sums = (m, -(-BLOCK_ROWS // kernels.slice_rows), s, k), kernels.real
-        return {"vectors": ((BLOCK_ROWS, k), kernels.real), "partial": sums, "bad": bad_rows(kernels, m)}
+        back = {} if passing is None else {"passing": ((m, BLOCK_ROWS, k), np.float64)}
+        own = {"vectors": ((BLOCK_ROWS, k), kernels.real), "partial": sums, "bad": bad_row_notes(kernels, m)}
+        return {**own, **back}
 
     def create(kernels: Kernels) -> Accumulator:
         return {"products": kernels.zeros((m, s, k), np.float64)}
 
     def load(kernels: Kernels) -> LoadedPass:
+        bearing = kernels.bearing(product) if product else kernels
         standardisers = [one.load(kernels) for one in exact]
         loaded = [one.anchors(kernels, raw) for one, raw in zip(exact, anchors.rows(), strict=True)]
-        given = anchors.vectors()
+        given = None if passing is None else anchors.vectors()
         own = None if given is None else kernels.put(np.ascontiguousarray(given, dtype=kernels.real))
 
         def prepare(block: Block, room: Room) -> list[Task]:
@@ -100,34 +107,43 @@ def products(
 
             def multiply(which: int, part: slice, place: int) -> None:
                 x = kernels.scratch("rows", block.raw[which][part].shape, standardisers[which].real)
-                note = room["bad"][place : place + 1]
+                note = room["bad"][place]
                 note.fill(-1)
                 standardisers[which].apply(block.raw[which][part], x, note)
-                back = kernels.zeros((len(x), k), np.float64)
-                for tile in tiles:
-                    kernel = kernels.scratch("values", (len(x), tile.stop - tile.start), kernels.real)
-                    loaded[which].evaluate(kernels, x, tile, kernel)
-                    kernels.project(kernel.T, room["vectors"][part], room["partial"][which, place % len(parts), tile])
-                    if own is not None:
-                        product = kernels.scratch("products of rows", (len(x), k), kernels.real)
-                        kernels.project(kernel, own[tile], product)
-                        back += product
                 if passing is not None:
-                    block.outputs["passing"][part, which] = kernels.get(back) / n_kept
+                    room["passing"][which, part].fill(0)
+                for tile in tiles(kernels):
+                    kernel = kernels.scratch("values", (len(x), tile.stop - tile.start), kernels.real)
+                    loaded[which].evaluate(bearing, x, tile, kernel)
+                    bearing.project(kernel.T, room["vectors"][part], room["partial"][which, place % len(parts), tile])
+                    if own is not None:
+                        worth = kernels.scratch("products of rows", (len(x), k), kernels.real)
+                        bearing.project(kernel, own[tile], worth)
+                        back = room["passing"][which, part]
+                        back += worth
 
             return [partial(multiply, *share) for share in shares_of(block, kernels.slice_rows)]
-
-        def check(block: Block, room: Room) -> None:
-            refuse_bad_rows(kernels, block, shares_of(block, kernels.slice_rows), room["bad"])
 
         def append(total: Accumulator, block: Block, room: Room) -> list[Task]:
             def fold(which: int, tile: slice) -> None:
                 for run in range(len(slices(block, kernels.slice_rows))):
                     total["products"][which, tile] += room["partial"][which, run, tile]
 
-            return [partial(fold, which, tile) for which in range(m) for tile in tiles]
+            return [partial(fold, which, tile) for which in range(m) for tile in tiles(kernels)]
 
-        return LoadedPass(prepare, append, check)
+        def look(total: Accumulator, block: Block, room: Room) -> Task:
+            refuse = refusing_bad_rows(kernels, block, shares_of(block, kernels.slice_rows), room["bad"])
+            if passing is None:
+                return refuse
+            back = kernels.fetch(room["passing"])
+
+            def see() -> None:
+                refuse()
+                block.outputs["passing"][...] = back()[:, : len(block.raw[0])].swapaxes(0, 1) / n_kept
+
+            return see
+
+        return LoadedPass(prepare, append, look)
 
     def combine(first: Accumulator, second: Accumulator) -> None:
         first["products"] += second["products"]
@@ -136,7 +152,7 @@ def products(
         return np.asarray(total["products"] / n_kept)
 
     inputs, outputs = {"vectors": vectors}, {} if passing is None else {"passing": passing}
-    return Pass(name, room, create, load, combine, finalize, shares=True, inputs=inputs, outputs=outputs)
+    return Pass(name, room, create, load, combine, finalize, sums=True, shares=True, inputs=inputs, outputs=outputs)
 
 
 def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int, read: int, threads: int) -> Cost:

@@ -20,11 +20,12 @@ from specscale import seeds
 from specscale.cost import Cost
 from specscale.embeddings.rows import Block
 from specscale.features.base import LoadedMap
+from specscale.features.kernel import nothing_noted
 from specscale.features.landmarks import KernelMap, LandmarkMap
 from specscale.grid import BLOCK_ROWS, SLICE_ROWS
 from specscale.kernels.base import Array, Kernels, Task
 from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room
-from specscale.passes.mapping import bad_rows, refuse_bad_rows, shares_of
+from specscale.passes.mapping import bad_row_notes, refusing_bad_rows, shares_of
 
 __all__ = ["Drawn", "Remainders", "far_draws", "remainders", "remainders_cost"]
 
@@ -49,13 +50,13 @@ class Remainders:
         return cls(tuple(KernelMap(one.kernel, one.landmarks[: _count(one.p)]) for one in maps))
 
     def load(self, kernels: Kernels) -> tuple[_Loaded, ...]:
-        """Bring the landmarks into the memory of a backend."""
-        return tuple(_Loaded(kernels, one.load(kernels), one.dim) for one in self.maps)
+        """Bring the landmarks into the memory of a backend; rows are drawn as :meth:`at` says, to rounding."""
+        return tuple(_Loaded(kernels, one.load(kernels, None), one.dim) for one in self.maps)
 
     def at(self, which: int, raw: NDArray[Any], kernels: Kernels) -> NDArray[np.float64]:
         """Those of some rows of an embedding (b, p) in host memory, (b,)."""
-        out, bad = np.empty(len(raw)), np.full(1, -1, dtype=np.int64)
-        self.load(kernels.host)[which].apply(raw, out, bad)
+        out = np.empty(len(raw))
+        self.load(kernels.host)[which].apply(raw, out, nothing_noted())
         return out
 
 
@@ -68,7 +69,7 @@ class _Loaded:
     r: int
 
     def apply(self, raw: Array, out: Array, bad: Array) -> None:
-        """Write what remains of rows (b, p) into `out` (b,), and the first bad row into `bad` (1,)."""
+        """Write what remains of rows (b, p) into `out` (b,), and note bad rows in `bad` (2,)."""
         values = self.kernels.scratch("values", (len(raw), self.r), self.kernels.real)
         self.values.apply(raw, values, bad)
         self.kernels.remains(values, out)
@@ -104,7 +105,7 @@ def remainders(source: Remainders, draws: int, seed: int) -> Pass[Drawn]:
     m = len(source.maps)
 
     def room(kernels: Kernels) -> Layout:
-        return {"remains": ((m, BLOCK_ROWS), np.float64), "bad remains": bad_rows(kernels, m)}
+        return {"remains": ((m, BLOCK_ROWS), np.float64), "bad remains": bad_row_notes(kernels, m)}
 
     def create(kernels: Kernels) -> Accumulator:
         return {
@@ -118,18 +119,23 @@ def remainders(source: Remainders, draws: int, seed: int) -> Pass[Drawn]:
 
         def prepare(block: Block, room: Room) -> list[Task]:
             def one(which: int, part: slice, place: int) -> None:
-                note = room["bad remains"][place : place + 1]
+                note = room["bad remains"][place]
                 note.fill(-1)
                 loaded[which].apply(block.raw[which][part], room["remains"][which, part], note)
 
             return [partial(one, *share) for share in shares_of(block, kernels.slice_rows)]
 
-        def check(block: Block, room: Room) -> None:
-            refuse_bad_rows(kernels, block, shares_of(block, kernels.slice_rows), room["bad remains"])
-
         def append(total: Accumulator, block: Block, room: Room) -> list[Task]:
+            return []
+
+        def look(total: Accumulator, block: Block, room: Room) -> Task:
+            shares = shares_of(block, kernels.slice_rows)
+            refuse = refusing_bad_rows(kernels, block, shares, room["bad remains"])
+            fetched = kernels.fetch(room["remains"])
+
             def race() -> None:
-                remains = kernels.get(room["remains"][:, : len(block.raw[0])])
+                refuse()
+                remains = fetched()[:, : len(block.raw[0])]
                 generator = seeds.remainder_races(seed, block.start)
                 positions, times = np.full((m, draws), -1, dtype=np.int64), np.full((m, draws), np.inf)
                 sums = np.zeros(m)
@@ -142,9 +148,9 @@ def remainders(source: Remainders, draws: int, seed: int) -> Pass[Drawn]:
                         positions[which] = block.offset + np.minimum(chosen, len(edges) - 1)
                 combine(total, {"positions": positions, "times": times, "totals": sums})
 
-            return [race]
+            return race
 
-        return LoadedPass(prepare, append, check)
+        return LoadedPass(prepare, append, look)
 
     def combine(first: Accumulator, second: Accumulator) -> None:
         earlier = second["times"] < first["times"]

@@ -23,7 +23,7 @@ from specscale.passes.mapping import (
     feature_device_cost,
     feature_room,
     feature_width,
-    refuse_bad_rows,
+    refusing_bad_rows,
     shares_across,
     slices,
 )
@@ -86,8 +86,8 @@ class LoadedScores(Protocol):
         """Write the scores of some kept rows of a block, its `number`-th slice, into `out` (b, k)."""
         ...
 
-    def check(self, block: Block, room: Room) -> None:
-        """Raise InputError where rows that were looked at cannot be used."""
+    def look(self, block: Block, room: Room) -> Task:
+        """Begin to look at a block; the task raises InputError where rows cannot be used."""
         ...
 
 
@@ -148,14 +148,16 @@ class MappedScores:
         """Load the maps and the coefficients."""
         weights = np.ascontiguousarray(self._weights, dtype=kernels.real)
         factors = None if self._factors is None else kernels.put(self._factors.astype(kernels.real))
-        return _LoadedMappedScores(kernels, LoadedMaps.of(self._maps, kernels), kernels.put(weights), factors)
+        maps, bearing = LoadedMaps.of(self._maps, kernels), kernels.bearing("scores")
+        return _LoadedMappedScores(kernels, bearing, maps, kernels.put(weights), factors)
 
 
 @dataclass(frozen=True)
 class _LoadedMappedScores:
-    """Maps, coefficients (d, k) and factors (k,) in the memory of a backend."""
+    """Maps, coefficients (d, k) and factors (k,) in the memory of a backend, and this in the precision of scores."""
 
     kernels: Kernels
+    bearing: Kernels
     maps: LoadedMaps
     weights: Array
     factors: Array | None
@@ -164,15 +166,15 @@ class _LoadedMappedScores:
         """Map the rows and project their features."""
         for share in shares_across(block, number, part):
             self.maps.apply(block, share, room["features"], room["bad"])
-        self.kernels.project(room["features"][part, : len(self.weights)], self.weights, out)
+        self.bearing.project(room["features"][part, : len(self.weights)], self.weights, out)
         if self.factors is not None:
             out *= self.factors
 
-    def check(self, block: Block, room: Room) -> None:
+    def look(self, block: Block, room: Room) -> Task:
         """Look at the rows that were mapped."""
         parts = enumerate(slices(block, self.kernels.slice_rows))
         shares = [share for number, part in parts for share in shares_across(block, number, part)]
-        refuse_bad_rows(self.kernels, block, shares, room["bad"])
+        return refusing_bad_rows(self.kernels, block, shares, room["bad"])
 
 
 class KnownScores:
@@ -204,8 +206,9 @@ class _LoadedKnownScores:
         """Copy the rows."""
         out[...] = block.inputs["vectors"][part]
 
-    def check(self, block: Block, room: Room) -> None:
-        """No row was looked at."""
+    def look(self, block: Block, room: Room) -> Task:
+        """No row is mapped."""
+        return lambda: None
 
 
 def score(
@@ -269,9 +272,17 @@ def score(
                 positions = np.arange(block.stop - block.start) if block.kept is None else block.kept
                 scores = room["scores"][: len(positions)]
                 kernels.keep_tails(scores, kernels.put(block.start + positions), total["strengths"], total["rows"])
-                store(block, kernels.get(scores), total)
 
             return [fold]
+
+        def look(total: Accumulator, block: Block, room: Room) -> Task:
+            refuse, scores = loaded.look(block, room), kernels.fetch(room["scores"][: len(block.raw[0])])
+
+            def see() -> None:
+                refuse()
+                store(block, scores(), total)
+
+            return see
 
         def store(block: Block, scores: NDArray[Any], total: Accumulator) -> None:
             begin = block.start - block.start % chunk_rows
@@ -286,7 +297,7 @@ def score(
                 write(begin, finished)
                 total["checksums"] = np.append(total["checksums"], np.uint32(crc32c(finished)))
 
-        return LoadedPass(prepare, append, loaded.check)
+        return LoadedPass(prepare, append, look)
 
     def combine(first: Accumulator, second: Accumulator) -> None:
         first["moments"] += second["moments"]

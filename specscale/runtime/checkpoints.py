@@ -196,31 +196,38 @@ class Parts:
 class Tree:
     """The partial results of one pass, of one process.
 
-    Two siblings become their parent as soon as both exist, so the disk holds O(log spans) nodes, and what is added to
-    what depends on the span numbers alone.
+    Two siblings become their parent as soon as both exist, so there are O(log spans) nodes, and what is added to what
+    depends on the span numbers alone.
 
     Parameters
     ----------
     folder : where the nodes are; made if it does not exist
     spans : number of spans of the pass
     combine : adds the second accumulator, of later rows, to the first
-    patience : seconds of work that may be lost; a younger node stays in memory, and short passes write nothing
+    patience : seconds of work that may be lost; younger nodes stay in memory, and short passes write nothing
     parts : keeps the nodes that outlast the run
+    held : how many nodes stay in memory, the newest: one is mostly the next sibling, and in the end the root; with as
+        many as there are levels, disks are written to for patience alone
     """
 
     def __init__(
-        self, folder: Location, spans: int, combine: Combine, patience: float = 0.0, parts: Parts | None = None
+        self,
+        folder: Location,
+        spans: int,
+        combine: Combine,
+        patience: float = 0.0,
+        parts: Parts | None = None,
+        held: int = 1,
     ) -> None:
         self._files = NodeFolder(folder)
         self._spans = spans
         self._combine = combine
         self._patience = patience
         self._parts = parts
-        # The newest node stays in memory: it is mostly the next sibling, and in the end the root.
-        self._held: tuple[Node, Accumulator] | None = None
-        self._held_is_saved = True
+        self._most = held
+        self._held: dict[Node, Accumulator] = {}
+        self._unsaved: dict[Node, list[Node]] = {}  # held alone, and the nodes on the disk that each is made of
         self._saved_at = time.monotonic()
-        self._absorbed: list[Node] = []  # in a parent that is not saved yet
         self._nodes = self._files.nodes()
         for level, index in sorted(self._nodes):
             if is_covered((level + 1, index >> 1), self._nodes):
@@ -235,47 +242,41 @@ class Tree:
 
     def push(self, span: int, result: Accumulator) -> None:
         """Take the result of one span and merge it with finished siblings."""
-        node = (0, span)
+        node, made_of = (0, span), list[Node]()
         self._keep(node, result)
-        if self._held is not None and self._held[0] != _sibling(node):
-            self.flush()
         while (sibling := _sibling(node)) in self._nodes:
-            other = self._load(sibling)
+            if sibling not in self._held:
+                self._make_place()
+            other = self._take(sibling)
+            self._nodes.discard(sibling)
             if other is None:
-                self._nodes.discard(sibling)
                 break
             earlier, later = (other, result) if sibling < node else (result, other)
             self._combine(earlier, later)
             result = earlier
-            self._nodes.discard(sibling)
-            self._absorbed.append(sibling)
+            made_of += self._unsaved.pop(sibling, [sibling])
             node = (node[0] + 1, node[1] >> 1)
             self._keep(node, result)
+        self._make_place()
         self._nodes.add(node)
-        self._held, self._held_is_saved = (node, result), False
+        self._held[node], self._unsaved[node] = result, made_of
         if time.monotonic() - self._saved_at >= self._patience:
             self.flush()
 
     def flush(self) -> None:
-        """Write the node that is in memory alone, and remove those it was made of."""
-        if self._held is None or self._held_is_saved:
-            return
-        self._files.save(*self._held)
-        self._held_is_saved = True
-        self._saved_at = time.monotonic()
-        for node in self._absorbed:
-            self._files.remove(node)
-        self._absorbed.clear()
+        """Write the nodes that are in memory alone, and remove those they were made of."""
+        for node in list(self._unsaved):
+            self._save(node)
 
     def root(self) -> Accumulator | None:
         """Return the result of all spans, or None while one is missing or was found damaged."""
         if not all(self.has(span) for span in range(self._spans)):
             return None
-        if len(self._nodes) > 1:
+        if not self._nodes <= self._held.keys():
             self.flush()
         total: Accumulator | None = None
         for node in sorted(self._nodes, key=lambda node: node[1] << node[0], reverse=True):
-            part = self._load(node)
+            part = self._take(node)
             if part is None:
                 self._nodes.discard(node)
                 return None
@@ -288,10 +289,23 @@ class Tree:
         if self._parts:
             self._parts.keep(node, result)
 
-    def _load(self, node: Node) -> Accumulator | None:
+    def _save(self, node: Node) -> None:
+        self._files.save(node, self._held[node])
+        self._saved_at = time.monotonic()
+        for one in self._unsaved.pop(node):
+            self._files.remove(one)
+
+    def _make_place(self) -> None:
+        """Have no more nodes in memory than beside one that is being made or read."""
+        while len(self._held) >= self._most:
+            oldest = next(iter(self._held))
+            if oldest in self._unsaved:
+                self._save(oldest)
+            del self._held[oldest]
+
+    def _take(self, node: Node) -> Accumulator | None:
         """Take a node out of memory or read it; the caller may change it."""
-        held, self._held = self._held, None
-        return held[1] if held is not None and held[0] == node else self._files.load(node)
+        return self._held.pop(node) if node in self._held else self._files.load(node)
 
     def _remove(self, node: Node) -> None:
         self._files.remove(node)

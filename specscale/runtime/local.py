@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from specscale.embeddings.rows import PairedRows
@@ -12,7 +12,9 @@ from specscale.kernels.base import Kernels, load_kernels
 from specscale.passes.base import Accumulator, Pass
 from specscale.places.files import Location
 from specscale.runtime.checkpoints import Parts, Tree
-from specscale.runtime.events import Notify, PassFinished, PassStarted, RowsDone
+from specscale.runtime.combining import combine, held_nodes
+from specscale.runtime.events import Notify, PassFinished, PassStarted, RowsDone, Warned
+from specscale.runtime.later import Later
 from specscale.runtime.machine import Crew
 from specscale.runtime.spans import Span
 from specscale.runtime.sweeper import Sweeper
@@ -115,6 +117,7 @@ class LocalExecutor:
     """
 
     def __init__(self, threads: Threads, patience: float = 10.0, kernels: Kernels | None = None) -> None:
+        self._threads = threads
         self._sweeper = Sweeper(kernels or load_kernels(), threads)
         self._patience = patience
 
@@ -143,7 +146,8 @@ class LocalExecutor:
     ) -> R:
         """Run a pass, as :class:`Executor` says; a finished span is merged and written while the next is computed."""
         began = time.perf_counter()
-        tree = Tree(folder, len(spans), work.combine, self._patience, parts)
+        held = held_nodes(len(spans), apart=self._sweeper.kernels.apart)
+        tree = Tree(folder, len(spans), partial(combine, work, self._threads.finish), self._patience, parts, held)
         done = sum(span.stop - span.start for span in spans if tree.has(span.index))
         notify(PassStarted(work.name, rows.n, done))
         total = tree.root()
@@ -168,15 +172,16 @@ class LocalExecutor:
 
     def _sweep(self, work: Pass[R], rows: PairedRows, spans: list[Span], tree: Tree, notify: Notify) -> None:
         """Accumulate spans, and merge and write each in a thread of its own."""
-        written: Future[None] | None = None
 
         def deliver(span: int, total: Accumulator) -> None:
-            nonlocal written
-            if written:
-                written.result()
-            written = writer.submit(tree.push, span, total)
+            writer.ask(partial(tree.push, span, total))
 
-        with ThreadPoolExecutor(1, thread_name_prefix="specscale-writer") as writer:
-            self._sweeper.sweep(work, rows, spans, lambda count: notify(RowsDone(work.name, count)), deliver)
-            if written:
-                written.result()
+        with Later("specscale-writer") as writer:
+            self._sweeper.sweep(
+                work,
+                rows,
+                spans,
+                lambda count: notify(RowsDone(work.name, count)),
+                deliver,
+                lambda line: notify(Warned(line)),
+            )

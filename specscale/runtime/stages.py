@@ -35,13 +35,20 @@ class Stages:
                 ready.put_nowait(None)
             thread.join(_LAST)
 
-    def ahead(self, name: str, items: Iterable[T]) -> Iterator[T]:
-        """Make items one ahead of whoever takes them, in a thread of that name; its errors are raised to the taker."""
-        ready: queue.Queue[T | BaseException | None] = queue.Queue(maxsize=1)
-        thread = threading.Thread(target=self._make, args=(items, ready), name=name, daemon=True)
-        self._under_way.append((ready, thread))
+    def ahead(self, name: str, items: Iterable[T], ready: int = 1) -> Iterator[T]:
+        """Make items ahead of whoever takes them, in a thread of that name; its errors are raised to the taker.
+
+        Parameters
+        ----------
+        name : of the thread
+        items : the items
+        ready : how many wait to be taken while another is made
+        """
+        made: queue.Queue[T | BaseException | None] = queue.Queue(maxsize=ready)
+        thread = threading.Thread(target=self._make, args=(items, made), name=name, daemon=True)
+        self._under_way.append((made, thread))
         thread.start()
-        return _taken(ready)
+        return _taken(made)
 
     def _make(self, items: Iterable[T], ready: queue.Queue[T | BaseException | None]) -> None:
         try:

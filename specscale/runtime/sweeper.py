@@ -1,25 +1,44 @@
-"""One sweep over some spans: reading, putting and computing overlap, and blocks are appended in row order."""
+"""One sweep over some spans: reading, feeding and computing overlap, and blocks are appended in row order."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, cycle
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from specscale.embeddings.rows import Block, PairedRows
+from specscale.errors import OutOfMemory
 from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import Kernels
 from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room
+from specscale.runtime.later import Later
 from specscale.runtime.row_arrays import RowsBeside
 from specscale.runtime.spans import Span
 from specscale.runtime.stages import Stages
 from specscale.runtime.threads import Threads
 
-__all__ = ["RING", "Sweeper"]
+__all__ = ["RING", "Sweeper", "reading_threads"]
 
-RING = 3  # blocks of rows in host memory: one computed on or put, one waiting, one being read
+RING = 3  # blocks of rows in host memory: one computed on or fed, one waiting, one being read
+_MOST_READY = 4  # blocks of rows in a device's memory that wait for their turn, against readers that are not steady
+_SHARE = 4  # of a device's free memory that they may take: a quarter
+
+Deliver = Callable[[int, Accumulator], None]
+Fetched = dict[str, Callable[[], NDArray[Any]]]
+
+_READERS = 8  # more threads read hardly faster from a disk, nor from memory
+
+
+def reading_threads(kernels: Kernels, threads: int) -> int:
+    """How many threads read: several where the host computes nothing, of those that this process may have."""
+    return min(_READERS, threads) if kernels.apart else 1
 
 
 class Sweeper:
@@ -37,7 +56,7 @@ class Sweeper:
     def __init__(self, kernels: Kernels, threads: Threads) -> None:
         self.kernels = kernels
         self._threads = threads
-        self._rooms: tuple[Room, Room] = ({}, {})
+        self._rooms: tuple[Room, ...] = {}, {}
         self._loaded: tuple[Pass[Any], LoadedPass] | None = None
 
     def sweep(
@@ -46,17 +65,22 @@ class Sweeper:
         rows: PairedRows,
         spans: list[Span],
         advance: Callable[[int], None],
-        deliver: Callable[[int, Accumulator], None],
+        deliver: Deliver,
+        warn: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Accumulate spans one after another; each block is prepared while the one before it is appended.
+
+        Where a device has too little memory, what it was at is begun again with fewer blocks there at once.
 
         Parameters
         ----------
         work : the pass
         rows : the paired rows
         spans : the spans, in order
-        advance : told how many rows were added, block by block
-        deliver : takes the number of each span and its accumulator in host memory as soon as it is complete
+        advance : told how many rows were added, block by block; below zero where they are to be added again
+        deliver : takes the number of each span and its accumulator in host memory as soon as it is complete, in another
+            thread, while the next span is under way
+        warn : told what the user should know
 
         Raises
         ------
@@ -64,6 +88,43 @@ class Sweeper:
             When an embedding changed since it was opened.
         InputError
             When a row cannot be used after all.
+        OutOfMemory
+            When a device has too little memory for a single block.
+        """
+        left, added = {span.index: span for span in spans}, 0
+
+        def count(more: int) -> None:
+            nonlocal added
+            added += more
+            advance(more)
+
+        def delivered(index: int, total: Accumulator) -> None:
+            deliver(index, total)
+            del left[index]
+
+        while left:
+            try:
+                self._accumulate(work, rows, list(left.values()), count, delivered)
+            except OutOfMemory:
+                if len(self._rooms) == 1:
+                    raise
+            else:
+                return
+            self._take_less()
+            warn(f"{work.name}: the device has little memory left: its blocks are computed one by one from here on")
+            count(sum(span.stop - span.start for span in spans if span.index not in left) - added)
+
+    def unload(self) -> None:
+        """Give up what the last pass has loaded, and the scratch of the threads."""
+        self._loaded = None
+        self.kernels.release()
+
+    def _accumulate(
+        self, work: Pass[Any], rows: PairedRows, spans: list[Span], advance: Callable[[int], None], deliver: Deliver
+    ) -> None:
+        """Accumulate spans in the rooms that there are.
+
+        What is asked of a device is a block ahead of what is looked at, and an accumulator ahead of what is delivered.
         """
         rows.check_unchanged()
         kernels, loaded = self.kernels, self._load(work)
@@ -72,28 +133,45 @@ class Sweeper:
         span, total = next(remaining), work.create(kernels)
         before: tuple[Block, Room] | None = None
         beside = RowsBeside(work, rows, spans)
-        with self._blocks(beside, rows, spans, verify=work.verifies and not rows.verified) as blocks:
+
+        def finish(span: Span, total: Accumulator, fetched: Fetched, seen: Future[None]) -> None:
+            seen.result()
+            total.update({name: array() for name, array in fetched.items()})
+            rows.check_unchanged()
+            beside.write(span)
+            deliver(span.index, total)
+
+        with (
+            Later("specscale-looker") as looks,
+            Later("specscale-deliverer") as deliveries,
+            self._blocks(beside, rows, spans, verify=work.verifies and not rows.verified) as blocks,
+        ):
             for block in chain(blocks, [None]):
                 room = next(rooms)
+                # Before the block's room is another's, where there is one for all.
+                seen = looks.ask(loaded.look(total, *before)) if before else None
                 append = loaded.append(total, *before) if before else []
                 prepare = loaded.prepare(block, room) if block else []
                 kernels.run([*append, *prepare], self._threads.run)
-                if block:
-                    loaded.check(block, room)
-                if before:
+                if before and seen:
                     advance(before[0].stop - before[0].start)
-                if before and before[0].stop == span.stop:
-                    rows.check_unchanged()
-                    beside.write(span)
-                    deliver(span.index, {name: kernels.get(array) for name, array in total.items()})
-                    if block:
-                        span, total = next(remaining), work.create(kernels)
+                    if before[0].stop == span.stop:
+                        deliveries.ask(partial(finish, span, total, self._fetched(total), seen))
+                        if not kernels.apart:
+                            deliveries.settle()  # or there would be three accumulators in host memory
+                        if block:
+                            span, total = next(remaining), work.create(kernels)
                 before = (block, room) if block else None
 
-    def unload(self) -> None:
-        """Give up what the last pass has loaded, and the scratch of the threads."""
-        self._loaded = None
-        self.kernels.release()
+    def _fetched(self, total: Accumulator) -> Fetched:
+        """The arrays of an accumulator on their way to host memory, but those that are there."""
+        return {name: self.kernels.fetch(array) for name, array in total.items() if not isinstance(array, np.ndarray)}
+
+    def _take_less(self) -> None:
+        """Have one room from now on, and give back what there is."""
+        self._rooms = ({},)
+        gc.collect()  # what a task raised may hold the frames it has passed, and these their arrays
+        self.unload()
 
     def _load(self, work: Pass[Any]) -> LoadedPass:
         """The pass in the backend's memory, with its rooms."""
@@ -104,7 +182,7 @@ class Sweeper:
         return self._loaded[1]
 
     def _make_rooms(self, layout: Layout) -> None:
-        """Give both rooms the arrays of a layout and no others; those that are there already stay."""
+        """Give the rooms the arrays of a layout and no others; those that are there already stay."""
         for room in self._rooms:
             for name in list(room):
                 shape, dtype = layout.get(name, ((), None))
@@ -119,18 +197,25 @@ class Sweeper:
     def _blocks(
         self, beside: RowsBeside, rows: PairedRows, spans: list[Span], *, verify: bool
     ) -> Iterator[Iterator[Block]]:
-        """The blocks of some spans in the backend's memory; each stage works a block ahead of the next."""
+        """The blocks of some spans in the backend's memory; each stage works ahead of the next."""
         kernels = self.kernels
         runs = [(span.start, span.stop) for span in spans]
-        read = rows.blocks(runs, BLOCK_ROWS, RING, verify=verify, empty=kernels.pinned)
+        readers = reading_threads(kernels, self._threads.count)
+        read = rows.blocks(runs, BLOCK_ROWS, RING, verify=verify, empty=kernels.pinned, readers=readers)
         with Stages() as stages:
             blocks = stages.ahead("specscale-reader", beside.added(read))
             if kernels.apart:
-                blocks = stages.ahead("specscale-putter", map(partial(_put, kernels), blocks))
+                blocks = stages.ahead("specscale-feeder", map(partial(_fed, kernels), blocks), self._ready(rows))
             yield blocks
 
+    def _ready(self, rows: PairedRows) -> int:
+        """How many blocks of rows wait for their turn in a device's memory, by what is free of it."""
+        free = self.kernels.free_memory() or 0
+        size = BLOCK_ROWS * sum(one.p * one.dtype.itemsize for one in rows.embeddings)
+        return 1 if len(self._rooms) == 1 else min(max(free // (_SHARE * size), 1), _MOST_READY)
 
-def _put(kernels: Kernels, block: Block) -> Block:
+
+def _fed(kernels: Kernels, block: Block) -> Block:
     """The block with the rows that are read in the backend's memory."""
     inputs = {name: kernels.put(rows) for name, rows in block.inputs.items()}
-    return block._replace(raw=tuple(map(kernels.put, block.raw)), inputs=inputs)
+    return block._replace(raw=tuple(map(kernels.feed, block.raw)), inputs=inputs)

@@ -53,6 +53,10 @@ class Threads:
     def run(self, tasks: Sequence[Callable[[], None]]) -> None:
         """Run the tasks in any order and return when all are done; the first error in their order is raised."""
         check_signals()
+        self.finish(tasks)
+
+    def finish(self, tasks: Sequence[Callable[[], None]]) -> None:
+        """Run tasks as `run` does, though a signal has asked the process to end: what was begun is kept whole."""
         if self._pool is None:
             for task in tasks:
                 task()

@@ -6,11 +6,28 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
+from emulation.building import COMPILER
 from numpy.typing import NDArray
+from recording import RecordingDevice
 
-from specscale.kernels.base import Array, Kernels
+from specscale.kernels.base import Array, Kernels, load_kernels
+from specscale.kernels.gpu import GpuKernels
 
-__all__ = ["OnHost"]
+__all__ = ["BACKENDS", "OnHost", "on_host"]
+
+BACKENDS = [
+    "reference",
+    "cpu",
+    pytest.param("emulated", marks=pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler here")),
+    pytest.param("cuda", marks=pytest.mark.gpu),
+]
+
+
+def on_host(name: str) -> Any:
+    """A backend of this package, or that of a card on one that is emulated."""
+    kernels = GpuKernels(RecordingDevice()) if name == "emulated" else load_kernels(name)
+    return OnHost(kernels) if kernels.apart else kernels
 
 
 class OnHost:

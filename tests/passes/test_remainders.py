@@ -46,6 +46,7 @@ def drawn(arrays: tuple[NDArray[Any], ...], draws: int, seed: int, order: str = 
         block, total = Block(low, low + len(raw[0]), raw, None, low), work.create(KERNELS)
         for task in loaded.prepare(block, room) + loaded.append(total, block, room):
             task()
+        loaded.look(total, block, room)()
         parts.append(total)
     while len(parts) > 1:
         if order == "in turn":
