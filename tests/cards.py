@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from specscale.grid import BLOCK_ROWS
 from specscale.kernels import base
+from specscale.kernels.apart import ApartKernels
 from specscale.kernels.base import Kernels, Task
 from specscale.kernels.cpu import CpuKernels
 
@@ -35,8 +37,9 @@ class CardKernels(NastyKernels):
     name: ClassVar[str] = "cuda"
     real: ClassVar[type[np.floating[Any]]] = np.float32
     slice_rows: ClassVar[int] = BLOCK_ROWS
+    anchor_tile: ClassVar[int] = ApartKernels.anchor_tile
     memory: ClassVar[int] = 1 << 40
-    held: ClassVar[int] = 0
+    taken: ClassVar[int] = 0
     peak: ClassVar[int] = 0
 
     def __init__(self) -> None:
@@ -57,8 +60,13 @@ class CardKernels(NastyKernels):
     def put(self, array: NDArray[Any]) -> DeviceArray:
         return counted(super().put(array))
 
+    def fetch(self, array: Any) -> Callable[[], NDArray[Any]]:
+        found = self.get(array)
+        copy = found.copy()
+        return lambda: copy
+
     def free_memory(self) -> int:
-        return type(self).memory - type(self).held
+        return type(self).memory - type(self).taken
 
     def peak_memory(self) -> int:
         return type(self).peak
@@ -69,10 +77,10 @@ def counted(made: DeviceArray) -> DeviceArray:
     size = made._held.nbytes
 
     def gone() -> None:
-        CardKernels.held -= size
+        CardKernels.taken -= size
 
-    CardKernels.held += size
-    CardKernels.peak = max(CardKernels.peak, CardKernels.held)
+    CardKernels.taken += size
+    CardKernels.peak = max(CardKernels.peak, CardKernels.taken)
     weakref.finalize(made._held, gone)
     return made
 
@@ -82,5 +90,5 @@ def card(monkeypatch: pytest.MonkeyPatch) -> type[CardKernels]:
     """Give this process that card, which begins with nothing in it."""
     monkeypatch.setitem(base.BACKENDS, "cuda", "cards:CardKernels")
     monkeypatch.setattr(CardKernels, "memory", 1 << 40)
-    monkeypatch.setattr(CardKernels, "peak", CardKernels.held)
+    monkeypatch.setattr(CardKernels, "peak", CardKernels.taken)
     return CardKernels

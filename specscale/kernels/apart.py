@@ -42,6 +42,7 @@ class ApartKernels(Kernels):
         self._host = load_kernels("cpu")
         self._scratch: dict[tuple[str, str], Array] = {}
         self._staging = _Staging(device)
+        self._peak = 0
 
     @property
     def host(self) -> Kernels:
@@ -112,11 +113,21 @@ class ApartKernels(Kernels):
     def release(self) -> None:
         """Free the scratch, once all that was asked for is done."""
         self._scratch.clear()
+        self._peak = self.peak_memory()
         self.device.release()
 
     def free_memory(self) -> int:
         """Bytes that are free on the card."""
         return self.device.free_memory()
+
+    def peak_memory(self) -> int:
+        """The most bytes of the card that arrays took at once so far."""
+        return max(self._peak, self.device.peak_memory())
+
+    @property
+    def card(self) -> str:
+        """What the card is called."""
+        return self.device.name
 
     def run(self, tasks: Sequence[Task], run: RunTasks) -> None:
         """Ask for all tasks in their order, from one thread."""

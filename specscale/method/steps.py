@@ -23,6 +23,8 @@ __all__ = ["ProblemSize", "Step", "Steps", "covariance_of_maps", "held_beside", 
 
 S = TypeVar("S")
 
+_WIDE_MEMORY = 3  # times that of float32: Gram products in float64 beside the kernel in float32
+
 
 @dataclass(frozen=True)
 class Step(Generic[S]):
@@ -123,8 +125,10 @@ class ProblemSize:
         return 8 * TiledSymmetric.size(self.d) if self.maps else 0
 
     def slowed(self, cost: Cost) -> Cost:
-        """The cost of a step that evaluates kernels."""
-        return replace(cost, speed=cost.speed / WIDE_EFFORT) if self.wide else cost
+        """The cost of a step that evaluates kernels, in float64 where one is wide."""
+        if not self.wide:
+            return cost
+        return replace(cost, speed=cost.speed / WIDE_EFFORT, device_memory=_WIDE_MEMORY * cost.device_memory)
 
 
 def held_beside(cost: Cost, beside: int = 0) -> Cost:

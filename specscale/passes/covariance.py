@@ -111,6 +111,6 @@ def covariance_cost(maps: tuple[FeatureMap, ...], n_kept: int, read: int, spans:
         read=read,
         disk=tiles * spans.bit_length(),
         partial=tiles,
-        # One accumulates while another, and the copy that is made of it, is on its way to the host.
-        device_memory=3 * tiles + feature_device_cost(maps) + widest**2 * 4,
+        # One accumulates while another is on its way to the host.
+        device_memory=2 * tiles + feature_device_cost(maps) + widest**2 * 4,
     )

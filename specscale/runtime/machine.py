@@ -14,7 +14,7 @@ from specscale.runtime.threads import Threads
 __all__ = ["Card", "Crew", "Machine", "calibrate"]
 
 _CALIBRATION_BYTES = 16 << 20
-_COPIED_BYTES = 64 << 20
+_COPIED_BYTES = 16 << 20
 _COPIES = 8
 
 
