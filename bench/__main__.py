@@ -1,4 +1,7 @@
-"""``python -m bench [NAME...]``: print a table for each measurement and write it to bench/results/."""
+"""``python -m bench [NAME...]``: print a table for each measurement and write it to bench/results/.
+
+``python -m bench gpu [--json FILE] [--rows N] [--part NAME]...`` measures a card.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ NAMES = (
 )  # fmt: skip
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["gpu"]:
+        sys.exit(import_module("bench.gpu").main(sys.argv[2:]))
     chosen = sys.argv[1:] or NAMES
     for name in chosen:
         if name not in NAMES:

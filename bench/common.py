@@ -236,19 +236,26 @@ def report(name: str, rows: list[dict[str, Any]], note: str) -> None:
 
     A measurement of several tables names each after itself, ``NAME_PART``.
     """
-    columns = list(rows[0])
-    cells = [[_cell(row[column]) for column in columns] for row in rows]
-    widths = [max(len(text) for text in column) for column in zip(columns, *cells, strict=True)]
-    print(f"\n{name}: {note}")
-    for line in [columns, *cells]:
-        print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
+    show(name, rows, note)
     RESULTS.mkdir(exist_ok=True)
     machine = {"cpu": _cpu(), "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
     content = {"command": f"python -m bench {name.partition('_')[0]}", "note": note, "machine": machine, "rows": rows}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def show(name: str, rows: list[dict[str, Any]], note: str) -> None:
+    """Print a table; what a row does not tell stays empty."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    cells = [[_cell(row.get(column, "")) for column in columns] for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(columns, *cells, strict=True)]
+    print(f"\n{name}: {note}")
+    for line in [columns, *cells]:
+        print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
+
+
 def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return (
         f"{value:,.3g}"
         if isinstance(value, float) and value < 1000

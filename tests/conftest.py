@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import forking
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forking import WARNINGS, ForkServer, spawn
 from hypothesis import settings
 from needs import Needs
 from numpy.typing import NDArray
@@ -22,6 +24,11 @@ from specscale.runtime.threads import single_threaded_blas
 for name, examples in {"few": 8, "specscale": 30, "many": 1000}.items():
     settings.register_profile(name, deadline=None, max_examples=examples, derandomize=name != "many")
 settings.load_profile("specscale")  # another one by --hypothesis-profile
+
+
+BEGINNING = dict(os.environ)  # before any test has changed it
+Done = subprocess.CompletedProcess[str]
+Run = Callable[..., Done]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -154,41 +161,57 @@ def make_store(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer | None]:
+    """What runs of this session are forked from, where that can be."""
+    server = ForkServer(BEGINNING) if forking.POSSIBLE else None
+    yield server
+    if server:
+        server.close()
+
+
 @pytest.fixture
-def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def run_python(tmp_path: Path, fork_server: ForkServer | None) -> Run:
     """Run Python code in a process of its own, with the test's folder as its working directory."""
-
-    def run(code: str, *arguments: str, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", code, *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONWARNINGS": "error::RuntimeWarning"},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-            **options,
-        )
-
-    return run
+    return partial(_run_python, fork_server, tmp_path)
 
 
 @pytest.fixture
-def run_cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def run_cli(tmp_path: Path, fork_server: ForkServer | None) -> Run:
     """Run the command line in a process of its own: ``run_cli("compare", "a.zarr", "b.zarr", "-o", "out")``."""
+    return partial(_run_cli, fork_server, tmp_path)
 
-    def run(*arguments: str | Path, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "specscale", *map(str, arguments)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-            **options,
-        )
 
-    return run
+@pytest.fixture
+def spawn_python(tmp_path: Path) -> Run:
+    """Do what run_python does, in a process that starts Python: for what is decided at its beginning."""
+    return partial(_run_python, None, tmp_path)
+
+
+@pytest.fixture
+def spawn_cli(tmp_path: Path) -> Run:
+    """Do what run_cli does, in a process that starts Python: for what is decided at its beginning."""
+    return partial(_run_cli, None, tmp_path)
+
+
+def _run_python(server: ForkServer | None, folder: Path, code: str, *arguments: str, timeout: float = 300) -> Done:
+    environment = {**os.environ, "PYTHONWARNINGS": WARNINGS}
+    if server and server.serves(environment):
+        return server.run(code, arguments, folder, environment, timeout)
+    return spawn(["-c", code, *arguments], folder, environment, timeout)
+
+
+def _run_cli(
+    server: ForkServer | None,
+    folder: Path,
+    *arguments: str | Path,
+    timeout: float = 300,
+    env: Mapping[str, str] = os.environ,
+) -> Done:
+    words = [*map(str, arguments)]
+    if server and server.serves(env):
+        return server.run("specscale", words, folder, env, timeout)
+    return spawn(["-m", "specscale", *words], folder, env, timeout)
 
 
 @pytest.fixture

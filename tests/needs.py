@@ -19,6 +19,8 @@ FIXTURES = {
     "s3_environment": "s3",
     "run_cli": "process",
     "run_python": "process",
+    "spawn_cli": "process",
+    "spawn_python": "process",
     "wordnet": "data",
 }
 FOLDERS = {Path("runtime", "cluster"): "cluster"}

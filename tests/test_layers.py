@@ -121,19 +121,19 @@ REPORT = f"import json, sys; print(json.dumps([name for name in {HEAVY} if name 
     ],
     ids=["import", "help"],
 )
-def test_what_is_not_needed_is_not_loaded(run_python: Callable[..., CompletedProcess[str]], statement: str) -> None:
-    done = run_python(f"{statement}\n{REPORT}")
+def test_what_is_not_needed_is_not_loaded(spawn_python: Callable[..., CompletedProcess[str]], statement: str) -> None:
+    done = spawn_python(f"{statement}\n{REPORT}")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stderr.splitlines()[-1]) == []
 
 
-def test_a_comparison_loads_what_it_needs(run_python: Callable[..., CompletedProcess[str]]) -> None:
+def test_a_comparison_loads_what_it_needs(spawn_python: Callable[..., CompletedProcess[str]]) -> None:
     names = ["pandas", "sklearn", "dask", "distributed", "matplotlib", "s3fs"]
     code = (
         "import sys, numpy as np, specscale\na = np.random.default_rng(0).normal(size=(50, 3))\n"
         f"specscale.compare(a, a + a**2, size=4)\nprint([name for name in {names} if name in sys.modules])"
     )
-    done = run_python(code)
+    done = spawn_python(code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -146,8 +146,8 @@ def test_every_public_name_is_there() -> None:
         _ = specscale.nothing_of_the_kind  # type: ignore[attr-defined]
 
 
-def test_the_module_runs_as_a_command(run_cli: Callable[..., CompletedProcess[str]]) -> None:
-    done = run_cli("--help")
+def test_the_module_runs_as_a_command(spawn_cli: Callable[..., CompletedProcess[str]]) -> None:
+    done = spawn_cli("--help")
     assert done.returncode == 0
     assert "compare" in done.stdout
-    assert run_cli("no-such-command").returncode == 2
+    assert spawn_cli("no-such-command").returncode == 2

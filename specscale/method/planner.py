@@ -22,7 +22,6 @@ from specscale.method.options import Options
 from specscale.method.plan import SLACK, Plan, Workers
 from specscale.method.steps import ProblemSize, Steps
 from specscale.passes.base import FED_BLOCKS
-from specscale.runtime.combining import held_nodes
 from specscale.runtime.machine import Crew, Machine, calibrate
 from specscale.runtime.memory import available_memory, resident_memory
 from specscale.runtime.spans import cut_spans
@@ -158,6 +157,7 @@ class Planner:
             len(spans),
             self.machine.threads,
             None if self.workers is None else self.workers.count,
+            self.machine.card is not None,
         )
         held_blocks = rows.held_blocks(BLOCK_ROWS, RING, self.readers) + (0 if rows.kept is None else RING)
         block = min(BLOCK_ROWS, self.n) * row_bytes
@@ -167,16 +167,8 @@ class Planner:
             """The cost of a step with the rows that are in memory meanwhile."""
             memory = cost.memory + extent.sample * row_bytes + blocks
             of_worker = cost.worker_memory + blocks if cost.partial else 0
-            if not (self.machine.card and cost.partial):
-                return replace(cost, memory=memory, worker_memory=of_worker, device_memory=0)
-            # Partial results come to the host faster than it writes them.
-            held = 1 if self.workers else held_nodes(-(-(cost.spans or len(spans)) // cost.passes), apart=True)
-            return replace(
-                cost,
-                memory=memory + held * cost.partial,
-                worker_memory=of_worker + cost.partial,
-                device_memory=cost.device_memory + FED_BLOCKS * block,
-            )
+            on_card = cost.device_memory + FED_BLOCKS * block if cost.device_memory else 0
+            return replace(cost, memory=memory, worker_memory=of_worker, device_memory=on_card)
 
         return Plan(
             self.n,

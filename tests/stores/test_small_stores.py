@@ -80,13 +80,13 @@ def test_rows_that_are_dropped_count(here: Path) -> None:
     np.testing.assert_array_equal(EmbeddingStore("x.zarr").read(0, 3), values[:3])
 
 
-def test_memory(run_python: Callable[..., Any], tmp_path: Path) -> None:
+def test_memory(spawn_python: Callable[..., Any], tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", matrix(500, 4096))
     code = (
         "import specscale.stores.ingest as s; s.ingest('x.npy', 'x.zarr');"
         "from specscale.runtime.memory import peak_memory; print(peak_memory() >> 20)"
     )
-    done = run_python(code)
+    done = spawn_python(code)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 400  # a full chunk is 512 MB
 

@@ -1,0 +1,228 @@
+"""Which products bear the rounding of tensor cores, and how near the card's answers are to those of the cores."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from bench.gpu_card import bearing
+from bench.gpu_data import rotated, widened
+from bench.gpu_state import Bench, Row
+from specscale.cost import Cost
+from specscale.embeddings.layout import CHUNK_ROWS
+from specscale.embeddings.store import EmbeddingStore
+from specscale.kernels.base import Kernels, Product
+from specscale.kernels.precision import Precision
+from specscale.method.execution import Execution
+from specscale.method.inputs import pair_inputs
+from specscale.method.options import Options
+from specscale.method.preparation import Preparation
+from specscale.method.problem import Problem
+from specscale.method.run import running
+from specscale.method.steps import Step
+from specscale.passes.covariance import covariance
+from specscale.passes.products import Held, products
+from specscale.passes.scores import MappedScores, ScoreSummary, score
+from specscale.spectral.difference import Modes, difference_signs, solve_difference
+from specscale.spectral.lanczos import exact_modes, random_start
+from specscale.spectral.tiles import TiledSymmetric
+
+MODES = 4  # of each direction: planted groups whose λ lie far apart
+LARGEST_NULL, LARGEST_MOVE = 1e-5, 1e-4  # beyond which a product does not bear a precision
+PRECISIONS: tuple[Precision, ...] = ("tf32", "3xtf32")
+OF_MAPS: tuple[Product, ...] = ("landmarks", "map", "covariance")
+MAGNIFIED = 1e3  # λ of a null comparison, so that those below the least that is a result are seen
+STEPS = 8
+DROP = 1e-7  # of the largest eigenvalue of C: smaller directions are rounding
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What precisions are judged on: an embedding against its rotation, and two that differ.
+
+    Attributes
+    ----------
+    null, real : of landmarks
+    waves : the real one with random Fourier features
+    """
+
+    null: Problem
+    real: Problem
+    waves: Problem
+
+
+def precision(bench: Bench) -> list[Row]:
+    """Each product apart in each precision of tensor cores, against float32 throughout."""
+    bench.needs(40)
+    rows = []
+    for product, precision, null, moved in _judged(bench):
+        bears = bool(null <= LARGEST_NULL and moved <= LARGEST_MOVE)
+        rows.append(
+            {"product": product, "precision": precision, "null |λ|": null, "λ moves by": moved, "bears it": bears}
+        )
+        if precision == PRECISIONS[-1] and bench.left < 20:
+            rows.append({"product": "the rest", "precision": "not measured: the time is over"})
+            break
+    return rows
+
+
+def _judged(bench: Bench) -> Iterator[tuple[str, str, float, float]]:
+    """Product, precision, the largest |λ| of a null comparison and the largest relative move of λ."""
+    count, size, few = bench.shape.judged
+    pairs = _pairs(bench, count, size)
+    mapped = partial(_values_of_maps, bench)
+    plain = bench.card.kernels()
+    real, waves = mapped(pairs.real, plain), mapped(pairs.waves, plain)
+    null = _null_of_maps(bench, pairs.null, plain)
+    yield "none", "float32", null, 0.0
+    for product, name in itertools.product(OF_MAPS, PRECISIONS):
+        kernels = bench.card.kernels(name)
+        with bearing(name, product):
+            moves = [_move(mapped(pairs.real, kernels), real)]
+            if product != "landmarks":
+                moves.append(_move(mapped(pairs.waves, kernels), waves))
+            found = _null_of_maps(bench, pairs.null, kernels)
+        yield product, name, found, max(moves)
+    modes = _solved(bench, pairs.real, plain)
+    expected = _scored(bench, pairs.real, modes, plain)
+    for name in PRECISIONS:
+        with bearing(name, "scores"):
+            scored = _scored(bench, pairs.real, modes, bench.card.kernels(name))
+        # The pass finds no λ: it is that of its scores, which goes with their squared length.
+        yield "scores", name, null, _scores_move(scored, expected)
+    pairs = _pairs(bench, few, size)
+    exact = _exact(bench, pairs.real, plain, 1.0)
+    for name in PRECISIONS:
+        kernels = bench.card.kernels(name)
+        with bearing(name, "exact"):
+            turned = np.abs(_exact(bench, pairs.null, kernels, MAGNIFIED)).max(initial=0.0) / MAGNIFIED
+            moved = _move(_exact(bench, pairs.real, kernels, 1.0), exact)
+        yield "exact", name, float(turned), moved
+
+
+def _pairs(bench: Bench, rows: int, size: int) -> Pairs:
+    """Problems of planted rows; the null one is of float32 rows, which hold a rotation to rounding."""
+    folder = bench.fresh("precision")
+    folder.mkdir()
+    a, b = map(EmbeddingStore, bench.pair(rows))
+    same = widened(folder / "same.zarr", a, bench.threads), rotated(folder / "turned.zarr", a, bench.threads)
+    options = Options(features="landmarks", size=size, n_modes=MODES, certify=0)
+    real = _posed(bench, (a, b), options)
+    assert real.bandwidths[0] is not None
+    sigma = real.bandwidths[0].sigma
+    null = _posed(bench, tuple(map(EmbeddingStore, same)), replace(options, sigma=(sigma, sigma)))
+    waves = _posed(bench, (a, b), replace(options, features="fourier", size=size // 2))
+    return Pairs(null, real, waves)
+
+
+def _posed(bench: Bench, stores: tuple[EmbeddingStore, ...], options: Options) -> Problem:
+    """Kernels and maps, chosen on the host as a comparison does."""
+    with running(Execution(device="cpu")) as run:
+        paired = replace(pair_inputs(stores, options, bench.folder), verified=True)
+        preparation = Preparation(run, paired, options, options.size or 0)
+        steps = [Step(Cost("bandwidth", 0), Preparation.choose_bandwidths)]
+        if options.features == "landmarks":
+            steps.append(Step(Cost("landmarks", 0), Preparation.choose_landmarks))
+        problem = preparation.choose(steps)
+        run.place.leave()
+        return problem
+
+
+def _covariance(bench: Bench, problem: Problem, kernels: Kernels) -> TiledSymmetric:
+    d = sum(one.dim for one in problem.maps)
+    found: TiledSymmetric = bench.sweep(covariance(problem.maps), problem.rows, kernels, d)
+    return found
+
+
+def _solved(bench: Bench, problem: Problem, kernels: Kernels) -> Modes:
+    return solve_difference(_covariance(bench, problem, kernels), problem.d_a, 1.0, MODES, bench.threads.run)
+
+
+def _values_of_maps(bench: Bench, problem: Problem, kernels: Kernels) -> Array:
+    return _solved(bench, problem, kernels).eigenvalues
+
+
+def _null_of_maps(bench: Bench, problem: Problem, kernels: Kernels) -> float:
+    """The largest |λ|, also where it is too small to be a result."""
+    C = _covariance(bench, problem, kernels)
+    D = difference_signs(problem.d_a, C.d - problem.d_a, 1.0)
+    e, q = scipy.linalg.eigh(C.dense(), driver="evd")
+    keep = e > DROP * e[-1]
+    root = q[:, keep] * np.sqrt(e[keep])
+    return float(np.abs(scipy.linalg.eigvalsh(root.T @ (D[:, None] * root), driver="evd")).max())
+
+
+def _scored(bench: Bench, problem: Problem, modes: Modes, kernels: Kernels) -> ScoreSummary:
+    n = problem.rows.n
+    source = MappedScores(problem.maps, modes.coefficients, n)
+    work = score(source, modes.action, n=n, top=1, chunk_rows=CHUNK_ROWS, write=lambda start, scores: None)
+    found: ScoreSummary = bench.sweep(work, problem.rows, kernels)
+    return found
+
+
+def _scores_move(found: ScoreSummary, expected: ScoreSummary) -> float:
+    return float(max(_move(found.squares, expected.squares), _move(found.fourths, expected.fourths)))
+
+
+def _exact(bench: Bench, problem: Problem, kernels: Kernels, magnified: float) -> Array:
+    """Eigenvalues of the exact operator, times a number."""
+    n = problem.rows.n
+    held = Held(problem.rows.take(np.arange(n)))
+
+    def multiply(block: Array, number: int) -> Array:
+        def vectors(rows: Any) -> Array:
+            return block[rows.start : rows.stop]
+
+        work = products("exact", problem.exact, held, vectors, block.shape[1], n, product="exact")
+        found: Array = bench.sweep(work, problem.rows, kernels)
+        return magnified * found
+
+    return exact_modes(multiply, random_start(n, MODES), 1.0, MODES, STEPS, bench.threads.run).eigenvalues
+
+
+def _move(found: Array, expected: Array) -> float:
+    """The largest relative difference of numbers that come in the same order; 1 where some are gone."""
+    if len(found) != len(expected):
+        return 1.0
+    return float(np.abs(found / expected - 1).max(initial=0.0))
+
+
+def agreement(bench: Bench) -> list[Row]:
+    """The same comparisons on the card and on the cores: eigenvalues, and the spaces of scores."""
+    bench.needs(40)
+    n = bench.shape.agreed
+    cases: list[dict[str, Any]] = [
+        {"features": "landmarks", "size": bench.shape.landmarks // 2},
+        {"features": "fourier", "size": bench.shape.frequencies // 6},
+    ]
+    rows = []
+    for case in cases:
+        card, cores = (bench.compared(n, device, n_modes=MODES, **case) for device in (bench.device, "cpu"))
+        u, v = (np.asarray(one.result.scores[:], dtype=np.float64) for one in (card, cores))
+        sines = [largest_sine(u[:, part], v[:, part]) for part in (slice(MODES), slice(MODES, None))]
+        rows.append(
+            {
+                "maps": case["features"],
+                "rows": n,
+                "λ differs by": _move(card.result.eigenvalues, cores.result.eigenvalues),
+                "sine of scores": max(sines),
+                "card s": sum(card.seconds.get(name, 0.0) for name in ("covariance", "scores", "certificate")),
+                "cores s": sum(cores.seconds.get(name, 0.0) for name in ("covariance", "scores", "certificate")),
+            }
+        )
+    return rows
+
+
+def largest_sine(u: Array, v: Array) -> float:
+    """Of the largest angle between the spaces of the columns of two matrices."""
+    q, r = np.linalg.qr(u)[0], np.linalg.qr(v)[0]
+    return float(np.linalg.norm(r - q @ (q.T @ r), ord=2))
