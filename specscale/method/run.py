@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import ClusterError, OptionError
 from specscale.kernels.base import Kernels, load_kernels
-from specscale.kernels.precision import Precision, backend_of
+from specscale.kernels.precision import Precision, check_precision
 from specscale.method.execution import Execution
 from specscale.method.steps import Step
 from specscale.passes.base import Pass
@@ -121,7 +121,7 @@ def running(execution: Execution, precision: str = "float32") -> Iterator[Run]:
     OptionError
         When the device has not that precision, or is not there.
     """
-    backend = backend_of(execution.device, cast(Precision, precision))
+    backend = _backend(execution.device, precision)
     place = Workplace(execution.out, resume=execution.resume, overwrite=execution.overwrite)
     try:
         with stoppable(), single_threaded_blas(), closing(Threads(execution.threads)) as pool:
@@ -131,6 +131,16 @@ def running(execution: Execution, precision: str = "float32") -> Iterator[Run]:
     except BaseException:
         place.leave()
         raise
+
+
+def _backend(device: str, precision: str) -> str:
+    """The backend of a device that makes products in some precision."""
+    if precision == "float32":
+        return device
+    if device == "cpu":
+        raise OptionError(f"--precision {precision} goes with --device cuda: the cores multiply in float32")
+    check_precision(cast(Precision, precision))
+    return f"{device}-{precision}"
 
 
 def _executor(given: Any, pool: Threads, kernels: Kernels) -> Executor:
