@@ -97,6 +97,38 @@ def test_what_is_fetched_is_what_it_was_when_it_was_asked_for(order: Order) -> N
             np.testing.assert_array_equal(one(), np.full(shape, round_))
 
 
+@given(order=ORDERS)
+def test_what_is_fetched_last_comes_beside_work_on_other_memory(order: Order) -> None:
+    card, given = kernels(order), [normal(6, 7, seed=seed) for seed in range(4)]
+    fetched, others = [], []
+    for one in given:
+        array = card.put(one)
+        array += card.put(one)
+        fetched.append(card.fetch(array, last=True))
+        del array  # whose memory is not yet the next one's
+        others.append(card.zeros((6, 7), np.float32))
+        rows = card.feed(pinned(card, one))
+        others[-1] += rows
+    for one, found, other in zip(given, fetched, others, strict=True):
+        np.testing.assert_array_equal(found(), 2 * one)
+        np.testing.assert_array_equal(card.get(other), one)
+
+
+def test_memory_that_was_fetched_into_is_taken_again_once_nobody_holds_it() -> None:
+    card = kernels()
+    array = card.put(normal(6, 7))
+    first = card.fetch(array)()
+    held, address = first[2:, 1], first.ctypes.data
+    del first
+    second = card.fetch(array)()
+    assert second.ctypes.data != address
+    np.testing.assert_array_equal(held, normal(6, 7)[2:, 1])
+    del held
+    assert card.fetch(array)().ctypes.data == address
+    card.release()
+    np.testing.assert_array_equal(second, normal(6, 7))
+
+
 def test_what_is_fetched_from_the_host_is_a_copy() -> None:
     card, array = kernels(), np.ones(3)
     assert card.get(array) is array
