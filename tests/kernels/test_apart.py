@@ -36,7 +36,7 @@ def pinned(card: GpuKernels, values: NDArray[Any]) -> NDArray[Any]:
     return host
 
 
-@given(order=ORDERS, sizes=st.lists(st.integers(0, 90), min_size=1, max_size=12))
+@given(order=ORDERS, sizes=st.lists(st.integers(0, 90), min_size=1, max_size=6))
 def test_what_is_put_may_be_overwritten(order: Order, sizes: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(apart, "_STAGE", 64)
