@@ -213,9 +213,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("specscale.kernels.precision.MEASURED", found)
 
 
-def asking(precision: str, order: Order) -> GpuKernels:
+def asking(precision: Any, order: Order) -> GpuKernels:
     """A backend that is asked for a precision."""
-    return type("Asking", (GpuKernels,), {"asked": precision})(RecordingDevice(order))
+    return GpuKernels(RecordingDevice(order), precision)
 
 
 @emulating
