@@ -93,6 +93,10 @@ class Kernels(ABC):
         """
 
     @abstractmethod
+    def spent(self, array: Array) -> None:
+        """Take back what `feed` brought, now that all that reads it has been asked for: other rows may be fed there."""
+
+    @abstractmethod
     def put(self, array: NDArray[Any]) -> Array:
         """Bring an array of the host into the backend's memory, before what is asked for next.
 
@@ -100,8 +104,13 @@ class Kernels(ABC):
         """
 
     @abstractmethod
-    def fetch(self, array: Array) -> Callable[[], NDArray[Any]]:
+    def fetch(self, array: Array, *, last: bool = False) -> Callable[[], NDArray[Any]]:
         """Begin to bring an array into host memory, as it is after all that has been asked for so far.
+
+        Parameters
+        ----------
+        array : whose numbers lie one behind the other
+        last : whether nothing is written there any more, so that it may come beside what is asked for next
 
         Returns
         -------

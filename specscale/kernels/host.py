@@ -50,11 +50,14 @@ class HostKernels(Kernels):
         """Return the array."""
         return array
 
+    def spent(self, array: NDArray[Any]) -> None:
+        """Do nothing: the memory is the host's."""
+
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return the array."""
         return array
 
-    def fetch(self, array: NDArray[Any]) -> Callable[[], NDArray[Any]]:
+    def fetch(self, array: NDArray[Any], *, last: bool = False) -> Callable[[], NDArray[Any]]:
         """Copy the array."""
         copy = array.copy()
         return lambda: copy

@@ -17,7 +17,7 @@ from specscale.embeddings.rows import Block, PairedRows
 from specscale.errors import OutOfMemory
 from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import Kernels
-from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room
+from specscale.passes.base import MOST_READY, Accumulator, Layout, LoadedPass, Pass, Room
 from specscale.runtime.later import Later
 from specscale.runtime.row_arrays import RowsBeside
 from specscale.runtime.spans import Span
@@ -27,18 +27,22 @@ from specscale.runtime.threads import Threads
 __all__ = ["RING", "Sweeper", "reading_threads"]
 
 RING = 3  # blocks of rows in host memory: one computed on or fed, one waiting, one being read
-_MOST_READY = 4  # blocks of rows in a device's memory that wait for their turn, against readers that are not steady
 _SHARE = 4  # of a device's free memory that they may take: a quarter
+_READERS = 8  # threads at most, each of which copies rows and makes digests, and takes a core for that
 
 Deliver = Callable[[int, Accumulator], None]
 Fetched = dict[str, Callable[[], NDArray[Any]]]
 
-_READERS = 8  # threads at most, each of which copies rows and makes digests, and takes a core for that
 
+def reading_threads(apart: bool, threads: int) -> int:
+    """How many threads read for a sweep.
 
-def reading_threads(kernels: Kernels, threads: int) -> int:
-    """How many threads read for a sweep: of those that a process may have, several where the host does not compute."""
-    return min(_READERS, threads) if kernels.apart else 1
+    Parameters
+    ----------
+    apart : whether the memory of its backend is not the host's, which then computes nothing beside
+    threads : threads that this process may have
+    """
+    return min(_READERS, threads) if apart else 1
 
 
 class Sweeper:
@@ -136,7 +140,9 @@ class Sweeper:
 
         def finish(span: Span, total: Accumulator, fetched: Fetched, seen: Future[None]) -> None:
             seen.result()
-            total.update({name: array() for name, array in fetched.items()})
+            while fetched:
+                name, array = fetched.popitem()
+                total[name] = array()
             rows.check_unchanged()
             beside.write(span)
             deliver(span.index, total)
@@ -153,6 +159,8 @@ class Sweeper:
                 append = loaded.append(total, *before) if before else []
                 prepare = loaded.prepare(block, room) if block else []
                 kernels.run([*append, *prepare], self._threads.run)
+                for fed in block.raw if block else ():
+                    kernels.spent(fed)
                 if before and seen:
                     advance(before[0].stop - before[0].start)
                     if before[0].stop == span.stop:
@@ -165,7 +173,8 @@ class Sweeper:
 
     def _fetched(self, total: Accumulator) -> Fetched:
         """The arrays of an accumulator on their way to host memory, but those that are there."""
-        return {name: self.kernels.fetch(array) for name, array in total.items() if not isinstance(array, np.ndarray)}
+        there = total.items()
+        return {name: self.kernels.fetch(one, last=True) for name, one in there if not isinstance(one, np.ndarray)}
 
     def _take_less(self) -> None:
         """Have one room from now on, and give back what there is."""
@@ -200,7 +209,7 @@ class Sweeper:
         """The blocks of some spans in the backend's memory; each stage works ahead of the next."""
         kernels = self.kernels
         runs = [(span.start, span.stop) for span in spans]
-        readers = reading_threads(kernels, self._threads.count)
+        readers = reading_threads(kernels.apart, self._threads.count)
         read = rows.blocks(runs, BLOCK_ROWS, RING, verify=verify, empty=kernels.pinned, readers=readers)
         with Stages() as stages:
             blocks = stages.ahead("specscale-reader", beside.added(read))
@@ -212,7 +221,7 @@ class Sweeper:
         """How many blocks of rows wait for their turn in a device's memory, by what is free of it."""
         free = self.kernels.free_memory() or 0
         size = BLOCK_ROWS * sum(one.p * one.dtype.itemsize for one in rows.embeddings)
-        return 1 if len(self._rooms) == 1 else min(max(free // (_SHARE * size), 1), _MOST_READY)
+        return 1 if len(self._rooms) == 1 else min(max(free // (_SHARE * size), 1), MOST_READY)
 
 
 def _fed(kernels: Kernels, block: Block) -> Block:
