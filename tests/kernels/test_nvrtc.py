@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import specscale.kernels
+from specscale.kernels.sources import OPTIONS
 
 SOURCES = sorted((Path(specscale.kernels.__file__).parent / "cuda").glob("*.cu"))
 ARCHITECTURES = ["sm_80", "sm_90", "sm_100"]
@@ -27,7 +28,8 @@ class Compiler:
         """What it says of a source, errors and warnings; nothing where it has no complaint."""
         program = ctypes.c_void_p()
         self._check("CreateProgram", ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None)
-        options = (ctypes.c_char_p * 2)(f"--gpu-architecture={architecture}".encode(), b"--ptxas-options=-Werror")
+        given = (*OPTIONS, f"--gpu-architecture={architecture}", "--ptxas-options=-Werror")
+        options = (ctypes.c_char_p * len(given))(*map(str.encode, given))
         failed = self._library.nvrtcCompileProgram(program, len(options), options)
         size = ctypes.c_size_t()
         self._check("GetProgramLogSize", program, ctypes.byref(size))
