@@ -106,6 +106,7 @@ def _measured(bench: Bench, names: Sequence[str], path: Path, command: Sequence[
             failed += 1
             parts[name] = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
             print(f"\ngpu {name}: failed: {type(error).__name__}: {error}")
+        content["gemm"] = vars(bench).get("rate")  # operations a second, where a part has measured it
         parts[name]["seconds"] = time.monotonic() - began
         print(f"({parts[name]['seconds']:.1f} s, {max(bench.left, 0):.0f} s left)", flush=True)
         _keep(path, content)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.kernels.base import Product, load_kernels
-from specscale.kernels.precision import MEASURED, Precision
+from specscale.kernels.precision import MEASURED, PRODUCTS, Precision, backend_of
 
 _MOST_ROUNDS = 1 << 12
 
@@ -53,8 +53,8 @@ class Card:
     def kernels(self, precision: Precision = "float32") -> Any:
         """The backend whose products are made in a precision where they bear it, a ``GpuKernels``, compiled."""
         if precision not in self._loaded:
-            name = "cuda" if precision == "float32" else f"cuda-{precision}"
-            self._loaded[precision] = load_kernels(name)
+            with bearing(precision, *PRODUCTS):
+                self._loaded[precision] = load_kernels(backend_of("cuda", precision))
             self._loaded[precision].warm_up()
         return self._loaded[precision]
 

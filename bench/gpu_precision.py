@@ -98,7 +98,7 @@ def _judged(bench: Bench) -> Iterator[tuple[str, str, float, float]]:
         with bearing(name, "scores"):
             scored = _scored(bench, pairs.real, modes, bench.card.kernels(name))
         # The pass finds no λ: it is that of its scores, which goes with their squared length.
-        yield "scores", name, null, _scores_move(scored, expected)
+        yield "scores", name, null, _move(scored.squares, expected.squares)
     pairs = _pairs(bench, few, size)
     exact = _exact(bench, pairs.real, plain, 1.0)
     for name in PRECISIONS:
@@ -167,10 +167,6 @@ def _scored(bench: Bench, problem: Problem, modes: Modes, kernels: Kernels) -> S
     work = score(source, modes.action, n=n, top=1, chunk_rows=CHUNK_ROWS, write=lambda start, scores: None)
     found: ScoreSummary = bench.sweep(work, problem.rows, kernels)
     return found
-
-
-def _scores_move(found: ScoreSummary, expected: ScoreSummary) -> float:
-    return float(max(_move(found.squares, expected.squares), _move(found.fourths, expected.fourths)))
 
 
 def _exact(bench: Bench, problem: Problem, kernels: Kernels, magnified: float) -> Array:
