@@ -26,7 +26,7 @@ def s3_server() -> Iterator[dict[str, str]]:
         "AWS_SECRET_ACCESS_KEY": uuid.uuid4().hex,
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, __file__, str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _make_bucket({**os.environ, **environment}, server)
@@ -56,3 +56,18 @@ def _make_bucket(environment: dict[str, str], server: subprocess.Popen[bytes]) -
                 raise RuntimeError("the S3 server ended") from None
             time.sleep(0.1)
     raise RuntimeError("the S3 server does not answer")
+
+
+def serve(port: int) -> None:
+    """Answer on a port of the loopback interface.
+
+    What moto starts itself looks anew, for every request, which of all services it is for.
+    """
+    from moto.server import create_backend_app
+    from werkzeug.serving import run_simple
+
+    run_simple("127.0.0.1", port, create_backend_app("s3"), threaded=True)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

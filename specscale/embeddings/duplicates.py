@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from specscale import seeds
 from specscale.cost import Cost
 from specscale.embeddings.base import Embedding
+from specscale.embeddings.layout import chunk_runs
 from specscale.embeddings.rows import Match, PairedRows
+from specscale.places.ahead import read_ahead
 
 __all__ = ["MOST_ROWS", "Duplicates", "duplicates_cost", "find_duplicates"]
 
@@ -54,7 +56,7 @@ class Duplicates:
         )
 
 
-def find_duplicates(embedding: Embedding, kept: NDArray[np.bool_] | None = None) -> Duplicates:
+def find_duplicates(embedding: Embedding, kept: NDArray[np.bool_] | None = None, threads: int = 1) -> Duplicates:
     """Find rows that are equal bit for bit, but for the sign of zeros, and verify all of them on the way.
 
     The rows are read once. Each leaves a digest of 64 bits, two multilinear hashes of 32 (Lemire and Kaser, Strongly
@@ -65,6 +67,7 @@ def find_duplicates(embedding: Embedding, kept: NDArray[np.bool_] | None = None)
     ----------
     embedding : the embedding, (n, p)
     kept : (n,) bool, the rows that take part, or None for all
+    threads : threads that this process may have
 
     Returns
     -------
@@ -75,7 +78,7 @@ def find_duplicates(embedding: Embedding, kept: NDArray[np.bool_] | None = None)
     InputError
         When rows are not those that were ingested.
     """
-    digests = _digests(embedding, kept)
+    digests = _digests(embedding, kept, threads)
     ordered = np.sort(digests)
     repeating = groups = largest = 0
     commonest = np.uint64(0)
@@ -99,15 +102,22 @@ def find_duplicates(embedding: Embedding, kept: NDArray[np.bool_] | None = None)
     return Duplicates(repeating, groups, largest, example, zeros)
 
 
-def duplicates_cost(n_kept: int, read: int) -> Cost:
+def duplicates_cost(n_kept: int, read: int, threads: int = 1) -> Cost:
     """State what looking for duplicates takes.
 
     Parameters
     ----------
     n_kept : rows that take part
     read : bytes of the embedding
+    threads : threads that this process may have
     """
-    return Cost("duplicates", memory=16 * n_kept + 64 * _WINDOW + 32 * _WORDS, read=read)
+    memory = 16 * n_kept + 64 * _WINDOW + 32 * _WORDS * _chunks_at_once(threads)
+    return Cost("duplicates", memory=memory, read=read)
+
+
+def _chunks_at_once(threads: int) -> int:
+    """How many chunks are looked at, each by two threads: one of them verifies."""
+    return max(1, threads // 2)
 
 
 def _runs_from(ordered: NDArray[np.uint64], start: int) -> tuple[NDArray[np.int64], NDArray[np.uint64], int]:
@@ -123,27 +133,32 @@ def _runs_from(ordered: NDArray[np.uint64], start: int) -> tuple[NDArray[np.int6
     return np.diff(begins, append=len(window)), window[begins], start + len(window)
 
 
-def _digests(embedding: Embedding, kept: NDArray[np.bool_] | None) -> NDArray[np.uint64]:
+def _digests(embedding: Embedding, kept: NDArray[np.bool_] | None, threads: int) -> NDArray[np.uint64]:
     """The digest of each row that takes part."""
     words = -(-embedding.p * embedding.dtype.itemsize // 4)
     weights = seeds.row_weights().integers(0, 1 << 64, size=(2, words), dtype=np.uint64)
     step = max(1, _WORDS // words)
-    wide = np.empty((step, words), dtype=np.uint64)
-    digests = np.empty(embedding.n if kept is None else int(np.count_nonzero(kept)), dtype=np.uint64)
-    done = 0
     rows = PairedRows((embedding,), kept, Match("position", embedding.n, 0, 0))
-    height = max(step, _REMOTE_ROWS) if embedding.remote else step
-    for read in rows.blocks([(0, embedding.n)], height, 1, verify=True):
-        for low in range(0, len(read.raw[0]), step):
-            part = read.raw[0][low : low + step]
-            block = wide[: len(part)]
-            block[...] = _words(part)
-            # einsum's sums of contiguous products are vectorised; matmul's are not for integers.
-            first, second = (np.einsum("ij,j->i", block, one) for one in weights)
-            # The upper halves are the strongly universal ones.
-            second >>= np.uint64(32)
-            digests[done : done + len(part)] = first & np.uint64(0xFFFFFFFF00000000) | second
-            done += len(part)
+    digests = np.empty(rows.n_kept, dtype=np.uint64)
+    at_once = 1 if embedding.remote else _chunks_at_once(threads)
+
+    def look(run: tuple[int, int]) -> None:
+        wide = np.empty((step, words), dtype=np.uint64)
+        height = max(step, _REMOTE_ROWS) if embedding.remote else step
+        for read in rows.blocks([run], height, 1, verify=True):
+            for low in range(0, len(read.raw[0]), step):
+                part = read.raw[0][low : low + step]
+                block = wide[: len(part)]
+                block[...] = _words(part)
+                # einsum's sums of contiguous products are vectorised; matmul's are not for integers.
+                first, second = (np.einsum("ij,j->i", block, one) for one in weights)
+                # The upper halves are the strongly universal ones.
+                second >>= np.uint64(32)
+                done = read.offset + low
+                digests[done : done + len(part)] = first & np.uint64(0xFFFFFFFF00000000) | second
+
+    for _ in read_ahead(look, [(0, embedding.n)] if at_once == 1 else chunk_runs(embedding.n), at_once):
+        pass
     return digests
 
 

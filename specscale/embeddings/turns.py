@@ -77,7 +77,6 @@ class _Chunk:
         self._next = begin  # the row that goes on with the digest
         self._brought: dict[int, tuple[NDArray[Any], Future[None]]] = {}
         self._lock = threading.Lock()
-        self._in_hand = False  # whether a thread is at the digest
 
     @cached_property
     def _norms(self) -> NDArray[np.float32]:
@@ -105,12 +104,9 @@ class _Chunk:
         return done
 
     def _take_turn(self) -> tuple[NDArray[Any], Future[None]] | None:
-        """The rows that are next, where they are there and no other thread is at the digest."""
+        """The rows that are next, where they are there and no other thread has them in hand."""
         with self._lock:
-            if self._in_hand or self._next not in self._brought:
-                return None
-            self._in_hand = True
-            return self._brought.pop(self._next)
+            return self._brought.pop(self._next, None)
 
     def _add(self, rows: NDArray[Any], done: Future[None]) -> None:
         try:
@@ -124,7 +120,6 @@ class _Chunk:
             done.set_result(None)
         with self._lock:
             self._next += len(rows)
-            self._in_hand = False
 
 
 def _unseen(rows: NDArray[Any]) -> Looked:

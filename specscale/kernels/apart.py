@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import Array, Kernels, RunTasks, Task, load_kernels
-from specscale.kernels.device import Device, Event
+from specscale.kernels.device import Device, Event, Queue
 
 __all__ = ["ApartKernels"]
 
@@ -43,6 +44,7 @@ class ApartKernels(Kernels):
         self._scratch: dict[tuple[str, str], Array] = {}
         self._staging = _Staging(device)
         self._peak = 0
+        self._pinned = _Pinned(device)
 
     @property
     def host(self) -> Kernels:
@@ -77,22 +79,25 @@ class ApartKernels(Kernels):
             self._staging.upload(np.ascontiguousarray(array).reshape(-1), target.reshape(array.size))
         return target
 
-    def fetch(self, array: Array) -> Callable[[], NDArray[Any]]:
-        """Begin a copy into pinned memory; arrays of the host are copied at once."""
+    def fetch(self, array: Array, *, last: bool = False) -> Callable[[], NDArray[Any]]:
+        """Begin a copy into pinned memory, the last by the queue "copy"; arrays of the host are copied at once."""
         if isinstance(array, np.ndarray):
             copy = array.copy()
             return lambda: copy
-        host = self.device.pinned(array.shape, array.dtype)
+        host = self._pinned.take(array.shape, array.dtype)
         if host.size == 0:
             return lambda: host
         source = array
         if not _is_one_run(array):
             source = self.device.empty(array.shape, array.dtype)
             source[...] = array
-        self.device.download("compute", source, host)
-        event = self.device.record("compute")
+        queue: Queue = "copy" if last else "compute"
+        if last:
+            self.device.after(queue, self.device.record("compute"))
+        self.device.download(queue, source, host)
+        event = self.device.record(queue)
 
-        def wait() -> NDArray[Any]:
+        def wait(source: Array = source if last else None) -> NDArray[Any]:  # whose memory is nobody else's till then
             self.device.wait(event)
             return host
 
@@ -114,6 +119,7 @@ class ApartKernels(Kernels):
         """Free the scratch, once all that was asked for is done."""
         self._scratch.clear()
         self._peak = self.peak_memory()
+        self._pinned.clear()
         self.device.release()
 
     def free_memory(self) -> int:
@@ -149,6 +155,37 @@ class ApartKernels(Kernels):
             rounds += 1
             began = began if rounds else time.perf_counter()
         return rounds * 2 * _CALIBRATED**3 / (time.perf_counter() - began)
+
+
+class _Pinned:
+    """Pinned memory for what is fetched, used again once nobody holds it: to pin some takes longer than to fill it."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._free: dict[int, list[NDArray[np.uint8]]] = {}
+
+    def take(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        """Return an array of undefined contents."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if not size:
+            return np.empty(shape, dtype)
+        free = self._free.setdefault(size, [])
+        memory = free.pop() if free else self._device.pinned((size,), np.uint8)
+        lent = _Lent(memory)
+        weakref.finalize(lent, free.append, memory).atexit = False
+        taken: NDArray[Any] = np.asarray(lent).view(dtype).reshape(shape)
+        return taken
+
+    def clear(self) -> None:
+        """Give back what nobody holds, now or later."""
+        self._free = {}
+
+
+class _Lent:
+    """What all views of an array hold on to, which of one in NumPy's own memory is that memory."""
+
+    def __init__(self, memory: NDArray[np.uint8]) -> None:
+        self.__array_interface__ = memory.__array_interface__
 
 
 class _Staging:

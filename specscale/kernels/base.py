@@ -100,8 +100,13 @@ class Kernels(ABC):
         """
 
     @abstractmethod
-    def fetch(self, array: Array) -> Callable[[], NDArray[Any]]:
+    def fetch(self, array: Array, *, last: bool = False) -> Callable[[], NDArray[Any]]:
         """Begin to bring an array into host memory, as it is after all that has been asked for so far.
+
+        Parameters
+        ----------
+        array : whose numbers lie one behind the other
+        last : whether nothing is written there any more, so that it may come beside what is asked for next
 
         Returns
         -------

@@ -202,19 +202,23 @@ def _too_little(size: int, what: str) -> OutOfMemory:
 class CardKernels(GpuKernels):
     """The backend of the card that is here."""
 
-    def __init__(self) -> None:
-        super().__init__(Card())
+    def __init__(self, asked: Precision = "float32") -> None:
+        super().__init__(Card(), asked)
 
 
 class TensorKernels(CardKernels):
     """The same, with products by tensor cores where they bear it."""
 
     name: ClassVar[str] = "cuda-tf32"
-    asked: ClassVar[Precision] = "tf32"
+
+    def __init__(self) -> None:
+        super().__init__("tf32")
 
 
 class SplitKernels(CardKernels):
     """The same, with three products by tensor cores where they bear it."""
 
     name: ClassVar[str] = "cuda-3xtf32"
-    asked: ClassVar[Precision] = "3xtf32"
+
+    def __init__(self) -> None:
+        super().__init__("3xtf32")

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from specscale.kernels.apart import ApartKernels
-from specscale.kernels.base import Array, Product
+from specscale.kernels.base import Array, Kernels, Product
+from specscale.kernels.device import Device
 from specscale.kernels.precision import Precision, multiply, precision_of
 
 __all__ = ["GpuKernels"]
@@ -21,21 +22,35 @@ _HALVED = 1024  # columns from which on the diagonal tile is halved, so that les
 class GpuKernels(ApartKernels):
     """The backend of a card; :class:`specscale.kernels.base.Kernels` says what each operation does.
 
-    Attributes
+    Parameters
     ----------
-    asked : the precision of those products that bear it
+    device : the card
+    asked : the precision of those products that bear it; all others are in float32
     """
 
     name: ClassVar[str] = "cuda"
     real: ClassVar[type[np.floating[Any]]] = np.float32
-    asked: ClassVar[Precision] = "float32"
-    _precision: Precision = "float32"
 
-    def bearing(self, product: Product) -> GpuKernels:
-        """The same backend, on the same memory, with products in what this one bears of the precision asked for."""
-        other = object.__new__(type(self))
-        vars(other).update(vars(self), _precision=precision_of(product, self.asked))
-        return other
+    def __init__(self, device: Device, asked: Precision = "float32") -> None:
+        super().__init__(device)
+        self._asked = asked
+        self._precision: Precision = "float32"
+
+    def bearing(self, product: Product) -> Kernels:
+        """The backend, on the same memory, with products in the precision that this one bears of what was asked for."""
+        precision = precision_of(product, self._asked)
+        if precision == self._precision:
+            return self
+        same = object.__new__(type(self))
+        vars(same).update(vars(self), _precision=precision)
+        return same
+
+    def warm_up(self) -> None:
+        """Compile every kernel, which a card does for the first of them, and load the library of products."""
+        x = self.device.zeros((1, 1), self.real)
+        self.project(x, x, self.device.empty((1, 1), self.real))
+        self.remains(x, self.device.empty((1,), np.float64))
+        self.device.wait(self.device.record("compute"))
 
     def affine(self, raw: Array, shift: Array, factor: Array, out: Array, bad: Array) -> None:
         """Shift and scale rows in float64."""
@@ -125,9 +140,6 @@ class GpuKernels(ApartKernels):
         if blocks:
             given = [np.int64(one) if isinstance(one, int) else one for one in arguments]
             self.device.launch(kernel, blocks, threads, given)
-
-    def warm_up(self) -> None:
-        """Compile every kernel by asking for it."""
 
 
 def _step(array: Array) -> int:

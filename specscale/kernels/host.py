@@ -54,7 +54,7 @@ class HostKernels(Kernels):
         """Return the array."""
         return array
 
-    def fetch(self, array: NDArray[Any]) -> Callable[[], NDArray[Any]]:
+    def fetch(self, array: NDArray[Any], *, last: bool = False) -> Callable[[], NDArray[Any]]:
         """Copy the array."""
         copy = array.copy()
         return lambda: copy

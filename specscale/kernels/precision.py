@@ -16,7 +16,7 @@ from specscale.errors import OptionError
 from specscale.kernels.base import Array, Product
 from specscale.kernels.device import Device
 
-__all__ = ["MEASURED", "PRECISIONS", "PRODUCTS", "RUN", "Precision", "backend_of", "multiply", "precision_of"]
+__all__ = ["MEASURED", "PRECISIONS", "PRODUCTS", "RUN", "Precision", "check_precision", "multiply", "precision_of"]
 
 Precision = Literal["float32", "tf32", "3xtf32"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -31,24 +31,19 @@ RUN = 1024
 _THREADS = 256
 
 
-def backend_of(device: str, precision: Precision) -> str:
-    """Return the name of the backend that computes on a device, ``"cpu"`` or ``"cuda"``, in some precision.
+def check_precision(precision: Precision) -> None:
+    """Refuse a precision that nothing bears.
 
     Raises
     ------
     OptionError
-        When the device has no such precision, or no product has been measured to bear it.
+        When no product has been measured to bear it.
     """
-    if precision == "float32":
-        return device
-    if device == "cpu":
-        raise OptionError(f"--precision {precision} goes with --device cuda: the cores multiply in float32")
-    if not MEASURED[precision]:
+    if precision != "float32" and not MEASURED[precision]:
         raise OptionError(
             f"--precision {precision} is off until some product has been measured to bear it on a card: "
             "leave it at float32, and measure with python -m bench gpu"
         )
-    return f"{device}-{precision}"
 
 
 def precision_of(product: Product, asked: Precision) -> Precision:

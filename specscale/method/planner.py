@@ -24,7 +24,7 @@ from specscale.method.steps import ProblemSize, Steps
 from specscale.runtime.machine import Crew, Machine, calibrate
 from specscale.runtime.memory import available_memory, resident_memory
 from specscale.runtime.spans import cut_spans
-from specscale.runtime.sweeper import RING
+from specscale.runtime.sweeper import FED, RING
 from specscale.runtime.threads import Threads
 from specscale.units import format_bytes, parse_bytes
 
@@ -153,6 +153,7 @@ class Planner:
             len(spans),
             self.machine.threads,
             None if self.workers is None else self.workers.count,
+            self.machine.card is not None,
         )
         held_blocks = rows.held_blocks(BLOCK_ROWS, RING) + (0 if rows.kept is None else RING)
         block = min(BLOCK_ROWS, self.n) * row_bytes
@@ -162,7 +163,7 @@ class Planner:
             """The cost of a step with the rows that are in memory meanwhile."""
             memory = cost.memory + extent.sample * row_bytes + blocks
             of_worker = cost.worker_memory + blocks if cost.partial else 0
-            on_card = cost.device_memory + RING * block if cost.device_memory else 0
+            on_card = cost.device_memory + FED * block if cost.device_memory else 0
             return replace(cost, memory=memory, worker_memory=of_worker, device_memory=on_card)
 
         return Plan(

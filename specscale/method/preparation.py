@@ -72,7 +72,8 @@ class Preparation:
 
     def find_duplicates(self) -> None:
         """Verify the rows, and find those of each embedding that repeat others; all rows are read once."""
-        self.duplicates = tuple(find_duplicates(one, self.rows.kept) for one in self.rows.embeddings)
+        threads = self.run.pool.count
+        self.duplicates = tuple(find_duplicates(one, self.rows.kept, threads) for one in self.rows.embeddings)
         self.rows = replace(self.rows, verified=True)
 
     def choose_bandwidths(self) -> None:
@@ -137,7 +138,7 @@ def looking(extent: ProblemSize) -> tuple[Step[Preparation], ...]:
     """The step that finds repeated rows; none beyond a number of rows."""
     if extent.n_kept > MOST_ROWS:
         return ()
-    return (Step(duplicates_cost(extent.n_kept, extent.read), Preparation.find_duplicates),)
+    return (Step(duplicates_cost(extent.n_kept, extent.read, extent.threads), Preparation.find_duplicates),)
 
 
 def choosing(extent: ProblemSize) -> tuple[Step[Preparation], ...]:

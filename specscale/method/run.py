@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import ClusterError, OptionError
 from specscale.kernels.base import Kernels, load_kernels
+from specscale.kernels.precision import Precision, check_precision
 from specscale.method.execution import Execution
 from specscale.method.steps import Step
 from specscale.passes.base import Pass
@@ -134,14 +135,12 @@ def running(execution: Execution, precision: str = "float32") -> Iterator[Run]:
 
 def _backend(device: str, precision: str) -> str:
     """The backend of a device that makes products in some precision."""
-    if precision != "float32":
-        if device == "cpu":
-            raise OptionError(f"--precision {precision} goes with --device cuda: the cores multiply in float32")
-        raise OptionError(
-            f"--precision {precision}: no product was measured to bear it on a card yet, which "
-            "`python -m bench gpu` does: take float32"
-        )
-    return device
+    if precision == "float32":
+        return device
+    if device == "cpu":
+        raise OptionError(f"--precision {precision} goes with --device cuda: the cores multiply in float32")
+    check_precision(cast(Precision, precision))
+    return f"{device}-{precision}"
 
 
 def _executor(given: Any, pool: Threads, kernels: Kernels) -> Executor:

@@ -17,6 +17,7 @@ from specscale.features.kernel import WIDE_EFFORT
 from specscale.method.options import Options
 from specscale.passes.covariance import covariance_cost
 from specscale.passes.mapping import feature_cost
+from specscale.runtime.combining import held_nodes
 from specscale.spectral.tiles import TiledSymmetric
 
 __all__ = ["ProblemSize", "Step", "Steps", "covariance_of_maps", "held_beside", "tails_held"]
@@ -86,6 +87,7 @@ class ProblemSize:
     spans : number of spans
     threads : threads that compute
     workers : how many workers a cluster has; None where this process does all
+    apart : whether the passes run on cards
     """
 
     options: Options
@@ -98,6 +100,7 @@ class ProblemSize:
     spans: int
     threads: int
     workers: int | None
+    apart: bool = False
 
     @cached_property
     def d(self) -> int:
@@ -143,5 +146,6 @@ def tails_held(k: int, top: int) -> int:
 
 def covariance_of_maps(extent: ProblemSize) -> Cost:
     """What the covariance pass takes."""
-    cost = covariance_cost(extent.maps, extent.n_kept, extent.read, extent.spans, extent.threads)
+    held = held_nodes(extent.spans, apart=extent.apart and extent.workers is None)
+    cost = covariance_cost(extent.maps, extent.n_kept, extent.read, extent.spans, extent.threads, held)
     return held_beside(cost)

@@ -87,7 +87,9 @@ def covariance(maps: tuple[FeatureMap, ...]) -> Pass[TiledSymmetric]:
     return Pass("covariance", room, create, load, combine, finalize, sums=True, verifies=True)
 
 
-def covariance_cost(maps: tuple[FeatureMap, ...], n_kept: int, read: int, spans: int, threads: int) -> Cost:
+def covariance_cost(
+    maps: tuple[FeatureMap, ...], n_kept: int, read: int, spans: int, threads: int, held: int = 1
+) -> Cost:
     """State what the pass takes.
 
     Parameters
@@ -97,13 +99,14 @@ def covariance_cost(maps: tuple[FeatureMap, ...], n_kept: int, read: int, spans:
     read : bytes of the embeddings
     spans : number of spans
     threads : threads that compute
+    held : partial results that stay in memory
     """
     d = sum(one.dim for one in maps)
     tiles = 8 * TiledSymmetric.size(d)
     widest = int(np.diff(tile_edges(d)).max())
     return Cost(
         "covariance",
-        memory=3 * tiles  # one accumulates while another is merged with its sibling
+        memory=(2 + held) * tiles  # one accumulates while another is merged with its sibling, which was held
         + feature_cost(maps, threads)
         + threads * widest**2 * 4,
         operations=n_kept * (d * (d + 1.0) + sum(one.operations for one in maps)),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from specscale.cost import Cost
 from specscale.embeddings.rows import PairedRows
+from specscale.grid import BLOCK_ROWS
 from specscale.passes.products import products_cost
 
 __all__ = ["STRIPE_ROWS", "VISIT_ROWS", "Stripe", "sweeps_cost"]
@@ -73,8 +74,8 @@ def sweeps_cost(
     p, m = sum(dimensions), len(dimensions)
     visits = sweeps * n * (n + stripe) / 2
     blocks = 8 * n * block
-    # What passes by in one task, and in the task before, which is being written.
-    passing = min(2 * VISIT_ROWS, n) * m * block * 4
+    # What passes by in one task, and in the task before, which is being written; in both rooms, and as it was fetched.
+    passing = (min(2 * VISIT_ROWS, n) * 4 + 3 * BLOCK_ROWS * 8) * m * block
     worker = one.memory + passing + 12 * stripe * block
     stripes, tasks = visited(n)
     return Cost(

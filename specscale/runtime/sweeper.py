@@ -24,21 +24,27 @@ from specscale.runtime.spans import Span
 from specscale.runtime.stages import Stages
 from specscale.runtime.threads import Threads
 
-__all__ = ["RING", "Sweeper", "reading_threads"]
+__all__ = ["FED", "RING", "Sweeper", "reading_threads"]
 
 RING = 3  # blocks of rows in host memory: one computed on or fed, one waiting, one being read
 _MOST_READY = 4  # blocks of rows in a device's memory that wait for their turn, against readers that are not steady
+FED = _MOST_READY + 4  # blocks of rows there at most: one being fed, one prepared, one appended and one looked at too
 _SHARE = 4  # of a device's free memory that they may take: a quarter
+_READERS = 8  # more threads read hardly faster from a disk, nor from memory
 
 Deliver = Callable[[int, Accumulator], None]
 Fetched = dict[str, Callable[[], NDArray[Any]]]
 
-_READERS = 8  # more threads read hardly faster from a disk, nor from memory
 
+def reading_threads(apart: bool, threads: int) -> int:
+    """How many threads read for a sweep.
 
-def reading_threads(kernels: Kernels, threads: int) -> int:
-    """How many threads read: several where the host computes nothing, of those that this process may have."""
-    return min(_READERS, threads) if kernels.apart else 1
+    Parameters
+    ----------
+    apart : whether the memory of its backend is not the host's: then the host computes nothing beside it
+    threads : threads that this process may have
+    """
+    return min(_READERS, threads) if apart else 1
 
 
 class Sweeper:
@@ -136,7 +142,9 @@ class Sweeper:
 
         def finish(span: Span, total: Accumulator, fetched: Fetched, seen: Future[None]) -> None:
             seen.result()
-            total.update({name: array() for name, array in fetched.items()})
+            while fetched:
+                name, array = fetched.popitem()
+                total[name] = array()
             rows.check_unchanged()
             beside.write(span)
             deliver(span.index, total)
@@ -165,7 +173,8 @@ class Sweeper:
 
     def _fetched(self, total: Accumulator) -> Fetched:
         """The arrays of an accumulator on their way to host memory, but those that are there."""
-        return {name: self.kernels.fetch(array) for name, array in total.items() if not isinstance(array, np.ndarray)}
+        there = total.items()
+        return {name: self.kernels.fetch(one, last=True) for name, one in there if not isinstance(one, np.ndarray)}
 
     def _take_less(self) -> None:
         """Have one room from now on, and give back what there is."""
@@ -200,7 +209,7 @@ class Sweeper:
         """The blocks of some spans in the backend's memory; each stage works ahead of the next."""
         kernels = self.kernels
         runs = [(span.start, span.stop) for span in spans]
-        readers = reading_threads(kernels, self._threads.count)
+        readers = reading_threads(kernels.apart, self._threads.count)
         read = rows.blocks(runs, BLOCK_ROWS, RING, verify=verify, empty=kernels.pinned, readers=readers)
         with Stages() as stages:
             blocks = stages.ahead("specscale-reader", beside.added(read))

@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import specscale.embeddings.turns as turns_module
+from specscale.embeddings import duplicates as duplicates_module
 from specscale.embeddings import layout
 from specscale.embeddings import rows as rows_module
 from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.base import Embedding
+from specscale.embeddings.duplicates import find_duplicates
 from specscale.embeddings.rows import Block, Match, PairedRows
 from specscale.embeddings.store import EmbeddingStore
 from specscale.errors import ChangedError, InputError
@@ -208,6 +210,42 @@ def test_the_digests_of_several_chunks_are_made_at_once(
     monkeypatch.setattr(turns_module, "ChunkDigest", Digest)
     blocks = list(paired(*sources[:2]).blocks([(0, 8 * CHUNK)], 8, 1000, verify=True, readers=4))
     assert len(blocks) == 16
+
+
+@pytest.mark.parametrize("threads", [2, 4, 9])
+@pytest.mark.parametrize("share", [None, 0.7])
+def test_rows_that_repeat_others_are_found_by_any_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, threads: int, share: float | None
+) -> None:
+    monkeypatch.setattr(duplicates_module, "_WORDS", 12)  # so that a chunk is looked at in several blocks
+    x = values(N, 5)
+    x[[20, 70, 149]] = x[3]
+    kept = None if share is None else np.random.default_rng(1).random(N) < share
+    if kept is not None:
+        kept[[3, 20, 70, 149]] = True
+    ingest(x, tmp_path / "x")
+    for embedding in (EmbeddingStore(tmp_path / "x"), ArrayEmbedding(x)):
+        found = find_duplicates(embedding, kept, threads)
+        assert found == find_duplicates(embedding, kept)
+        assert (found.rows, found.example) == (3, (3, 20, 70, 149))
+    for chunk in (6, 4):
+        flipped(tmp_path / f"x/features/c/{chunk}/0")
+    with pytest.raises(InputError, match="rows 64 to 79 are damaged"):
+        find_duplicates(EmbeddingStore(tmp_path / "x"), kept, threads)
+
+
+def test_chunks_are_looked_through_at_once() -> None:
+    met = threading.Barrier(3)
+
+    class Meeting(ArrayEmbedding):
+        def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
+            if out is not None and start in (0, CHUNK, 2 * CHUNK):
+                met.wait(20)
+            return super().read(start, stop, out)
+
+    x = Meeting(values(N, 5))
+    met.reset()
+    assert find_duplicates(x, None, 6).rows == 0
 
 
 # --- what goes wrong

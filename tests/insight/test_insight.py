@@ -671,14 +671,14 @@ def test_rows_that_differ_in_few_bits_are_not_taken_for_equal() -> None:
                 rows.append(changed)
     embedding = ArrayEmbedding(np.array(rows).view(np.float16))
     assert find_duplicates(embedding).rows == 0
-    for half in duplicates._digests(embedding, None).view(np.uint32).reshape(-1, 2).T:
+    for half in duplicates._digests(embedding, None, 1).view(np.uint32).reshape(-1, 2).T:
         assert len(np.unique(half)) == len(rows)
 
 
 def test_only_rows_that_were_read_and_found_equal_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.arange(12, dtype=np.float32).reshape(6, 2)
     x[3] = x[0]
-    monkeypatch.setattr(duplicates, "_digests", lambda embedding, kept: np.zeros(6, dtype=np.uint64))
+    monkeypatch.setattr(duplicates, "_digests", lambda embedding, kept, threads: np.zeros(6, dtype=np.uint64))
     assert find_duplicates(ArrayEmbedding(x)).example == (0, 3)
 
 
@@ -704,7 +704,8 @@ def test_duplicates_are_described_in_a_line() -> None:
     assert find_duplicates(ArrayEmbedding(x[:5].astype(np.float32))).describe("clip") == "clip: no row repeats another"
 
 
-def test_sixteen_bytes_a_row_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [1, 6])
+def test_sixteen_bytes_a_row_are_held(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     import tracemalloc
 
     x = np.zeros((300_000, 2), dtype=np.float16)
@@ -714,11 +715,11 @@ def test_sixteen_bytes_a_row_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "_WORDS", 1 << 12)
     tracemalloc.start()
     try:
-        find_duplicates(embedding)
+        find_duplicates(embedding, None, threads)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert 16 * len(x) < peak < duplicates.duplicates_cost(len(x), x.nbytes).memory
+    assert 16 * len(x) < peak < duplicates.duplicates_cost(len(x), x.nbytes, threads).memory
 
 
 def test_the_zero_rows_of_wordnet_are_among_its_duplicates(wordnet: tuple[Path, ...]) -> None:

@@ -23,11 +23,19 @@ __all__ = ["NastyKernels"]
 
 
 class Device:
-    """Work that was asked for and is not done."""
+    """Work that was asked for and is not done.
+
+    Attributes
+    ----------
+    waited : the threads that have waited for it
+    asked : the products that operations were asked for, with these
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._work: list[Task] = []
+        self.waited: set[str] = set()
+        self.asked: set[tuple[Product | None, str]] = set()
 
     def later(self, work: Task) -> None:
         with self._lock:
@@ -35,6 +43,7 @@ class Device:
 
     def wait(self) -> None:
         with self._lock:
+            self.waited.add(threading.current_thread().name.partition("_")[0])
             work, self._work = self._work, []
             for one in work:
                 one()
@@ -44,6 +53,7 @@ def _operation(name: str) -> Callable[..., None]:
     """An operation of the reference, done later on what the arrays of the device hold."""
 
     def method(self: NastyKernels, *arguments: Any) -> None:
+        self.device.asked.add((self.product, name))
         held = [self.held(one) for one in arguments]
         self.device.later(lambda: getattr(self.host, name)(*held))
 
@@ -58,6 +68,8 @@ class NastyKernels(Kernels):
     slice_rows: ClassVar[int] = ReferenceKernels.slice_rows  # products of other shapes have other last bits
     anchor_tile: ClassVar[int] = ReferenceKernels.anchor_tile
     apart: ClassVar[bool] = True
+
+    product: Product | None = None
 
     def __init__(self) -> None:
         self.device = Device()
@@ -86,9 +98,13 @@ class NastyKernels(Kernels):
         assert isinstance(array, np.ndarray)
         return DeviceArray(self.device, np.array(array, order="K"))
 
-    def fetch(self, array: DeviceArray) -> Callable[[], NDArray[Any]]:
+    def fetch(self, array: DeviceArray, *, last: bool = False) -> Callable[[], NDArray[Any]]:
         source = self.held(array)
-        copy = self.empty(source.shape, source.dtype)
+        if not source.flags.c_contiguous:
+            raise TypeError("only numbers that lie one behind the other are fetched")
+        if last:
+            return lambda: self.get(array)
+        copy = DeviceArray(self.device, np.empty(source.shape, source.dtype))
         copy[...] = array
         return lambda: self.get(copy)
 
@@ -115,7 +131,10 @@ class NastyKernels(Kernels):
         return 1 << 40
 
     def bearing(self, product: Product) -> Kernels:
-        return self
+        """The same memory, under the name of a product."""
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), product=product)
+        return twin
 
     def warm_up(self) -> None:
         pass

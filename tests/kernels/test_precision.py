@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from specscale.errors import OptionError
 from specscale.kernels import precision
 from specscale.kernels.base import BACKENDS
 from specscale.kernels.gpu import GpuKernels
-from specscale.kernels.precision import PRECISIONS, PRODUCTS, backend_of, multiply, precision_of
+from specscale.kernels.precision import PRECISIONS, PRODUCTS, check_precision, multiply, precision_of
 
 STEP = 8  # terms that a tensor core adds up at once
 
@@ -53,10 +54,6 @@ class TensorCores:
         assert [step, high_step, low_step] == [array.strides[0] // 4 for array in (source, high, low)]
         high[...] = ten_bits(source)
         low[...] = ten_bits(source - high)
-
-
-class Splitting(GpuKernels):
-    asked = "3xtf32"
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
@@ -123,12 +120,10 @@ def test_float64_stays_float64(asked: Any) -> None:
 @pytest.mark.parametrize("asked", ["tf32", "3xtf32"])
 def test_what_is_not_measured_is_refused_in_a_line_that_says_how_to_measure(asked: Any) -> None:
     with pytest.raises(OptionError, match="python -m bench gpu") as refused:
-        backend_of("cuda", asked)
+        check_precision(asked)
     assert f"--precision {asked}" in str(refused.value)
     assert "\n" not in str(refused.value)
-    with pytest.raises(OptionError, match="--device cuda"):
-        backend_of("cpu", asked)
-    assert [backend_of(device, "float32") for device in ("cpu", "cuda")] == ["cpu", "cuda"]
+    check_precision("float32")
 
 
 @pytest.fixture
@@ -141,8 +136,17 @@ def bearing_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_products_that_bear_a_precision_get_it() -> None:
     assert [product for product in PRODUCTS if precision_of(product, "tf32") == "tf32"] == ["covariance"]
     assert {precision_of(product, "float32") for product in PRODUCTS} == {"float32"}
-    for asked in ("tf32", "3xtf32"):
-        assert BACKENDS[backend_of("cuda", asked)].startswith("specscale.kernels.card")  # type: ignore[arg-type]
+    check_precision("tf32")
+
+
+@pytest.mark.parametrize("asked", PRECISIONS)
+def test_there_is_a_backend_of_each_precision(asked: Any) -> None:
+    name = "cuda" if asked == "float32" else f"cuda-{asked}"
+    backend = resolve_name(BACKENDS[name])
+    assert backend.name == name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("specscale.kernels.card.Card", TensorCores)
+        assert backend()._asked == asked
 
 
 @pytest.mark.process
@@ -157,7 +161,7 @@ def test_a_backend_splits_the_products_that_bear_it_and_no_others(order: Any, pr
             asked.append(tensor)
             super().multiply(left, right, out, tensor)
 
-    kernels = Splitting(Asked(order)).bearing(product)
+    kernels = GpuKernels(Asked(order), "3xtf32").bearing(product)
     left, right = normal(2100, 20).astype(np.float32), normal(2100, 30, seed=1).astype(np.float32)
     total = kernels.zeros((20, 30), np.float64)
     kernels.gram_tile(kernels.put(left), kernels.put(right), kernels.empty(total.shape, np.float32), total)

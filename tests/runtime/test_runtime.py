@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -33,6 +34,7 @@ from specscale.passes.products import Held, products
 from specscale.passes.scores import MappedScores, score
 from specscale.results.workplace import Workplace
 from specscale.runtime.checkpoints import NodeFolder, Tree, load_arrays, save_arrays
+from specscale.runtime.combining import held_nodes
 from specscale.runtime.events import Event, PassFinished, PassStarted, RowsDone
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.spans import Span, cut_spans
@@ -120,10 +122,10 @@ def test_an_interrupted_tree_is_continued(
     folder = tmp_path_factory.mktemp("tree")
     order = list(data.draw(st.permutations(range(spans))))
     stop = data.draw(st.integers(0, spans))
-    tree = Tree(folder / "a", spans, add)
+    tree = Tree(folder / "a", spans, add, held=data.draw(st.integers(1, 5)))
     for span in order[:stop]:
         tree.push(span, leaf(span))
-    again = Tree(folder / "a", spans, add)
+    again = Tree(folder / "a", spans, add, held=data.draw(st.integers(1, 5)))
     assert [span for span in range(spans) if again.has(span)] == sorted(order[:stop])
     for span in order[stop:]:
         again.push(span, leaf(span))
@@ -135,7 +137,7 @@ def test_a_killed_tree_loses_what_was_not_written_and_nothing_else(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, spans: int
 ) -> None:
     folder = tmp_path_factory.mktemp("tree")
-    patient = Tree(folder / "a", spans, add, patience=1e9)
+    patient = Tree(folder / "a", spans, add, patience=1e9, held=data.draw(st.integers(1, 5)))
     written: set[int] = set()
     done = data.draw(st.integers(0, spans))
     for span in range(done):
@@ -158,6 +160,42 @@ def test_short_work_writes_nothing(tmp_path: Path, spans: int) -> None:
         tree.push(span, leaf(span))
     assert files_in(tmp_path / "tree") == []
     assert same(tree.root(), filled(tmp_path / "other", list(range(spans)), spans))
+
+
+@given(data=st.data(), spans=st.integers(1, 20), held=st.integers(1, 6))
+def test_no_more_nodes_stay_in_memory_than_are_to(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, spans: int, held: int
+) -> None:
+    folder = tmp_path_factory.mktemp("tree")
+    alive: list[weakref.ref[Any]] = []
+
+    def counted(span: int) -> Accumulator:
+        made = leaf(span)
+        alive.append(weakref.ref(made["x"]))
+        return made
+
+    def in_memory() -> int:
+        return sum(one() is not None for one in alive)
+
+    def watched(first: Accumulator, second: Accumulator) -> None:
+        assert in_memory() <= held + 1
+        add(first, second)
+
+    tree = Tree(folder / "a", spans, watched, patience=1e9, held=held)
+    for span in data.draw(st.permutations(range(spans))):
+        tree.push(span, counted(span))
+        assert in_memory() <= held
+    assert same(tree.root(), filled(folder / "b", list(range(spans)), spans))
+
+
+def test_with_a_node_of_each_level_in_memory_nothing_is_written(tmp_path: Path) -> None:
+    for spans in range(1, 18):
+        tree = Tree(tmp_path / f"{spans}", spans, add, patience=1e9, held=held_nodes(spans, apart=True))
+        for span in range(spans):
+            tree.push(span, leaf(span))
+        assert same(tree.root(), filled(tmp_path / f"other {spans}", list(range(spans)), spans))
+        assert files_in(tmp_path / f"{spans}") == []
+    assert held_nodes(100, apart=False) == 1
 
 
 def test_a_tree_of_the_past_is_its_own_root(tmp_path: Path) -> None:

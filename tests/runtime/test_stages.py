@@ -37,6 +37,22 @@ def test_a_stage_works_while_the_next_one_does() -> None:
         assert list(items) == [1, 2, 3]
 
 
+def test_as_many_items_wait_as_are_to() -> None:
+    made = [threading.Event() for _ in range(6)]
+
+    def make() -> Iterator[int]:
+        for number, event in enumerate(made):
+            event.set()
+            yield number
+
+    with Stages() as stages:
+        items = stages.ahead("maker", make(), ready=3)
+        assert next(items) == 0
+        assert made[4].wait(20)  # three wait, and one is made
+        assert not made[5].wait(0.05)
+        assert list(items) == [1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize("stage", ["first", "second"])
 def test_an_error_of_a_stage_is_raised_to_who_takes_its_items(stage: str) -> None:
     def fail(number: int) -> int:
