@@ -106,6 +106,7 @@ def _measured(bench: Bench, names: Sequence[str], path: Path, command: Sequence[
             failed += 1
             parts[name] = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
             print(f"\ngpu {name}: failed: {type(error).__name__}: {error}")
+        bench.card.release()
         content["gemm"] = vars(bench).get("rate")  # operations a second, where a part has measured it
         parts[name]["seconds"] = time.monotonic() - began
         print(f"({parts[name]['seconds']:.1f} s, {max(bench.left, 0):.0f} s left)", flush=True)
@@ -126,6 +127,8 @@ def _check_disk(folder: Path, shape: Shape, names: Sequence[str]) -> None:
     """End where the files of the parts have no room."""
     planted = {"reading", "landmarks", "fourier", "peer"} & set(names)
     needed = store_bytes(shape.rows, shape.dimensions) if planted else 0
+    if "fourier" in names:
+        needed += 32 * (4 * shape.frequencies) ** 2  # its covariance, and the partial sums that a result keeps
     if "refine" in names:
         needed += 2 * store_bytes(shape.refined, shape.dimensions)
     free = free_space(folder)

@@ -21,8 +21,8 @@ __all__ = ["HostLibraries", "Split", "Tensor", "Whole", "pretend"]
 
 
 class Whole(GpuKernels):
-    def __init__(self) -> None:
-        super().__init__(RecordingDevice())
+    def __init__(self, asked: Precision = "float32") -> None:
+        super().__init__(RecordingDevice(), asked)
 
     def calibrate(self, threads: int, run: RunTasks) -> float:
         return 1e12  # products that are large for a card take seconds here
@@ -30,12 +30,16 @@ class Whole(GpuKernels):
 
 class Tensor(Whole):
     name: ClassVar[str] = "cuda-tf32"
-    asked: ClassVar[Precision] = "tf32"
+
+    def __init__(self) -> None:
+        super().__init__("tf32")
 
 
 class Split(Whole):
     name: ClassVar[str] = "cuda-3xtf32"
-    asked: ClassVar[Precision] = "3xtf32"
+
+    def __init__(self) -> None:
+        super().__init__("3xtf32")
 
 
 class HostLibraries:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from emulated import HostLibraries
 
 import bench.gpu as gpu
 from bench import gpu_exact
@@ -104,7 +105,7 @@ def test_a_part_that_fails_takes_no_other_with_it(
     }
     monkeypatch.setattr(gpu, "PARTS", parts)
     path = tmp_path / "kept" / "gpu.json"
-    status = gpu.main(["--json", str(path), "--rows", "5000"], cast(Card, None), SHAPE)
+    status = gpu.main(["--json", str(path), "--rows", "5000"], Card(HostLibraries()), SHAPE)
     found = json.loads(path.read_text(encoding="utf-8"))["parts"]
     assert status == 1
     assert found["first"]["rows"] == [{"what": "x", "seconds": 2.0}]
@@ -124,7 +125,7 @@ def test_what_is_kept_is_kept_as_soon_as_a_part_ends(tmp_path: Path, monkeypatch
     parts = {"first": gpu.Part(lambda state: [{"what": "x"}], "one"), "second": gpu.Part(interrupted, "two")}
     monkeypatch.setattr(gpu, "PARTS", parts)
     with pytest.raises(KeyboardInterrupt):
-        gpu.main(["--json", str(path)], cast(Card, None), SHAPE)
+        gpu.main(["--json", str(path)], Card(HostLibraries()), SHAPE)
     assert list(json.loads(path.read_text(encoding="utf-8"))["parts"]) == ["first"]
 
 
