@@ -69,8 +69,27 @@ PARTS = {
 }
 
 
-def main(arguments: Sequence[str], card: Card | None = None, shape: Shape | None = None, **settings: Any) -> int:
-    """Run the measurement as it is asked for; the exit status."""
+def main(
+    arguments: Sequence[str],
+    card: Card | None = None,
+    shape: Shape | None = None,
+    seconds: float = SECONDS,
+    **settings: Any,
+) -> int:
+    """Run the measurement as it is asked for.
+
+    Parameters
+    ----------
+    arguments : of the command line
+    card, shape : what is measured, by default this machine's card at full size
+    seconds : that all parts may take together
+    **settings : further attributes of the Bench
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
     parser = argparse.ArgumentParser(prog="python -m bench gpu", description=__doc__)
     parser.add_argument("--json", type=Path, default=RESULTS / "gpu.json", metavar="FILE")
     parser.add_argument(
@@ -80,7 +99,7 @@ def main(arguments: Sequence[str], card: Card | None = None, shape: Shape | None
     given = parser.parse_args(arguments)
     names = [name for name in PARTS if not given.part or name in given.part]
     sizes = (shape or Shape()).scaled(given.rows)
-    ends = time.monotonic() + SECONDS
+    ends = time.monotonic() + seconds
     with workspace() as folder, closing(Threads()) as threads:
         _check_disk(folder, sizes, names)
         bench = Bench(card or Card(CudaLibraries()), sizes, folder, threads, ends, **settings)

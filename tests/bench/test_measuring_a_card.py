@@ -14,7 +14,7 @@ import pytest
 from emulated import HostLibraries
 
 import bench.gpu as gpu
-from bench import gpu_exact
+from bench import gpu_exact, gpu_precision
 from bench.gpu_card import Card, bearing
 from bench.gpu_data import FALL, GROUPS, LARGEST, OWN, planted_pair, store_bytes
 from bench.gpu_passes import _passes
@@ -45,7 +45,8 @@ from bench.gpu_state import Shape
 from emulated import HostLibraries, pretend
 
 pretend()
-sys.exit(main(["--json", "found.json"], Card(HostLibraries(), 0.01), SHAPE, modes=3, peer_options=("--device", "cpu")))
+settings = {"seconds": 1e6, "modes": 3, "peer_options": ("--device", "cpu")}
+sys.exit(main(["--json", "found.json"], Card(HostLibraries(), 0.01), SHAPE, **settings))
 """
 
 
@@ -215,6 +216,14 @@ def test_one_product_is_judged_at_a_time() -> None:
     with bearing("float32", "covariance"):
         assert precision_of("covariance", "tf32") == "float32"
     assert {name: set(products) for name, products in MEASURED.items()} == before
+
+
+def test_products_that_were_not_judged_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = [("none", "float32", 1e-8, 0.0), ("map", "tf32", 2e-5, 1e-6), ("map", "3xtf32", 1e-8, 2e-4)]
+    monkeypatch.setattr(gpu_precision, "_judged", lambda state: judged)
+    *rows, rest = gpu_precision.precision(cast(Bench, SimpleNamespace(needs=lambda seconds: None)))
+    assert [row["bears it"] for row in rows] == [True, False, False]
+    assert rest["product"] == "landmarks, covariance, scores, exact"
 
 
 def test_moves_and_angles() -> None:
