@@ -22,6 +22,7 @@ from bench.common import RESULTS, show, workspace
 from bench.gpu_card import Card, CudaLibraries
 from bench.gpu_data import store_bytes
 from bench.gpu_state import Bench, Row, Shape, Skipped
+from specscale.errors import SpecscaleError
 from specscale.places.files import free_space
 from specscale.runtime.threads import Threads
 from specscale.units import format_bytes
@@ -100,9 +101,15 @@ def main(
     names = [name for name in PARTS if not given.part or name in given.part]
     sizes = (shape or Shape()).scaled(given.rows)
     ends = time.monotonic() + seconds
+    if card is None:
+        card = Card(CudaLibraries())
+        try:
+            card.kernels()
+        except SpecscaleError as error:
+            sys.exit(f"python -m bench gpu: {error}")
     with workspace() as folder, closing(Threads()) as threads:
         _check_disk(folder, sizes, names)
-        bench = Bench(card or Card(CudaLibraries()), sizes, folder, threads, ends, **settings)
+        bench = Bench(card, sizes, folder, threads, ends, **settings)
         return _measured(bench, names, given.json, ["python -m bench gpu", *arguments])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -114,6 +115,12 @@ def test_a_part_that_fails_takes_no_other_with_it(
     assert found["third"]["skipped"] == "no time"
     assert found["fourth"]["rows"][0]["bears it"] is True
     assert "failed: ZeroDivisionError: of a card" in capsys.readouterr().out
+
+
+def test_without_a_card_it_ends_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(SystemExit, match=r"^python -m bench gpu: .*CuPy.*specscale\[gpu\]"):
+        gpu.main(["--json", str(tmp_path / "gpu.json")])
 
 
 def test_what_is_kept_is_kept_as_soon_as_a_part_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
