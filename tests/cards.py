@@ -64,7 +64,7 @@ class CardKernels(NastyKernels):
     def put(self, array: NDArray[Any]) -> DeviceArray:
         return counted(super().put(array))
 
-    def fetch(self, array: Any, last: bool = False) -> Callable[[], NDArray[Any]]:
+    def fetch(self, array: Any, *, last: bool = False) -> Callable[[], NDArray[Any]]:
         found = self.get(array)
         copy = found.copy()
         return lambda: copy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import Any, ClassVar
@@ -43,8 +44,10 @@ class ApartKernels(Kernels):
         self._host = load_kernels("cpu")
         self._scratch: dict[tuple[str, str], Array] = {}
         self._staging = _Staging(device)
-        self._peak = 0
+        self._fed: dict[int, tuple[Array, Array]] = {}  # rows, and the memory that they are at the beginning of
+        self._spent: defaultdict[tuple[tuple[int, ...], str], deque[tuple[Array, Event]]] = defaultdict(deque)
         self._pinned = _Pinned(device)
+        self._peak = 0
 
     @property
     def host(self) -> Kernels:
@@ -64,13 +67,25 @@ class ApartKernels(Kernels):
         return self.device.pinned(shape, dtype)
 
     def feed(self, array: NDArray[Any]) -> Array:
-        """Bring rows by the queue "copy", and wait until they are there."""
-        target = self.device.empty(array.shape, array.dtype)
+        """Bring rows by the queue "copy" into the memory of rows that are spent, and wait until they are there."""
+        spent = self._spent[array.shape[1:], array.dtype.name]
+        memory, free = spent.popleft() if spent else (None, None)
+        if memory is None or len(memory) < len(array):
+            memory = self.device.empty(array.shape, array.dtype)
+            free = self.device.record("compute")  # which may have to do with that memory still
+        target = memory[: len(array)]
         if array.size:
-            self.device.after("copy", self.device.record("compute"))  # which may have to do with that memory still
+            self.device.after("copy", free)
             self.device.upload("copy", array, target)
             self.device.wait(self.device.record("copy"))
+        self._fed[id(target)] = target, memory
         return target
+
+    def spent(self, array: Array) -> None:
+        """Keep the memory for other rows, with the end of what was asked for so far."""
+        _, memory = self._fed.pop(id(array))
+        key = tuple(array.shape[1:]), np.dtype(array.dtype).name
+        self._spent[key].append((memory, self.device.record("compute")))
 
     def put(self, array: NDArray[Any]) -> Array:
         """Bring an array by way of pinned memory, in its turn among what is asked for."""
@@ -116,10 +131,12 @@ class ApartKernels(Kernels):
         return self._scratch[key][:size].reshape(*shape)
 
     def release(self) -> None:
-        """Free the scratch, once all that was asked for is done."""
+        """Free the scratch, and the memory of rows, once all that was asked for is done."""
         self._scratch.clear()
-        self._peak = self.peak_memory()
+        self._fed.clear()
+        self._spent.clear()
         self._pinned.clear()
+        self._peak = self.peak_memory()
         self.device.release()
 
     def free_memory(self) -> int:

@@ -93,6 +93,10 @@ class Kernels(ABC):
         """
 
     @abstractmethod
+    def spent(self, array: Array) -> None:
+        """Take back what `feed` brought, now that all that reads it has been asked for: other rows may be fed there."""
+
+    @abstractmethod
     def put(self, array: NDArray[Any]) -> Array:
         """Bring an array of the host into the backend's memory, before what is asked for next.
 

@@ -50,6 +50,9 @@ class HostKernels(Kernels):
         """Return the array."""
         return array
 
+    def spent(self, array: NDArray[Any]) -> None:
+        """Do nothing: the memory is the host's."""
+
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return the array."""
         return array

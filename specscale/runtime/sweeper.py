@@ -159,6 +159,8 @@ class Sweeper:
                 append = loaded.append(total, *before) if before else []
                 prepare = loaded.prepare(block, room) if block else []
                 kernels.run([*append, *prepare], self._threads.run)
+                for fed in block.raw if block else ():
+                    kernels.spent(fed)
                 if before and seen:
                     advance(before[0].stop - before[0].start)
                     if before[0].stop == span.stop:

@@ -94,6 +94,10 @@ class NastyKernels(Kernels):
     def feed(self, array: NDArray[Any]) -> DeviceArray:
         return self.put(array)
 
+    def spent(self, array: DeviceArray) -> None:
+        """Nothing is in it any more of what was there."""
+        array.fill(np.nan)
+
     def put(self, array: NDArray[Any]) -> DeviceArray:
         assert isinstance(array, np.ndarray)
         return DeviceArray(self.device, np.array(array, order="K"))

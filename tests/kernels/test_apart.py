@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def pinned(card: GpuKernels, values: NDArray[Any]) -> NDArray[Any]:
     return host
 
 
-@given(order=ORDERS, sizes=st.lists(st.integers(0, 90), min_size=1, max_size=12))
+@given(order=ORDERS, sizes=st.lists(st.integers(0, 90), min_size=1, max_size=6))
 def test_what_is_put_may_be_overwritten(order: Order, sizes: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(apart, "_STAGE", 64)
@@ -76,6 +77,40 @@ def test_rows_are_fed_beside_work_that_still_needs_their_memory(order: Order, se
         del rows  # whose memory is the next block's
     expected = np.stack([block @ normal(5, 3) for block in blocks])
     np.testing.assert_allclose(card.get(out), expected, rtol=1e-5, atol=1e-5)
+
+
+@given(order=ORDERS, counts=st.lists(st.integers(0, 8), min_size=1, max_size=8), ring=st.integers(1, 3))
+def test_rows_are_fed_into_the_memory_of_rows_that_are_spent(order: Order, counts: list[int], ring: int) -> None:
+    card = kernels(order)
+    weights, out = card.put(normal(5, 3)), card.zeros((len(counts), 8, 3), np.float32)
+    blocks = [normal(8, 5, seed=seed)[:count] for seed, count in enumerate(counts)]
+    host, fed = card.pinned((8, 5), np.float32), deque[Any]()
+    for i, block in enumerate(blocks):
+        rows = host[: len(block)]
+        rows[...] = block
+        fed.append(card.feed(rows))
+        host.fill(np.nan)
+        card.project(fed[-1], weights, out[i, : len(block)])
+        if len(fed) == ring:
+            card.spent(fed.popleft())
+    for block, found in zip(blocks, card.get(out), strict=True):
+        np.testing.assert_allclose(found[: len(block)], block @ normal(5, 3), rtol=1e-5, atol=1e-5)
+
+
+def test_the_memory_of_rows_that_are_spent_is_taken_again_as_far_as_it_reaches() -> None:
+    card = kernels()
+    host = pinned(card, normal(8, 5))
+    first, other = card.feed(host), card.feed(host)
+    before = card.free_memory()
+    card.spent(first)
+    for rows in (8, 3, 8):
+        card.spent(card.feed(host[:rows]))
+        assert card.free_memory() == before
+    card.spent(other)
+    del first, other
+    assert card.free_memory() == before
+    card.release()
+    assert card.free_memory() > before
 
 
 def test_no_rows_are_fed() -> None:
@@ -213,9 +248,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("specscale.kernels.precision.MEASURED", found)
 
 
-def asking(precision: str, order: Order) -> GpuKernels:
+def asking(precision: Any, order: Order) -> GpuKernels:
     """A backend that is asked for a precision."""
-    return type("Asking", (GpuKernels,), {"asked": precision})(RecordingDevice(order))
+    return GpuKernels(RecordingDevice(order), precision)
 
 
 @emulating
