@@ -29,13 +29,22 @@ extern "C" __global__ void moments(const float *scores, long long score_step, co
 }
 
 // How strong a row is in a tail: as bits, whose order is that of positive numbers; 0 where it does not pass `last`.
-static __device__ unsigned int strength(const float *scores, long long step, long long rows, long long row,
-                                        bool negated, double last)
+static __device__ unsigned int strength(float score, bool negated, double last)
 {
-    if (row >= rows)
-        return 0;
-    float score = negated ? -scores[row * step] : scores[row * step];
+    score = negated ? -score : score;
     return score > last ? __float_as_uint(score) : 0;
+}
+
+// How many rows of a mode are at least so strong; all lanes of a warp count.
+static __device__ long long reaching(unsigned int least, const float *column, long long step, long long rows,
+                                     bool negated, double last)
+{
+    long long count = 0;
+    for (long long row = threadIdx.x; row < rows; row += 32)
+        count += strength(column[row * step], negated, last) >= least;
+    for (int other = 16; other > 0; other /= 2)
+        count += __shfl_xor_sync(0xFFFFFFFFu, count, other);
+    return count;
 }
 
 // Rows that may enter a tail, in their order and at most `top`: of more, the strongest, and of equals the first. A warp
@@ -44,37 +53,27 @@ extern "C" __global__ void find_tails(const float *scores, long long score_step,
                                       long long rows, long long k, long long top, const double *strengths,
                                       double *found_strengths, long long *found_rows, long long *counts)
 {
-    long long place = blockIdx.x * top;
-    unsigned int lane = threadIdx.x;
+    long long place = blockIdx.x * top, count = 0, equals = 0;
+    unsigned int lane = threadIdx.x, before = (1u << lane) - 1, least = 0;
     bool negated = blockIdx.x >= k;
     const float *column = scores + blockIdx.x % k;
     double last = strengths[place + top - 1];
-    long long eligible = 0;
-    for (long long low = 0; low < rows; low += 32)
-        eligible += __popc(
-            __ballot_sync(0xFFFFFFFFu, strength(column, score_step, rows, low + lane, negated, last) > 0));
-    unsigned int least = 0;  // the largest threshold that `top` rows reach, or nothing
-    for (unsigned int bit = 1u << 30; bit > 0 && eligible > top; bit /= 2) {
-        long long reached = 0;
-        for (long long low = 0; low < rows; low += 32)
-            reached += __popc(__ballot_sync(
-                0xFFFFFFFFu, strength(column, score_step, rows, low + lane, negated, last) >= (least | bit)));
-        least |= reached >= top ? bit : 0;
+    long long eligible = reaching(1, column, score_step, rows, negated, last);
+    if (eligible > top) {
+        for (unsigned int bit = 1u << 30; bit > 0; bit /= 2)
+            if (reaching(least | bit, column, score_step, rows, negated, last) >= top)
+                least |= bit;
+        equals = top - reaching(least + 1, column, score_step, rows, negated, last);
     }
-    long long above = 0;
-    for (long long low = 0; low < rows; low += 32)
-        above += __popc(
-            __ballot_sync(0xFFFFFFFFu, strength(column, score_step, rows, low + lane, negated, last) > least));
-    long long equals = least > 0 ? top - above : 0, count = 0;
     for (long long low = 0; low < rows && eligible > 0; low += 32) {
-        unsigned int bits = strength(column, score_step, rows, low + lane, negated, last);
-        unsigned int before = (1u << lane) - 1;
-        unsigned int same = __ballot_sync(0xFFFFFFFFu, least > 0 && bits == least);
-        bool enters = bits > least || (least > 0 && bits == least && __popc(same & before) < equals);
+        long long row = low + lane;
+        unsigned int bits = row < rows ? strength(column[row * score_step], negated, last) : 0;
+        unsigned int same = __ballot_sync(0xFFFFFFFFu, bits == least);
+        bool enters = bits > least || (bits == least && __popc(same & before) < equals);
         unsigned int entering = __ballot_sync(0xFFFFFFFFu, enters);
         if (enters) {
             found_strengths[place + count + __popc(entering & before)] = __uint_as_float(bits);
-            found_rows[place + count + __popc(entering & before)] = numbers[low + lane];
+            found_rows[place + count + __popc(entering & before)] = numbers[row];
         }
         equals -= __popc(same) < equals ? __popc(same) : equals;
         count += __popc(entering);
