@@ -20,6 +20,10 @@ from specscale.kernels.cpu import CpuKernels
 
 sys.path.append(str(Path(__file__).parent / "kernels"))
 from _nasty import Device, DeviceArray, NastyKernels
+from emulation.queues import at_once
+from recording import recording_kernels
+
+__all__ = ["NAME", "CardKernels", "at_once", "card", "recording_kernels"]
 
 NAME = "Imaginary 100"
 
@@ -60,7 +64,7 @@ class CardKernels(NastyKernels):
     def put(self, array: NDArray[Any]) -> DeviceArray:
         return counted(super().put(array))
 
-    def fetch(self, array: Any) -> Callable[[], NDArray[Any]]:
+    def fetch(self, array: Any, *, last: bool = False) -> Callable[[], NDArray[Any]]:
         found = self.get(array)
         copy = found.copy()
         return lambda: copy

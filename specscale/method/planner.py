@@ -21,10 +21,11 @@ from specscale.kernels.base import Kernels
 from specscale.method.options import Options
 from specscale.method.plan import SLACK, Plan, Workers
 from specscale.method.steps import ProblemSize, Steps
+from specscale.passes.base import FED_BLOCKS
 from specscale.runtime.machine import Crew, Machine, calibrate
 from specscale.runtime.memory import available_memory, resident_memory
 from specscale.runtime.spans import cut_spans
-from specscale.runtime.sweeper import FED, RING
+from specscale.runtime.sweeper import RING, reading_threads
 from specscale.runtime.threads import Threads
 from specscale.units import format_bytes, parse_bytes
 
@@ -45,6 +46,7 @@ class Planner:
     machine : what a short calibration found, from which the plan's seconds follow
     n, n_kept : rows, and rows that take part; of the paired rows, or another number of rows like them
     workers : the workers of a cluster; None where this process does all
+    readers : threads that read
     """
 
     rows: PairedRows
@@ -56,6 +58,7 @@ class Planner:
     n: int
     n_kept: int
     workers: Workers | None = None
+    readers: int = 1
 
     @classmethod
     def of(
@@ -89,7 +92,8 @@ class Planner:
             workers = Workers(crew.count, of_cores if machine.card is None else machine.card.gemm_rate)
             if memory is None and crew.memory is not None:
                 allowed = min(allowed, crew.memory)
-        return cls(rows, options, steps, base, allowed, machine, rows.n, rows.n_kept, workers)
+        readers = reading_threads(kernels.apart, threads.count)
+        return cls(rows, options, steps, base, allowed, machine, rows.n, rows.n_kept, workers, readers)
 
     def projected(self, n: int | None, workers: Workers | None, memory: str | int | None) -> Planner:
         """Plan for another number of rows like these, of which the same share takes part, or for a cluster.
@@ -155,7 +159,7 @@ class Planner:
             None if self.workers is None else self.workers.count,
             self.machine.card is not None,
         )
-        held_blocks = rows.held_blocks(BLOCK_ROWS, RING) + (0 if rows.kept is None else RING)
+        held_blocks = rows.held_blocks(BLOCK_ROWS, RING, self.readers) + (0 if rows.kept is None else RING)
         block = min(BLOCK_ROWS, self.n) * row_bytes
         blocks = held_blocks * block
 
@@ -163,7 +167,7 @@ class Planner:
             """The cost of a step with the rows that are in memory meanwhile."""
             memory = cost.memory + extent.sample * row_bytes + blocks
             of_worker = cost.worker_memory + blocks if cost.partial else 0
-            on_card = cost.device_memory + FED * block if cost.device_memory else 0
+            on_card = cost.device_memory + FED_BLOCKS * block if cost.device_memory else 0
             return replace(cost, memory=memory, worker_memory=of_worker, device_memory=on_card)
 
         return Plan(

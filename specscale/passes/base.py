@@ -11,7 +11,22 @@ from numpy.typing import NDArray
 from specscale.embeddings.rows import Block
 from specscale.kernels.base import Array, Kernels, Task, load_kernels
 
-__all__ = ["Accumulator", "Layout", "LoadedPass", "Pass", "Room", "RowInput", "RowOutput", "Task", "at_once"]
+__all__ = [
+    "FED_BLOCKS",
+    "MOST_READY",
+    "Accumulator",
+    "Layout",
+    "LoadedPass",
+    "Pass",
+    "Room",
+    "RowInput",
+    "RowOutput",
+    "Task",
+    "at_once",
+]
+
+MOST_READY = 4  # blocks of rows in a device's memory that wait for their turn, against readers that are not steady
+FED_BLOCKS = MOST_READY + 4  # that lie there at most: being fed, prepared, appended and looked at beside those
 
 Accumulator = dict[str, Array]
 Layout = dict[str, tuple[tuple[int, ...], Any]]

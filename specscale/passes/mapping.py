@@ -138,6 +138,6 @@ def feature_cost(maps: tuple[FeatureMap, ...], threads: int) -> int:
 
 def feature_device_cost(maps: tuple[FeatureMap, ...]) -> int:
     """Bytes of a card's memory that mapping takes, where a block is a slice and one precision of the maps is there."""
-    scratch = BLOCK_ROWS * sum(one.scratch for one in maps) * 4
+    scratch = BLOCK_ROWS * (sum(one.scratch for one in maps) + 4) * 4
     matrices = sum(one.operations // 2 for one in maps) * 4
     return 2 * BLOCK_ROWS * feature_width(maps) * 4 + scratch + matrices

@@ -15,7 +15,7 @@ from specscale.features.kernel import ExactKernel
 from specscale.grid import ANCHOR_TILE, BLOCK_ROWS, SLICE_ROWS
 from specscale.kernels.apart import ApartKernels
 from specscale.kernels.base import Kernels, Product, Task
-from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room, RowInput, RowOutput
+from specscale.passes.base import FED_BLOCKS, Accumulator, Layout, LoadedPass, Pass, Room, RowInput, RowOutput
 from specscale.passes.mapping import bad_row_notes, refusing_bad_rows, shares_of, slices
 
 __all__ = ["Anchored", "Held", "products", "products_cost"]
@@ -187,8 +187,8 @@ def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int,
 def _device_cost(dimensions: list[int], s: int, k: int) -> int:
     """Bytes of a card's memory that the pass takes."""
     p, m = sum(dimensions), len(dimensions)
-    rooms = 2 * (BLOCK_ROWS * k + m * s * k) * 4
+    rooms = 2 * (4 * BLOCK_ROWS * k + 4 * m * s * k + 8 * m * BLOCK_ROWS * k)
     anchors = s * (p + m + k) * 4
-    # A tile of kernel values, and what the rows that pass by bring and take.
-    rows = BLOCK_ROWS * (4 * (max(dimensions) + min(s, ApartKernels.anchor_tile)) + (28 + 24 * m) * k)
-    return rooms + 2 * m * s * k * 8 + anchors + rows
+    rows = BLOCK_ROWS * 4 * (max(dimensions) + min(s, ApartKernels.anchor_tile) + k + 4)
+    fed = FED_BLOCKS * BLOCK_ROWS * k * 8
+    return rooms + 2 * m * s * k * 8 + anchors + rows + fed

@@ -16,7 +16,7 @@ from specscale.embeddings.rows import Block
 from specscale.features.base import FeatureMap
 from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import Array, Kernels, Task
-from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room, RowInput
+from specscale.passes.base import FED_BLOCKS, Accumulator, Layout, LoadedPass, Pass, Room, RowInput
 from specscale.passes.mapping import (
     LoadedMaps,
     feature_cost,
@@ -345,7 +345,8 @@ def score_cost(
         disk=n * k * 4,
         partial=(4 * k + 4 * k * top) * 8,
         device_memory=feature_device_cost(maps)
-        + 14 * BLOCK_ROWS * k * 4  # in two rooms, on their way to the host, and in float64 on their way from it
+        + 4 * BLOCK_ROWS * k * 4
         + 4 * (d + k) * k
-        + 3 * (4 * k + 4 * k * top) * 8,
+        + 8 * BLOCK_ROWS * FED_BLOCKS * (1 if maps else k)  # numbers of rows, or the scores that come with them
+        + 4 * (4 * k + 4 * k * top) * 8,  # tails twice, found and sorted once
     )

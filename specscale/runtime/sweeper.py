@@ -17,18 +17,16 @@ from specscale.embeddings.rows import Block, PairedRows
 from specscale.errors import OutOfMemory
 from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import Kernels
-from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room
+from specscale.passes.base import MOST_READY, Accumulator, Layout, LoadedPass, Pass, Room
 from specscale.runtime.later import Later
 from specscale.runtime.row_arrays import RowsBeside
 from specscale.runtime.spans import Span
 from specscale.runtime.stages import Stages
 from specscale.runtime.threads import Threads
 
-__all__ = ["FED", "RING", "Sweeper", "reading_threads"]
+__all__ = ["RING", "Sweeper", "reading_threads"]
 
 RING = 3  # blocks of rows in host memory: one computed on or fed, one waiting, one being read
-_MOST_READY = 4  # blocks of rows in a device's memory that wait for their turn, against readers that are not steady
-FED = _MOST_READY + 4  # blocks of rows there at most: one being fed, one prepared, one appended and one looked at too
 _SHARE = 4  # of a device's free memory that they may take: a quarter
 _READERS = 8  # more threads read hardly faster from a disk, nor from memory
 
@@ -223,7 +221,7 @@ class Sweeper:
         """How many blocks of rows wait for their turn in a device's memory, by what is free of it."""
         free = self.kernels.free_memory() or 0
         size = BLOCK_ROWS * sum(one.p * one.dtype.itemsize for one in rows.embeddings)
-        return 1 if len(self._rooms) == 1 else min(max(free // (_SHARE * size), 1), _MOST_READY)
+        return 1 if len(self._rooms) == 1 else min(max(free // (_SHARE * size), 1), MOST_READY)
 
 
 def _fed(kernels: Kernels, block: Block) -> Block:

@@ -248,12 +248,17 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("specscale.kernels.precision.MEASURED", found)
 
 
+def asking(precision: Any, order: Order) -> GpuKernels:
+    """A backend that is asked for a precision."""
+    return GpuKernels(RecordingDevice(order), precision)
+
+
 @emulating
 @pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize("asked", ["float32", "tf32", "3xtf32"])
 @pytest.mark.parametrize("product", ["covariance", "map", "scores"])
 def test_a_product_is_in_the_precision_that_it_bears(asked: Any, product: Any) -> None:
-    card = GpuKernels(RecordingDevice(shuffled(3)), asked)
+    card = asking(asked, shuffled(3))
     bearing = card.bearing(product)
     x, w = normal(33, 40), normal(40, 7, seed=1)
     out = card.empty((33, 7), np.float32)
@@ -273,7 +278,7 @@ def test_a_product_is_in_the_precision_that_it_bears(asked: Any, product: Any) -
 def test_tiles_too(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("specscale.kernels.gpu._HALVED", 8)
     monkeypatch.setattr("specscale.kernels.precision.RUN", 13)
-    card = GpuKernels(RecordingDevice(shuffled(5)), asked)
+    card = asking(asked, shuffled(5))
     block = normal(50, 21)
     exact = block.astype(np.float64).T @ block
     columns, total = card.put(block), card.zeros((21, 21), np.float64)
