@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clusters import InTheMiddle, Slow, kill
+from clusters import InTheMiddle, Slow, forked_workers, kill
 from conftest import stored_pair, structured
 from distributed import Client
 
@@ -32,6 +32,12 @@ EXACT: dict[str, Any] = {"features": "exact", "n_modes": 2, "sigma": (1.5, 1.5),
 def short_stripes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refining, "STRIPE_ROWS", 900)
     monkeypatch.setattr(refining, "VISIT_ROWS", 2048)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked() -> Iterator[None]:
+    with forked_workers():
+        yield
 
 
 @pytest.fixture(scope="module")
