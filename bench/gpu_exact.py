@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.gpu_state import Bench, Compared, Row, Skipped
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.passes.stripes import STRIPE_ROWS
+from specscale.spectral.lanczos import GUARD
 
 ATTAINED = 0.5  # of the rate of a large product, where no sweep has been measured
 SWEEPS = 2  # of one step of refinement
@@ -32,9 +33,9 @@ def refine(bench: Bench) -> list[Row]:
     return rows
 
 
-def visits(n: int) -> float:
-    """Pairs of a row and an anchor whose kernels one sweep evaluates."""
-    return n * (n + min(STRIPE_ROWS, n)) / 2
+def visits(n: int) -> int:
+    """Kernel values that one sweep evaluates: of each stripe with the rows from its first on."""
+    return sum(min(STRIPE_ROWS, n - low) * (n - low) for low in range(0, n, STRIPE_ROWS))
 
 
 def operations(n: int, dimensions: tuple[int, ...], block: int) -> float:
@@ -60,8 +61,6 @@ def _expected(bench: Bench, n: int, rate: float) -> float:
 
 def _block(bench: Bench) -> int:
     """Vectors of one block: those wanted in both directions and the guard."""
-    from specscale.spectral.lanczos import GUARD
-
     return 2 * (bench.modes + GUARD)
 
 

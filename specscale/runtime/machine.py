@@ -78,7 +78,7 @@ def calibrate(rows: PairedRows, threads: Threads, kernels: Kernels) -> Machine:
     """
     gemm_rate = kernels.host.calibrate(threads.count, threads.run)
     row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
-    readers = reading_threads(kernels.apart, threads.count)
+    readers = reading_threads(kernels, threads.count)
     stop = max(1, min(rows.n, readers * _CALIBRATION_BYTES // row_bytes))
     began = time.perf_counter()
     if readers == 1:
