@@ -92,7 +92,7 @@ def beside_a_pass(n: int) -> None:
 
 def by_several_threads(n: int) -> None:
     """Blocks of a pair of stores, of memory-mapped files and of arrays, read by so many threads and thrown away."""
-    table = []
+    table, load = [], os.getloadavg()[1]
     with workspace() as folder:
         for dtype, cache in product(("float16", "float32"), ("warm", "cold")):
             sources = _Sources(folder, n, dtype)
@@ -104,16 +104,15 @@ def by_several_threads(n: int) -> None:
                     rates[name, threads].append(sources.size / 1e9 / read(threads))
             for name in dict.fromkeys(name for name, _ in rates):
                 medians = {f"{threads} threads": statistics.median(rates[name, threads]) for threads in READERS}
-                ratios = [max(one) / one[0] for one in zip(*(rates[name, threads] for threads in READERS), strict=True)]
-                table.append(
-                    {"dtype": dtype, "cache": cache, "GB/s": name, **medians, "best": statistics.median(ratios)}
-                )
+                most = zip(rates[name, READERS[-1]], rates[name, READERS[0]], strict=True)
+                ratio = statistics.median(many / one for many, one in most)
+                table.append({"dtype": dtype, "cache": cache, "what": name, **medians, "most to one": ratio})
     report(
         "reading_threads",
         table,
-        f"{n:,} rows × {DIMENSIONS} in blocks of {BLOCK_ROWS:,} that nobody computes on, into memory that was touched "
-        "before; raw = the stores' chunk files read into one buffer for each thread; best = the best against one "
-        "thread, median of the rounds' ratios",
+        f"GB/s; {n:,} rows × {DIMENSIONS} in blocks of {BLOCK_ROWS:,} that nobody computes on, into memory that was "
+        "touched before; raw = the stores' chunk files read into one buffer for each thread; most to one = median of the "
+        f"rounds' ratios; the load of the machine was {load:.1f} before",
     )
 
 
