@@ -23,11 +23,11 @@ PASSES = ("covariance", "scores", "certificate")
 def reading(bench: Bench) -> list[Row]:
     """A pair of few rows from the disk and from memory, all rows from memory, and these on to the card."""
     few, all_rows = bench.shape.exact, bench.shape.rows
-    paired, host = bench.paired(few), bench.card.kernels().host
+    paired = bench.paired(few)
     for store in bench.pair(few):
         for file in filter(Path.is_file, (store / "features" / "c").rglob("*")):
             forget(file)
-    cold = bench.read_once(paired, host)
+    cold = bench.read_once(paired)
     timings = [
         ("from the disk", few, cold),
         ("from memory", few, bench.reading(few)),
