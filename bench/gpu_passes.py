@@ -134,7 +134,8 @@ def _resident(bench: Bench, made: Compared) -> dict[str, float]:
     command = [sys.executable, str(PEER), str(a / "features"), str(b / "features"), str(given), *bench.peer_options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=max(bench.left, 60))
     if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        raise Skipped(f"the script of the peer ended: {last[0]}")
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        kind = Skipped if "No module named 'torch'" in last else RuntimeError
+        raise kind(f"the script of the peer ended: {last}")
     found: dict[str, float] = json.loads(done.stdout)
     return found

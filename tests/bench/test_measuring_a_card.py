@@ -64,6 +64,7 @@ def test_every_part_runs_with_nothing_but_what_it_needs(spawn_python: Callable[.
     parts = content["parts"]
     assert done.returncode == 0, done.stdout + done.stderr
     assert list(parts) == list(gpu.PARTS)
+    assert content["machine"]["card"] == "none"
     assert all("rows" in part for name, part in parts.items() if name != "peer"), parts
     assert "rows" in parts["peer"] or "torch" in parts["peer"]["skipped"]
 
