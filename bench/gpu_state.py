@@ -189,9 +189,12 @@ class Bench:
 
     def feed_once(self, paired: PairedRows) -> float:
         """Seconds of a pass over paired rows that does nothing with them."""
-        kernels = self.card.kernels()
+        return self.timed(_nothing(), paired, self.card.kernels())
+
+    def timed(self, work: Pass[Any], paired: PairedRows, kernels: Kernels) -> float:
+        """Seconds of a pass."""
         began = time.perf_counter()
-        self.sweep(_nothing(), paired, kernels)
+        self.sweep(work, paired, kernels)
         return time.perf_counter() - began
 
     def sweep(self, work: Pass[Any], paired: PairedRows, kernels: Kernels, d: int = 4000) -> Any:
