@@ -214,19 +214,17 @@ def test_a_result_says_what_its_passes_ran_on(
 ) -> None:
     a, b = structured(400)
     here, there = (ss.compare(a, b, out=tmp_path / name, device=name, **SMALL) for name in ("cpu", "cuda"))
-    assert here.summary["device"] == {"name": "cpu", "card": None}
+    assert "device" not in here.summary
     assert there.summary["device"] == {"name": "cuda", "card": NAME}
-    assert here.summary["measured"]["peak_device_memory"] is None
+    assert "peak_device_memory" not in here.summary["measured"]
     assert there.summary["measured"]["peak_device_memory"] == card.peak > 0
     assert there.summary["options"]["precision"] == "float32"
     np.testing.assert_allclose(here.eigenvalues, there.eigenvalues, rtol=1e-4)
     # One that was written before there were devices.
     summary = json.loads((tmp_path / "cpu" / "summary.json").read_text())
-    del summary["device"], summary["options"]["precision"], summary["measured"]["peak_device_memory"]
+    del summary["options"]["precision"]
     (tmp_path / "cpu" / "summary.json").write_text(json.dumps(summary))
-    old = ss.open_result(tmp_path / "cpu")
-    assert (old.record.device.name, old.record.measured.peak_device_memory) == ("cpu", None)
-    assert old.options() == here.options()
+    assert ss.open_result(tmp_path / "cpu").options() == here.options()
 
 
 @pytest.mark.slow
@@ -265,7 +263,7 @@ def test_an_update_takes_the_partial_sums_of_its_own_device(
     updated = compare_grown(first, *grown, out=tmp_path / "second", device=now, progress=events.append)
     whole = ss.compare(*grown, out=tmp_path / "whole", device=now, **given)
     assert bits(updated) == bits(whole)
-    assert updated.record.device.name == now
+    assert (updated.record.device is None) == (now == "cpu")
     told = [event.message for event in events if isinstance(event, Noted) and "made on" in str(event.message)]
     assert len(told) == (before != now)
 
@@ -279,7 +277,7 @@ def test_what_follows_from_a_result_runs_on_a_card_too(card: type[CardKernels], 
     assert bits(again) == bits(fresh)
     assert again.record.device.card == NAME
     here = before.with_eta(0.5)
-    assert here.record.device.card is None
+    assert here.record.device is None
     np.testing.assert_allclose(here.eigenvalues, fresh.eigenvalues, rtol=1e-5)
     groups = before.constrained(0.1, 2, device="cuda")
     assert groups.record.device.card == NAME
