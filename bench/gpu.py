@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from bench.common import RESULTS, show, workspace
 from bench.gpu_card import Card, CudaLibraries
 from bench.gpu_data import store_bytes
 from bench.gpu_state import Bench, Row, Shape, Skipped
+from specscale.errors import SpecscaleError
 from specscale.places.files import free_space
 from specscale.runtime.threads import Threads
 from specscale.units import format_bytes
@@ -69,8 +70,27 @@ PARTS = {
 }
 
 
-def main(arguments: Sequence[str], card: Card | None = None, shape: Shape | None = None, **settings: Any) -> int:
-    """Run the measurement as it is asked for; the exit status."""
+def main(
+    arguments: Sequence[str],
+    card: Card | None = None,
+    shape: Shape | None = None,
+    seconds: float = SECONDS,
+    **settings: Any,
+) -> int:
+    """Run the measurement as it is asked for.
+
+    Parameters
+    ----------
+    arguments : of the command line
+    card, shape : what is measured, by default this machine's card at full size
+    seconds : that all parts may take together
+    **settings : further attributes of the Bench
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
     parser = argparse.ArgumentParser(prog="python -m bench gpu", description=__doc__)
     parser.add_argument("--json", type=Path, default=RESULTS / "gpu.json", metavar="FILE")
     parser.add_argument(
@@ -80,17 +100,25 @@ def main(arguments: Sequence[str], card: Card | None = None, shape: Shape | None
     given = parser.parse_args(arguments)
     names = [name for name in PARTS if not given.part or name in given.part]
     sizes = (shape or Shape()).scaled(given.rows)
-    ends = time.monotonic() + SECONDS
+    ends = time.monotonic() + seconds
+    if card is None:
+        card = Card(CudaLibraries())
+        try:
+            card.kernels()
+        except SpecscaleError as error:
+            sys.exit(f"python -m bench gpu: {error}")
     with workspace() as folder, closing(Threads()) as threads:
         _check_disk(folder, sizes, names)
-        bench = Bench(card or Card(CudaLibraries()), sizes, folder, threads, ends, **settings)
+        bench = Bench(card, sizes, folder, threads, ends, **settings)
         return _measured(bench, names, given.json, ["python -m bench gpu", *arguments])
 
 
 def _measured(bench: Bench, names: Sequence[str], path: Path, command: Sequence[str]) -> int:
     """Measure part after part; each is printed and kept as it ends."""
     parts: dict[str, Any] = {}
-    content = {"command": " ".join(command), "shape": vars(bench.shape), "parts": parts}
+    content: dict[str, Any] = {"command": " ".join(command), "shape": vars(bench.shape), "parts": parts}
+    with suppress(Exception):  # what is not told of the machine spoils no measurement; the part `card` says why
+        content["machine"] = bench.facts()
     failed = 0
     for name in names:
         began = time.monotonic()
@@ -106,6 +134,8 @@ def _measured(bench: Bench, names: Sequence[str], path: Path, command: Sequence[
             failed += 1
             parts[name] = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
             print(f"\ngpu {name}: failed: {type(error).__name__}: {error}")
+        bench.card.release()
+        content["gemm"] = vars(bench).get("rate")  # operations a second, where a part has measured it
         parts[name]["seconds"] = time.monotonic() - began
         print(f"({parts[name]['seconds']:.1f} s, {max(bench.left, 0):.0f} s left)", flush=True)
         _keep(path, content)
@@ -125,6 +155,8 @@ def _check_disk(folder: Path, shape: Shape, names: Sequence[str]) -> None:
     """End where the files of the parts have no room."""
     planted = {"reading", "landmarks", "fourier", "peer"} & set(names)
     needed = store_bytes(shape.rows, shape.dimensions) if planted else 0
+    if "fourier" in names:
+        needed += 32 * (4 * shape.frequencies) ** 2  # its covariance, and the partial sums that a result keeps
     if "refine" in names:
         needed += 2 * store_bytes(shape.refined, shape.dimensions)
     free = free_space(folder)

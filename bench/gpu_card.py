@@ -53,10 +53,14 @@ class Card:
     def kernels(self, precision: Precision = "float32") -> Any:
         """The backend whose products are made in a precision where they bear it, a ``GpuKernels``, compiled."""
         if precision not in self._loaded:
-            name = "cuda" if precision == "float32" else f"cuda-{precision}"
-            self._loaded[precision] = load_kernels(name)
+            self._loaded[precision] = load_kernels("cuda" if precision == "float32" else f"cuda-{precision}")
             self._loaded[precision].warm_up()
         return self._loaded[precision]
+
+    def release(self) -> None:
+        """Give back the memory that no array needs."""
+        for kernels in self._loaded.values():
+            kernels.release()
 
     def seconds(self, kernels: Any, work: Callable[[], None]) -> float:
         """Seconds that work asked of a backend takes, the mean over as many rounds as fill `least` seconds."""
@@ -138,7 +142,7 @@ def host_facts() -> dict[str, str | int]:
     return {
         "cores": len(os.sched_getaffinity(0)),
         "host memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "system": platform.platform(),
+        "system": f"{os.uname().sysname} {os.uname().release}",
         "Python": platform.python_version(),
         **{
             name: module.__version__

@@ -28,7 +28,7 @@ from specscale.embeddings.store import EmbeddingStore
 from specscale.runtime.threads import Threads
 
 GROUPS, OWN = 64, 10  # groups, and those that one embedding alone holds together
-_LARGEST, _FALL = 0.04, 0.8  # share of the rows of its first, and of each next one: modes that do not tie
+LARGEST, FALL = 0.04, 0.8  # share of the rows of its first, and of each next one: modes that do not tie
 _NOISE = 0.6  # of a row around the centre of its group, in every dimension
 
 Rows = Callable[[int, int], NDArray[Any]]
@@ -48,7 +48,7 @@ def planted_rows(p: int, own: NDArray[np.int64]) -> Rows:
     """What gives rows ``low:high`` of one chunk of an embedding of p dimensions, whose groups are `own`."""
     centres = np.random.default_rng([p, 0]).standard_normal((GROUPS, p), dtype=np.float32)
     shares = np.full(GROUPS, 0.0)
-    shares[: 2 * OWN] = np.tile(_LARGEST * _FALL ** np.arange(OWN), 2)
+    shares[: 2 * OWN] = np.tile(LARGEST * FALL ** np.arange(OWN), 2)
     shares[2 * OWN :] = (1 - shares.sum()) / (GROUPS - 2 * OWN)
     edges = np.cumsum(shares)[:-1]
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.gpu_card import bearing
 from bench.gpu_state import Bench, Compared, Row, Skipped
 from specscale.embeddings.layout import CHUNK_ROWS
+from specscale.embeddings.rows import Block
+from specscale.features.kernel import ExactKernel
+from specscale.kernels.precision import PRECISIONS
+from specscale.passes.products import Held, products
 from specscale.passes.stripes import STRIPE_ROWS
+from specscale.spectral.lanczos import GUARD
 
 ATTAINED = 0.5  # of the rate of a large product, where no sweep has been measured
 SWEEPS = 2  # of one step of refinement
@@ -15,7 +24,7 @@ def exact(bench: Bench) -> list[Row]:
     """Exact modes from nothing, to convergence."""
     bench.needs(25)
     made = bench.compared(bench.shape.exact, features="exact", certify=0)
-    return _sweeps(bench, made, "exact")
+    return [*_sweeps(bench, made, "exact"), *_stripes(bench, made)]
 
 
 def refine(bench: Bench) -> list[Row]:
@@ -32,9 +41,9 @@ def refine(bench: Bench) -> list[Row]:
     return rows
 
 
-def visits(n: int) -> float:
-    """Pairs of a row and an anchor whose kernels one sweep evaluates."""
-    return n * (n + min(STRIPE_ROWS, n)) / 2
+def visits(n: int) -> int:
+    """Kernel values that one sweep evaluates: of each stripe with the rows from its first on."""
+    return sum(min(STRIPE_ROWS, n - low) * (n - low) for low in range(0, n, STRIPE_ROWS))
 
 
 def operations(n: int, dimensions: tuple[int, ...], block: int) -> float:
@@ -60,9 +69,29 @@ def _expected(bench: Bench, n: int, rate: float) -> float:
 
 def _block(bench: Bench) -> int:
     """Vectors of one block: those wanted in both directions and the guard."""
-    from specscale.spectral.lanczos import GUARD
-
     return 2 * (bench.modes + GUARD)
+
+
+def _stripes(bench: Bench, made: Compared) -> list[Row]:
+    """One stripe in every precision, whether or not it bears it."""
+    paired = bench.paired(bench.shape.exact)
+    sigmas = [one["sigma"] for one in made.summary["bandwidths"].values()]
+    kernels = [ExactKernel(np.zeros(p), False, sigma) for p, sigma in zip(bench.shape.dimensions, sigmas, strict=True)]
+    anchors = Held(paired.take(np.arange(min(STRIPE_ROWS, paired.n))))
+    V = np.random.default_rng(0).standard_normal((paired.n, _block(bench)))
+
+    def vectors(block: Block) -> NDArray[np.float64]:
+        return V[block.start : block.stop]
+
+    rows: list[Row] = []
+    for precision in PRECISIONS:
+        with bearing(precision, "exact"):
+            work = products("exact", tuple(kernels), anchors, vectors, V.shape[1], paired.n, product="exact")
+            took = min(bench.timed(work, paired, bench.card.kernels(precision)) for _ in range(2))
+        first = rows[0]["seconds"] if rows else took
+        what = f"a stripe's own products in {precision}"
+        rows.append({"what": what, "rows": paired.n, "seconds": took, "of float32's time": took / first})
+    return rows
 
 
 def _sweeps(bench: Bench, made: Compared, step: str) -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,9 +17,10 @@ from bench.gpu_data import rotated, widened
 from bench.gpu_state import Bench, Row
 from specscale.cost import Cost
 from specscale.embeddings.layout import CHUNK_ROWS
+from specscale.embeddings.rows import PairedRows
 from specscale.embeddings.store import EmbeddingStore
 from specscale.kernels.base import Kernels, Product
-from specscale.kernels.precision import Precision
+from specscale.kernels.precision import PRODUCTS, Precision
 from specscale.method.execution import Execution
 from specscale.method.inputs import pair_inputs
 from specscale.method.options import Options
@@ -40,24 +41,10 @@ PRECISIONS: tuple[Precision, ...] = ("tf32", "3xtf32")
 OF_MAPS: tuple[Product, ...] = ("landmarks", "map", "covariance")
 MAGNIFIED = 1e3  # λ of a null comparison, so that those below the least that is a result are seen
 STEPS = 8
+LEAST = 15.0  # seconds that judging one more product takes at most
 DROP = 1e-7  # of the largest eigenvalue of C: smaller directions are rounding
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """What precisions are judged on: an embedding against its rotation, and two that differ.
-
-    Attributes
-    ----------
-    null, real : of landmarks
-    waves : the real one with random Fourier features
-    """
-
-    null: Problem
-    real: Problem
-    waves: Problem
 
 
 def precision(bench: Bench) -> list[Row]:
@@ -69,66 +56,74 @@ def precision(bench: Bench) -> list[Row]:
         rows.append(
             {"product": product, "precision": precision, "null |λ|": null, "λ moves by": moved, "bears it": bears}
         )
-        if precision == PRECISIONS[-1] and bench.left < 20:
-            rows.append({"product": "the rest", "precision": "not measured: the time is over"})
-            break
+    measured = {row["product"] for row in rows}
+    for name in PRECISIONS:
+        borne = [row["product"] for row in rows if row["precision"] == name and row["bears it"]]
+        rows.append({"product": ", ".join(borne) or "none", "precision": f"{name} is borne by"})
+    if missed := [product for product in PRODUCTS if product not in measured]:
+        rows.append({"product": ", ".join(missed), "precision": "not measured: the time is over"})
     return rows
 
 
 def _judged(bench: Bench) -> Iterator[tuple[str, str, float, float]]:
     """Product, precision, the largest |λ| of a null comparison and the largest relative move of λ."""
     count, size, few = bench.shape.judged
-    pairs = _pairs(bench, count, size)
+    options = Options(features="landmarks", size=size, n_modes=MODES, certify=0)
+    turned, apart = _pairs(bench, count, options)
+    waves = _posed(bench, apart.rows, replace(options, features="fourier", size=size // 2))
     mapped = partial(_values_of_maps, bench)
     plain = bench.card.kernels()
-    real, waves = mapped(pairs.real, plain), mapped(pairs.waves, plain)
-    null = _null_of_maps(bench, pairs.null, plain)
+    of_landmarks, of_waves = mapped(apart, plain), mapped(waves, plain)
+    null = _null_of_maps(bench, turned, plain)
     yield "none", "float32", null, 0.0
     for product, name in itertools.product(OF_MAPS, PRECISIONS):
+        if bench.left < LEAST:
+            return
         kernels = bench.card.kernels(name)
         with bearing(name, product):
-            moves = [_move(mapped(pairs.real, kernels), real)]
+            moves = [_move(mapped(apart, kernels), of_landmarks)]
             if product != "landmarks":
-                moves.append(_move(mapped(pairs.waves, kernels), waves))
-            found = _null_of_maps(bench, pairs.null, kernels)
+                moves.append(_move(mapped(waves, kernels), of_waves))
+            found = _null_of_maps(bench, turned, kernels)
         yield product, name, found, max(moves)
-    modes = _solved(bench, pairs.real, plain)
-    expected = _scored(bench, pairs.real, modes, plain)
+    if bench.left < LEAST:
+        return
+    modes = _solved(bench, apart, plain)
+    expected = _scored(bench, apart, modes, plain)
     for name in PRECISIONS:
         with bearing(name, "scores"):
-            scored = _scored(bench, pairs.real, modes, bench.card.kernels(name))
+            scored = _scored(bench, apart, modes, bench.card.kernels(name))
         # The pass finds no λ: it is that of its scores, which goes with their squared length.
-        yield "scores", name, null, _scores_move(scored, expected)
-    pairs = _pairs(bench, few, size)
-    exact = _exact(bench, pairs.real, plain, 1.0)
+        yield "scores", name, null, _move(scored.squares, expected.squares)
+    if bench.left < LEAST:
+        return
+    turned, apart = _pairs(bench, few, replace(options, features="exact", size=None))
+    exact = _exact(bench, apart, plain, 1.0)
     for name in PRECISIONS:
         kernels = bench.card.kernels(name)
         with bearing(name, "exact"):
-            turned = np.abs(_exact(bench, pairs.null, kernels, MAGNIFIED)).max(initial=0.0) / MAGNIFIED
-            moved = _move(_exact(bench, pairs.real, kernels, 1.0), exact)
-        yield "exact", name, float(turned), moved
+            found = float(np.abs(_exact(bench, turned, kernels, MAGNIFIED)).max(initial=0.0)) / MAGNIFIED
+            moved = _move(_exact(bench, apart, kernels, 1.0), exact)
+        yield "exact", name, found, moved
 
 
-def _pairs(bench: Bench, rows: int, size: int) -> Pairs:
-    """Problems of planted rows; the null one is of float32 rows, which hold a rotation to rounding."""
+def _pairs(bench: Bench, rows: int, options: Options) -> tuple[Problem, Problem]:
+    """An embedding against its own rotation, in float32, which holds a rotation to rounding; and against another."""
     folder = bench.fresh("precision")
     folder.mkdir()
-    a, b = map(EmbeddingStore, bench.pair(rows))
+    a = EmbeddingStore(bench.pair(rows)[0])
     same = widened(folder / "same.zarr", a, bench.threads), rotated(folder / "turned.zarr", a, bench.threads)
-    options = Options(features="landmarks", size=size, n_modes=MODES, certify=0)
-    real = _posed(bench, (a, b), options)
-    assert real.bandwidths[0] is not None
-    sigma = real.bandwidths[0].sigma
-    null = _posed(bench, tuple(map(EmbeddingStore, same)), replace(options, sigma=(sigma, sigma)))
-    waves = _posed(bench, (a, b), replace(options, features="fourier", size=size // 2))
-    return Pairs(null, real, waves)
+    apart = _posed(bench, bench.paired(rows), options)
+    assert apart.bandwidths[0] is not None
+    sigma = apart.bandwidths[0].sigma
+    null = replace(pair_inputs(same, options, folder), verified=True)
+    return _posed(bench, null, replace(options, sigma=(sigma, sigma))), apart
 
 
-def _posed(bench: Bench, stores: tuple[EmbeddingStore, ...], options: Options) -> Problem:
+def _posed(bench: Bench, rows: PairedRows, options: Options) -> Problem:
     """Kernels and maps, chosen on the host as a comparison does."""
     with running(Execution(device="cpu")) as run:
-        paired = replace(pair_inputs(stores, options, bench.folder), verified=True)
-        preparation = Preparation(run, paired, options, options.size or 0)
+        preparation = Preparation(run, rows, options, options.size or 0)
         steps = [Step(Cost("bandwidth", 0), Preparation.choose_bandwidths)]
         if options.features == "landmarks":
             steps.append(Step(Cost("landmarks", 0), Preparation.choose_landmarks))
@@ -167,10 +162,6 @@ def _scored(bench: Bench, problem: Problem, modes: Modes, kernels: Kernels) -> S
     work = score(source, modes.action, n=n, top=1, chunk_rows=CHUNK_ROWS, write=lambda start, scores: None)
     found: ScoreSummary = bench.sweep(work, problem.rows, kernels)
     return found
-
-
-def _scores_move(found: ScoreSummary, expected: ScoreSummary) -> float:
-    return float(max(_move(found.squares, expected.squares), _move(found.fourths, expected.fourths)))
 
 
 def _exact(bench: Bench, problem: Problem, kernels: Kernels, magnified: float) -> Array:

@@ -200,12 +200,11 @@ def print_device(record: ComparisonRecord | MatrixRecord) -> None:
     """Print what a result says of the card that its passes ran on, where they did."""
     from specscale.units import format_bytes
 
-    device, measured = record.device, record.measured
-    if device.card is None:
+    if record.device is None:
         return
-    peak = None if measured is None else measured.peak_device_memory
+    peak = None if record.measured is None else record.measured.peak_device_memory
     took = "" if peak is None else f", of whose memory they took {format_bytes(peak)} at most"
-    print(f"passes on {flowing(device.card)} in {flowing(record.options.get('precision', 'float32'))}{took}")
+    print(f"passes on {flowing(record.device.card)} in {flowing(record.options.get('precision', 'float32'))}{took}")
 
 
 def _none(result: ComparisonResult) -> str:

@@ -92,7 +92,7 @@ def how_it_went(run: Run, plan: Plan, machine: Machine) -> HowItWent:
     """Return the fields of a summary that say what was planned and what was measured."""
     return HowItWent(
         warnings=list(map(masked, run.warnings)),
-        device=DeviceRecord(name=run.kernels.name, card=run.kernels.card),
+        device=DeviceRecord(name=run.kernels.name, card=run.kernels.card) if run.kernels.card else None,
         plan=plan.to_json(machine),
         measured=MeasuredRecord(
             seconds=run.seconds,

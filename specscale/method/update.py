@@ -75,21 +75,20 @@ def compare_grown(result: R, a: Input, b: Input, *, min_matched: float | None = 
         )
         start = begun(run, asked)
         if start:
-            if result.record.device.name == run.kernels.name:
+            made_on = result.record.device.name if result.record.device else "cpu"
+            if made_on == run.kernels.name:
                 take_up_parts(result, run.place.folder / "covariance")
             else:
-                run.notify(Noted(_made_anew(result, run.kernels.name)))
+                run.notify(
+                    Noted(
+                        f"the partial sums of {result.path} were made on {made_on}: all rows are passed over again on "
+                        f"{run.kernels.name}, so that the bits are those of one device"
+                    )
+                )
             Comparison(run, start).finish()
         elif not run.place.done:
             return result
         return type(result).of(run.place.out, (a, b), temporary=run.place.temporary)
-
-
-def _made_anew(before: ComparisonResult, name: str) -> str:
-    return (
-        f"the partial sums of {before.path} were made on {before.record.device.name}: all rows are passed over again "
-        f"on {name}, so that the bits are those of one device"
-    )
 
 
 def _steps(extent: ProblemSize) -> Steps:

@@ -10,7 +10,7 @@ import sys
 import types
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 __all__ = [
     "Count",
@@ -18,6 +18,7 @@ __all__ = [
     "NotNegative",
     "Number",
     "Positive",
+    "Rare",
     "Said",
     "Seed",
     "fault",
@@ -48,9 +49,11 @@ Number = Annotated[float, _Where(_is_number)]
 Positive = Annotated[float, _Where(lambda value: _is_number(value) and value > 0)]
 NotNegative = Annotated[float, _Where(lambda value: _is_number(value) and value >= 0)]
 
-_SAID, _LENIENT = "said", "lenient"
+_SAID, _RARE, _LENIENT = "said", "rare", "lenient"
 Said = Annotated[T | None, _SAID]
 """What is None where an earlier version did not write it, and never null."""
+Rare = Annotated[T | None, _RARE]
+"""What is None where there is none, and then is not written."""
 Lenient = Annotated[T | None, _LENIENT]
 """What is read as None where it is not what is written now."""
 
@@ -82,7 +85,7 @@ def _check_of(kind: Any) -> _Check:
         return lambda value: None if mark.holds(value) else ""
     if mark == _LENIENT or inner is Any:
         return lambda value: None
-    if mark == _SAID:
+    if mark in (_SAID, _RARE):
         return _check_of(_not_null(inner))
     if mark is not None:  # the fields of a dictionary
         return _check_of(mark)
@@ -166,7 +169,10 @@ def _read(kind: Any, value: Any) -> Any:
 def to_json(value: Any) -> Any:
     """Return a record, or what holds some, as plain values, with the fields in their order."""
     if dataclasses.is_dataclass(value):
-        return {one.name: to_json(getattr(value, one.name)) for one in dataclasses.fields(value)}
+        kinds: dict[str, Any] = _types(cast(Any, type(value)))
+        written = {name: getattr(value, name) for name in kinds}
+        rare = {name for name, kind in kinds.items() if _unmarked(kind)[1] == _RARE}
+        return {name: to_json(one) for name, one in written.items() if one is not None or name not in rare}
     if isinstance(value, dict):
         return {key: to_json(one) for key, one in value.items()}
     return [to_json(one) for one in value] if isinstance(value, list | tuple) else value

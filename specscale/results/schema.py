@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from specscale.places.records import Count, Lenient, NotNegative, Number, Positive, Said, Seed, fault, read_record
+from specscale.places.records import Count, Lenient, NotNegative, Number, Positive, Rare, Said, Seed, fault, read_record
 
 __all__ = [
     "MATRIX_SCHEMA",
@@ -186,10 +186,10 @@ class PairRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceRecord:
-    """What the passes ran on."""
+    """What the passes ran on, where that was not this machine's cores."""
 
-    name: str = "cpu"
-    card: str | None = None
+    name: str
+    card: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +201,7 @@ class MeasuredRecord:
     peak_memory: Count
     disk: Count
     threads: Count
-    peak_device_memory: Count | None = None
+    peak_device_memory: Rare[Count] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +209,7 @@ class HowItWent:
     """The fields of every summary that say what was planned and what was measured."""
 
     warnings: list[str] = field(default_factory=list)
-    device: DeviceRecord = DeviceRecord()
+    device: Rare[DeviceRecord] = None
     plan: Lenient[dict[str, Any]] = None
     measured: Lenient[MeasuredRecord] = None
     versions: Lenient[dict[str, str]] = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from specscale.embeddings.rows import PairedRows
 from specscale.kernels.base import Kernels
+from specscale.runtime.sweeper import reading_threads
 from specscale.runtime.threads import Threads
 
 __all__ = ["Card", "Crew", "Machine", "calibrate"]
@@ -77,10 +78,16 @@ def calibrate(rows: PairedRows, threads: Threads, kernels: Kernels) -> Machine:
     """
     gemm_rate = kernels.host.calibrate(threads.count, threads.run)
     row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
-    stop = max(1, min(rows.n, _CALIBRATION_BYTES // row_bytes))
+    readers = reading_threads(kernels, threads.count)
+    stop = max(1, min(rows.n, readers * _CALIBRATION_BYTES // row_bytes))
     began = time.perf_counter()
-    count = sum(one.read(0, stop).nbytes for one in rows.embeddings)
-    read_rate = count / max(time.perf_counter() - began, 1e-6)
+    if readers == 1:
+        for one in rows.embeddings:
+            one.read(0, stop)
+    else:
+        for _ in replace(rows, kept=None).blocks([(0, stop)], -(-stop // readers), 1, readers=readers):
+            pass
+    read_rate = stop * row_bytes / max(time.perf_counter() - began, 1e-6)
     return Machine(gemm_rate, read_rate, threads.count, _card(threads, kernels))
 
 
