@@ -181,7 +181,8 @@ class Bench:
 
     def read_once(self, paired: PairedRows) -> float:
         """Seconds in which the readers of the passes bring paired rows into pinned memory."""
-        pinned, readers = self.card.kernels().pinned, reading_threads(True, self.threads.count)
+        kernels = self.card.kernels()
+        pinned, readers = kernels.pinned, reading_threads(kernels, self.threads.count)
         began = time.perf_counter()
         for _ in paired.blocks([(0, paired.n)], BLOCK_ROWS, RING, empty=pinned, readers=readers):
             pass
