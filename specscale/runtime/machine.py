@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
+from specscale.embeddings.base import Embedding
 from specscale.embeddings.rows import PairedRows
 from specscale.kernels.base import Kernels
+from specscale.runtime.sweeper import reading_threads
 from specscale.runtime.threads import Threads
 
 __all__ = ["Card", "Crew", "Machine", "calibrate"]
@@ -76,12 +80,27 @@ def calibrate(rows: PairedRows, threads: Threads, kernels: Kernels) -> Machine:
     Meant to be called under single-threaded BLAS, as the passes are.
     """
     gemm_rate = kernels.host.calibrate(threads.count, threads.run)
-    row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
-    stop = max(1, min(rows.n, _CALIBRATION_BYTES // row_bytes))
-    began = time.perf_counter()
-    count = sum(one.read(0, stop).nbytes for one in rows.embeddings)
-    read_rate = count / max(time.perf_counter() - began, 1e-6)
+    read_rate = _read_rate(rows, threads, reading_threads(kernels.apart, threads.count))
     return Machine(gemm_rate, read_rate, threads.count, _card(threads, kernels))
+
+
+def _read_rate(rows: PairedRows, threads: Threads, readers: int) -> float:
+    """Measure the bytes a second that so many threads read, each a part of the first rows."""
+    row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
+    stop = max(1, min(rows.n, readers * _CALIBRATION_BYTES // row_bytes))
+    parts = pairwise(stop * part // readers for part in range(readers + 1))
+    tasks = [partial(_read, one, *part) for part in parts for one in rows.embeddings]
+    began = time.perf_counter()
+    if readers > 1:
+        threads.run(tasks)
+    else:
+        for task in tasks:
+            task()
+    return stop * row_bytes / max(time.perf_counter() - began, 1e-6)
+
+
+def _read(one: Embedding, low: int, high: int) -> None:
+    one.read(low, high)
 
 
 def _card(threads: Threads, kernels: Kernels) -> Card | None:
