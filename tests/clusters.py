@@ -4,18 +4,60 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import forking
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from specscale.embeddings.store import EmbeddingStore
 from specscale.method.result import Result
 from specscale.runtime.events import Event, PassStarted
+
+
+class Worker(ForkServerProcess):
+    """A worker that is forked, with the environment in which it was asked for."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._environment = dict(os.environ)
+
+    def run(self) -> None:
+        """Run the worker."""
+        os.environ.clear()
+        os.environ.update(self._environment)
+        tempfile.tempdir = None
+        super().run()
+
+
+class Forking(ForkServerContext):
+    """How Dask starts processes that have loaded what workers need."""
+
+    Process = Worker  # type: ignore[assignment]
+
+
+@contextmanager
+def forked_workers() -> Iterator[None]:
+    """Let the workers of clusters on this machine be forked meanwhile; a worker that is started anew takes seconds."""
+    if not forking.POSSIBLE:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+        forkserver.set_forkserver_preload(["preloaded"])
+        forkserver.ensure_running()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distributed.process.get_mp_context", Forking)
+        yield
 
 
 class Slow:

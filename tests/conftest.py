@@ -35,6 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Needs(), "needs")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``-m gpu`` only what may need a card is read: a machine that has one may lack what the others import."""
+    folders = [Path(__file__).parent / name for name in ("gpu", "kernels")]
+    elsewhere = not any(collection_path.is_relative_to(folder) for folder in folders)
+    return True if config.option.markexpr == "gpu" and collection_path.suffix == ".py" and elsewhere else None
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-crash", action="store_true", help="crash at every file operation, not at a few")
 

@@ -139,6 +139,13 @@ def load() -> None:
                 importlib.import_module(name)
 
 
+def load_and_warm() -> None:
+    """Do all that a process does before it can begin, and end the threads that did it."""
+    load()
+    _warm()
+    _end_threads()
+
+
 def _warm() -> None:
     """Load the compiled kernels."""
     import numpy as np
@@ -226,9 +233,7 @@ def _end_threads() -> None:
 
 def _serve(channel: socket.socket) -> dict[str, Any] | None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    load()
-    _warm()
-    _end_threads()
+    load_and_warm()
     gc.freeze()
     return _forked(channel)
 

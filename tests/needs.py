@@ -28,7 +28,7 @@ LONGEST = ("cluster", "process", "s3", "slow")
 STARTING = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec"}
 MAY_START = ("process", "cluster", "s3", "install", "gpu")
 # Once in a process, whichever test comes first: by libraries, and by the emulation of a card's kernels.
-ASKED_ONCE = {"lscpu", "/sbin/ldconfig", *filter(None, map(shutil.which, ("g++", "c++")))}
+ASKED_ONCE = {"lscpu", "/sbin/ldconfig", str(shutil.which("g++"))}
 
 
 class Needs:

@@ -150,16 +150,16 @@ class PairedRows:
         many requests are under way as hide the latency where an embedding is remote; one reader reads a block when it
         is asked for. With `verify`, the chunks that the runs hold whole must be those that were ingested.
         """
-        cuts = [(low, min(low + rows, stop)) for start, stop in runs for low in range(start, stop, rows)]
+        largest = min(rows, max((stop - start for start, stop in runs), default=0))
+        count = sum(-(-(stop - start) // rows) for start, stop in runs)
         ahead = self._ahead(rows, readers)
         pieces = self._pieces(ahead, readers)
-        largest = max((high - low for low, high in cuts), default=0)
-        rooms = self._rooms(largest, ring - 1 + ahead, empty)
-        packed = cycle(self._rooms(largest, 0 if self.kept is None else ring, empty))
+        rooms = self._rooms(largest, min(ring - 1 + ahead, count), empty)
+        packed = cycle(self._rooms(largest, 0 if self.kept is None else min(ring, count), empty))
         turns = Turns(self.embeddings if verify and readers > 1 else ())
         readings = (
             _Reading(one, begin, end, out[begin - low : end - low], turns.expect(number, begin, end))
-            for (low, high), room in zip(cuts, cycle(rooms), strict=False)
+            for (low, high), room in zip(_cut(runs, rows), cycle(rooms), strict=False)
             for number, (one, out) in enumerate(zip(self.embeddings, room, strict=True))
             for begin, end in pairwise(low + (high - low) * piece // pieces for piece in range(pieces + 1))
         )
@@ -167,7 +167,7 @@ class PairedRows:
         asked = (ahead - 1) * of_block + 1  # not one more, which would lie in a block that is still in use
         done = read_ahead(_Reading.done, readings, asked, asked if self._remote else min(readers, asked))
         with closing(done), closing(Verifier(self.embeddings if verify and readers == 1 else ())) as verifier:
-            for (low, high), room in zip(cuts, cycle(rooms), strict=False):
+            for (low, high), room in zip(_cut(runs, rows), cycle(rooms), strict=False):
                 check_signals()
                 verifier.settle()
                 for look in chain.from_iterable(islice(done, of_block)):
@@ -256,6 +256,13 @@ class PairedRows:
         """Raise ChangedError when an embedding is no longer the one that was opened."""
         for one in self.embeddings:
             one.check_unchanged()
+
+
+def _cut(runs: Sequence[tuple[int, int]], rows: int) -> Iterator[tuple[int, int]]:
+    """The first and last row numbers of every block of some runs."""
+    for start, stop in runs:
+        for low in range(start, stop, rows):
+            yield low, min(low + rows, stop)
 
 
 def kept_digest(kept: NDArray[np.bool_] | None, count: int) -> str | None:

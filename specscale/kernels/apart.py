@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
-import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from itertools import cycle
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,14 +13,13 @@ from numpy.typing import NDArray
 
 from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import Array, Kernels, RunTasks, Task, load_kernels
-from specscale.kernels.device import Device, Event, Queue
+from specscale.kernels.device import Device, Event
+from specscale.kernels.staging import Landing, Staging
 
 __all__ = ["ApartKernels"]
 
 _CALIBRATED = 4096  # order of the matrices that are multiplied to measure
 _SECONDS = 0.1
-_STAGE = 1 << 20  # bytes that are copied at once of what is put
-_STAGES = 32
 
 
 class ApartKernels(Kernels):
@@ -43,10 +40,10 @@ class ApartKernels(Kernels):
         self.device = device
         self._host = load_kernels("cpu")
         self._scratch: dict[tuple[str, str], Array] = {}
-        self._staging = _Staging(device)
+        self._staging = Staging(device)
+        self._landing = Landing(device)
         self._fed: dict[int, tuple[Array, Array]] = {}  # rows, and the memory that they are at the beginning of
         self._spent: defaultdict[tuple[tuple[int, ...], str], deque[tuple[Array, Event]]] = defaultdict(deque)
-        self._pinned = _Pinned(device)
         self._peak = 0
 
     @property
@@ -95,28 +92,32 @@ class ApartKernels(Kernels):
         return target
 
     def fetch(self, array: Array, *, last: bool = False) -> Callable[[], NDArray[Any]]:
-        """Begin a copy into pinned memory, the last by the queue "copy"; arrays of the host are copied at once."""
+        """Begin a copy into pinned memory; the last comes by the queue "copy", once it is called for."""
         if isinstance(array, np.ndarray):
             copy = array.copy()
             return lambda: copy
-        host = self._pinned.take(array.shape, array.dtype)
-        if host.size == 0:
-            return lambda: host
+        if not all(array.shape):
+            return lambda: np.empty(array.shape, dtype=array.dtype)
         source = array
         if not _is_one_run(array):
             source = self.device.empty(array.shape, array.dtype)
             source[...] = array
-        queue: Queue = "copy" if last else "compute"
         if last:
-            self.device.after(queue, self.device.record("compute"))
-        self.device.download(queue, source, host)
-        event = self.device.record(queue)
+            return partial(self._landed, source, self.device.record("compute"))
+        host = self.device.pinned(array.shape, array.dtype)
+        self.device.download("compute", source, host)
+        event = self.device.record("compute")
 
-        def wait(source: Array = source if last else None) -> NDArray[Any]:  # whose memory is nobody else's till then
+        def wait() -> NDArray[Any]:
             self.device.wait(event)
             return host
 
         return wait
+
+    def _landed(self, source: Array, event: Event) -> NDArray[Any]:
+        host = np.empty(source.shape, dtype=source.dtype)
+        self._landing.download(source.reshape(host.size), host.reshape(-1), event)
+        return host
 
     def get(self, array: Array) -> NDArray[Any]:
         """Bring an array into host memory; one that is there already stays."""
@@ -135,7 +136,7 @@ class ApartKernels(Kernels):
         self._scratch.clear()
         self._fed.clear()
         self._spent.clear()
-        self._pinned.clear()
+        self._landing.release()
         self._peak = self.peak_memory()
         self.device.release()
 
@@ -172,66 +173,6 @@ class ApartKernels(Kernels):
             rounds += 1
             began = began if rounds else time.perf_counter()
         return rounds * 2 * _CALIBRATED**3 / (time.perf_counter() - began)
-
-
-class _Pinned:
-    """Pinned memory for what is fetched, used again once nobody holds it: to pin some takes longer than to fill it."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-        self._free: dict[int, list[NDArray[np.uint8]]] = {}
-
-    def take(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """Return an array of undefined contents."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if not size:
-            return np.empty(shape, dtype)
-        free = self._free.setdefault(size, [])
-        memory = free.pop() if free else self._device.pinned((size,), np.uint8)
-        lent = _Lent(memory)
-        weakref.finalize(lent, free.append, memory).atexit = False
-        taken: NDArray[Any] = np.asarray(lent).view(dtype).reshape(shape)
-        return taken
-
-    def clear(self) -> None:
-        """Give back what nobody holds, now or later."""
-        self._free = {}
-
-
-class _Lent:
-    """What all views of an array hold on to, which of one in NumPy's own memory is that memory."""
-
-    def __init__(self, memory: NDArray[np.uint8]) -> None:
-        self.__array_interface__ = memory.__array_interface__
-
-
-class _Staging:
-    """Pinned memory by way of which arrays are put, in pieces whose copies may be under way when `upload` returns."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-        self._lock = threading.Lock()
-        self._held: list[NDArray[np.uint8]] = []
-        self._events: list[Event | None] = [None] * _STAGES
-        self._turns = cycle(range(_STAGES))
-
-    def upload(self, source: NDArray[Any], target: Array) -> None:
-        """Copy an array in one dimension, which may be overwritten then."""
-        step = _STAGE // source.itemsize
-        with self._lock:
-            for low in range(0, source.size, step):
-                self._copy(source[low : low + step], target[low : low + step])
-
-    def _copy(self, source: NDArray[Any], target: Array) -> None:
-        turn = next(self._turns)
-        if len(self._held) == turn:
-            self._held.append(self._device.pinned((_STAGE,), np.uint8))
-        if self._events[turn] is not None:
-            self._device.wait(self._events[turn])
-        stage = self._held[turn][: source.nbytes].view(source.dtype)
-        stage[...] = source
-        self._device.upload("compute", stage, target)
-        self._events[turn] = self._device.record("compute")
 
 
 def _is_one_run(array: Array) -> bool:

@@ -16,7 +16,6 @@ __all__ = ["GpuKernels"]
 _THREADS = 256  # of a block, but for `find_tails`
 _WARP = 32
 _WARPS = 8  # of a block, where each takes a row
-_HALVED = 1024  # columns from which on the diagonal tile is halved, so that less of its upper triangle is multiplied
 
 
 class GpuKernels(ApartKernels):
@@ -95,13 +94,8 @@ class GpuKernels(ApartKernels):
 
     def gram_tile(self, left: Array, right: Array, product: Array, total: Array) -> None:
         """Multiply and fold; of the same columns, the lower triangle."""
+        self._multiply(left.T, right, product)  # whole: halves of a tile would leave most of a card idle
         w, v = total.shape
-        if left is right and w >= _HALVED:
-            half = w // 2
-            for rows, columns in ((slice(half), slice(half)), (slice(half, w), slice(half)), (slice(half, w),) * 2):
-                self._multiply(left[:, rows].T, left[:, columns], product[rows, columns])
-        else:
-            self._multiply(left.T, right, product)
         self._launch("fold", w, product, _step(product), total, _step(total), v, int(left is right))
 
     def project(self, features: Array, coefficients: Array, out: Array) -> None:

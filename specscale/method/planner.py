@@ -92,7 +92,7 @@ class Planner:
             workers = Workers(crew.count, of_cores if machine.card is None else machine.card.gemm_rate)
             if memory is None and crew.memory is not None:
                 allowed = min(allowed, crew.memory)
-        readers = reading_threads(kernels.apart, threads.count)
+        readers = reading_threads(kernels, threads.count)
         return cls(rows, options, steps, base, allowed, machine, rows.n, rows.n_kept, workers, readers)
 
     def projected(self, n: int | None, workers: Workers | None, memory: str | int | None) -> Planner:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from specscale.embeddings.base import Embedding
 from specscale.embeddings.rows import PairedRows
 from specscale.kernels.base import Kernels
 from specscale.runtime.sweeper import reading_threads
@@ -80,27 +77,18 @@ def calibrate(rows: PairedRows, threads: Threads, kernels: Kernels) -> Machine:
     Meant to be called under single-threaded BLAS, as the passes are.
     """
     gemm_rate = kernels.host.calibrate(threads.count, threads.run)
-    read_rate = _read_rate(rows, threads, reading_threads(kernels.apart, threads.count))
-    return Machine(gemm_rate, read_rate, threads.count, _card(threads, kernels))
-
-
-def _read_rate(rows: PairedRows, threads: Threads, readers: int) -> float:
-    """Measure the bytes a second that so many threads read, each a part of the first rows."""
     row_bytes = sum(one.p * one.dtype.itemsize for one in rows.embeddings)
+    readers = reading_threads(kernels, threads.count)
     stop = max(1, min(rows.n, readers * _CALIBRATION_BYTES // row_bytes))
-    parts = pairwise(stop * part // readers for part in range(readers + 1))
-    tasks = [partial(_read, one, *part) for part in parts for one in rows.embeddings]
     began = time.perf_counter()
-    if readers > 1:
-        threads.run(tasks)
+    if readers == 1:
+        for one in rows.embeddings:
+            one.read(0, stop)
     else:
-        for task in tasks:
-            task()
-    return stop * row_bytes / max(time.perf_counter() - began, 1e-6)
-
-
-def _read(one: Embedding, low: int, high: int) -> None:
-    one.read(low, high)
+        for _ in replace(rows, kept=None).blocks([(0, stop)], -(-stop // readers), 1, readers=readers):
+            pass
+    read_rate = stop * row_bytes / max(time.perf_counter() - began, 1e-6)
+    return Machine(gemm_rate, read_rate, threads.count, _card(threads, kernels))
 
 
 def _card(threads: Threads, kernels: Kernels) -> Card | None:

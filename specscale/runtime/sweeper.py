@@ -34,15 +34,9 @@ Deliver = Callable[[int, Accumulator], None]
 Fetched = dict[str, Callable[[], NDArray[Any]]]
 
 
-def reading_threads(apart: bool, threads: int) -> int:
-    """How many threads read for a sweep.
-
-    Parameters
-    ----------
-    apart : whether the memory of its backend is not the host's: then the host computes nothing beside it
-    threads : threads that this process may have
-    """
-    return min(_READERS, threads) if apart else 1
+def reading_threads(kernels: Kernels, threads: int) -> int:
+    """How many threads read for a sweep: of those that a process may have, several where the host does not compute."""
+    return min(_READERS, threads) if kernels.apart else 1
 
 
 class Sweeper:
@@ -209,7 +203,7 @@ class Sweeper:
         """The blocks of some spans in the backend's memory; each stage works ahead of the next."""
         kernels = self.kernels
         runs = [(span.start, span.stop) for span in spans]
-        readers = reading_threads(kernels.apart, self._threads.count)
+        readers = reading_threads(kernels, self._threads.count)
         read = rows.blocks(runs, BLOCK_ROWS, RING, verify=verify, empty=kernels.pinned, readers=readers)
         with Stages() as stages:
             blocks = stages.ahead("specscale-reader", beside.added(read))

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import Run
 
 from specscale.cli.app import main
 
@@ -167,8 +168,7 @@ def test_the_bar_is_for_terminals(tmp_path: Path) -> None:
     assert b"200,000 rows" in seen
 
 
-@pytest.mark.process
-def test_a_killed_ingest_continues(tmp_path: Path) -> None:
+def test_a_killed_ingest_continues(tmp_path: Path, run_cli: Run) -> None:
     """Kill the process with no chance to clean up, twice, and run the same command again."""
     shards = tmp_path / "shards"
     shards.mkdir()
@@ -176,11 +176,11 @@ def test_a_killed_ingest_continues(tmp_path: Path) -> None:
     for number in range(12):
         np.save(shards / f"{number}.npy", rng.normal(size=(30_000, 128)).astype(np.float32))
     Path(tmp_path / "m.csv").write_text("id\n" + "".join(f"x{i}\n" for i in range(360_000)))
-    command = [*COMMAND, "ingest", "shards", "s.zarr", "--metadata", "m.csv", "--id", "id"]
+    command = ["ingest", "shards", "s.zarr", "--metadata", "m.csv", "--id", "id"]
     journal = tmp_path / "s.zarr.partial" / "journal.json"
     killed = 0
     for chunks in (2, 5):
-        child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+        child = subprocess.Popen([*COMMAND, *command], cwd=tmp_path, stdout=subprocess.DEVNULL)
         while child.poll() is None and _chunks(journal) < chunks:
             time.sleep(0.005)
         child.kill()
@@ -189,13 +189,9 @@ def test_a_killed_ingest_continues(tmp_path: Path) -> None:
     assert killed == 2
     done = _chunks(journal)
     assert 5 <= done < 11
-    finished = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    report = json.loads(finished.stdout)
+    report = json.loads(run_cli(*command, "--json").stdout)
     assert report["resumed_at"] == done * 32_768
-    whole = subprocess.run(
-        [*COMMAND, "ingest", "shards", "whole.zarr", "--metadata", "m.csv", "--id", "id", "--json"],
-        cwd=tmp_path, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    whole = run_cli("ingest", "shards", "whole.zarr", "--metadata", "m.csv", "--id", "id", "--json")
     assert report["digest"] == json.loads(whole.stdout)["digest"]
     assert _contents(tmp_path / "s.zarr") == _contents(tmp_path / "whole.zarr")
     assert not journal.parent.exists()

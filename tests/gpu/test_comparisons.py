@@ -31,11 +31,10 @@ COMPARISONS: dict[str, dict[str, Any]] = {
     "exact": {"features": "exact", "sample": 6_000},
     "refined": {"features": "landmarks", "size": 200, "refine": 1, "sample": 20_000},
     "standardised": {"features": "landmarks", "size": 300, "normalize": "standardise"},
-    "far away": {"features": "landmarks", "size": 300, "sigma": (0.02, 0.02), "sample": 20_000},
-    "sweeps": {"features": "landmarks", "size": 500, "solver": "sweeps"},
+    "in float64": {"features": "fourier", "size": 100, "sigma": (1e-4, 1e-4), "normalize": "none"},
     "rotated": {"features": "landmarks", "size": 300, "rotate": "varimax"},
 }
-DIRECTIONS = ("A", "B")
+ALIKE = ("in float64", "rotated")  # whose modes are not apart, or are combinations of those that are
 
 
 def pair(rows: int = ROWS, dtype: str = "float16") -> tuple[NDArray[Any], NDArray[Any]]:
@@ -53,8 +52,9 @@ def of_direction(result: ss.Result, direction: str) -> tuple[NDArray[Any], NDArr
     values = np.array([abs(mode.eigenvalue) for mode in found])
     gaps = [count for count in range(1, len(values)) if values[count] < 0.9 * values[count - 1]]
     kept = max(gaps, default=0)
-    scores = np.asarray(result.scores[:])[:, [mode.mode for mode in found[:kept]]]
-    return values[:kept], scores.astype(np.float64)
+    scores = np.asarray(result.scores[:], dtype=np.float64)
+    sampled = np.isfinite(scores).all(axis=1)
+    return values[:kept], scores[sampled][:, [mode.mode for mode in found[:kept]]]
 
 
 def sine(one: NDArray[Any], other: NDArray[Any]) -> float:
@@ -70,13 +70,13 @@ def test_the_answer_is_that_of_the_cores(name: str) -> None:
     assert there.record.device.card
     np.testing.assert_allclose(there.eigenvalues, here.eigenvalues, rtol=1e-4, atol=1e-7)
     found = 0
-    for direction in DIRECTIONS:
+    for direction in ("A", "B"):
         (_, scores), (_, others) = (of_direction(result, direction) for result in (here, there))
         assert scores.shape == others.shape
-        if scores.shape[1] and name != "rotated":
+        if scores.shape[1] and name not in ALIKE:
             assert sine(scores, others) < 1e-3
             found += scores.shape[1]
-    assert found or name == "rotated"
+    assert found or name in ALIKE
     for one, other in zip(here.record.modes, there.record.modes, strict=True):
         for field in ("a", "b", "se", "effective_size"):
             assert getattr(other, field) == pytest.approx(getattr(one, field), rel=2e-2, abs=1e-6), field
@@ -171,22 +171,10 @@ def test_the_sanitizer_finds_nothing(tool: str, tmp_path: Path) -> None:
     program = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
     if program is None:
         pytest.skip("compute-sanitizer is not here")
-    paths = Path(__file__).parents[1:3]
+    paths = map(str, Path(__file__).parents[1:3])
     done = subprocess.run(
-        [
-            program,
-            "--tool",
-            tool,
-            "--error-exitcode",
-            "9",
-            sys.executable,
-            "-c",
-            SANITIZED,
-            str(tests.parent),
-            str(tests),
-        ],
+        [program, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", SANITIZED, *paths],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tests.parent), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
         text=True,
         timeout=240,

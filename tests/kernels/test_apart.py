@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recording import RecordingDevice, rounded
 
 from specscale.errors import OutOfMemory
-from specscale.kernels import apart
+from specscale.kernels import apart, staging
 from specscale.kernels.base import load_kernels
 from specscale.kernels.gpu import GpuKernels
 
@@ -40,8 +40,8 @@ def pinned(card: GpuKernels, values: NDArray[Any]) -> NDArray[Any]:
 @given(order=ORDERS, sizes=st.lists(st.integers(0, 90), min_size=1, max_size=6))
 def test_what_is_put_may_be_overwritten(order: Order, sizes: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(apart, "_STAGE", 64)
-        patch.setattr(apart, "_STAGES", 3)
+        patch.setattr(staging, "_PUT", 64)
+        patch.setattr(staging, "_PUTS", 3)
         card = kernels(order)
         given = [normal(size, seed=size) for size in sizes]
         there = []
@@ -51,6 +51,20 @@ def test_what_is_put_may_be_overwritten(order: Order, sizes: list[int]) -> None:
             host.fill(np.nan)
         for array, found in zip(given, there, strict=True):
             np.testing.assert_array_equal(card.get(found), array)
+
+
+@given(order=ORDERS, shape=st.tuples(st.integers(0, 9), st.integers(0, 9)))
+def test_what_is_fetched_for_the_last_time_comes_in_pieces(order: Order, shape: tuple[int, int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(staging, "_LANDED", 64)
+        card = kernels(order)
+        total, other = card.put(normal(*shape)), card.put(normal(*shape, seed=1))
+        total += other
+        first = card.fetch(total, last=True)
+        second = card.fetch(other, last=True)
+        other = card.zeros(shape, np.float32)  # has no memory of theirs
+        np.testing.assert_array_equal(second(), normal(*shape, seed=1))
+        np.testing.assert_array_equal(first(), normal(*shape) + normal(*shape, seed=1))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64"])
@@ -276,7 +290,6 @@ def test_a_product_is_in_the_precision_that_it_bears(asked: Any, product: Any) -
 @pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize("asked", ["tf32", "3xtf32"])
 def test_tiles_too(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("specscale.kernels.gpu._HALVED", 8)
     monkeypatch.setattr("specscale.kernels.precision.RUN", 13)
     card = asking(asked, shuffled(5))
     block = normal(50, 21)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import Run
 from numpy.typing import NDArray
 from oracle import Truth, check_result, cosine_kernel, difference, features_of, gaussian_kernel
 
@@ -722,16 +723,14 @@ ss.compare(a, b, out=out, progress=progress, executor=executor, size=16, n_modes
 """
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(("name", "count"), [("covariance", 34), ("scores", 3), ("scores", 36)])
 def test_a_killed_run_goes_on_to_the_same_bytes(
-    make_pair: MakePair, make_store: MakeStore, tmp_path: Path, name: str, count: int
+    make_pair: MakePair, make_store: MakeStore, run_python: Run, tmp_path: Path, name: str, count: int
 ) -> None:
     pair = make_pair(9 * CHUNK_ROWS + 100, 3, 2)
     stores = make_store("a", pair[0]), make_store("b", pair[1])
     out = tmp_path / "out"
-    command = [sys.executable, "-c", KILLED, *map(str, stores), str(out), name, str(count)]
-    done = subprocess.run(command, capture_output=True, timeout=300, check=False)
+    done = run_python(KILLED, *map(str, stores), str(out), name, str(count))
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not out.exists()
     options: dict[str, Any] = {"size": 16, "n_modes": 2}

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Pair
+from conftest import Pair, Run
 
 from specscale import compare, compare_many
 from specscale.errors import ChangedError, SpecscaleError
@@ -49,15 +47,15 @@ def same(found: Result, expected: Result) -> None:
     ]
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("stage", ["solve", "certificate"])
-def test_a_killed_run_goes_on_with_other_modes_from_its_covariance(pair: Pair, tmp_path: Path, stage: str) -> None:
+def test_a_killed_run_goes_on_with_other_modes_from_its_covariance(
+    pair: Pair, tmp_path: Path, run_python: Run, stage: str
+) -> None:
     names = [str(tmp_path / f"{name}.npy") for name in "ab"]
     for name, x in zip(names, pair, strict=True):
         np.save(name, x)
     out = tmp_path / "out"
-    arguments = [sys.executable, "-c", KILLED, *names, str(out), stage]
-    done = subprocess.run(arguments, capture_output=True, timeout=300, check=False)
+    done = run_python(KILLED, *names, str(out), stage)
     assert done.returncode == -signal.SIGKILL, done.stderr
     with pytest.raises(ChangedError, match=r"begun with seed 0, now it is 1.*but for eta, n_modes, top"):
         compare(*pair, out=out, resume=True, seed=1)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Pair, structured
+from conftest import Pair, Run, structured
 
 from specscale import compare, open_result
 from specscale.errors import ExistsError, PlanError
@@ -134,11 +132,10 @@ CALLS: dict[str, Callable[..., Result]] = {
 }
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(("killed", "call"), [("eta", "eta"), ("constrained", "constrained"), ("eta", "other eta")])
-def test_a_killed_call_is_made_again(earlier: Path, tmp_path: Path, killed: str, call: str) -> None:
+def test_a_killed_call_is_made_again(earlier: Path, tmp_path: Path, run_python: Run, killed: str, call: str) -> None:
     out = tmp_path / "out.spec"
-    done = subprocess.run([sys.executable, "-c", KILLED, earlier, out, killed], capture_output=True, check=False)
+    done = run_python(KILLED, str(earlier), str(out), killed)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not out.exists()
     assert (tmp_path / "out.spec.work" / "run.json").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,4 +67,7 @@ def test_for_a_card_several_threads_read_and_its_rates_are_its_own(rows: PairedR
     assert card.taken == before
     for one in rows.embeddings:
         assert isinstance(one, Watched)
-        assert sorted(one.seen) == [(0, 333), (333, 666), (666, 1000)]
+        edges = [0, *(high for _, high in sorted(one.seen))]
+        assert sorted(one.seen) == [*pairwise(edges)]
+        assert edges[-1] == N
+        assert len(edges) > 3

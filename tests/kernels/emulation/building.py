@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +23,9 @@ from specscale.kernels.sources import kernel_names
 
 __all__ = ["COMPILER", "EmulatedKernel", "Violation", "emulated"]
 
-COMPILER = shutil.which("g++") or shutil.which("c++")
+COMPILER = shutil.which("g++") if sys.platform == "linux" else None  # shared memory is a section of an ELF file
 _FLAGS = (
-    *("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-gnu-unique"),
+    *("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"),
     *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-U_FORTIFY_SOURCE"),
 )
 _FUSED = "-ffp-contract=fast", "-mfma"  # as on cards, where processors know such products
@@ -61,7 +62,7 @@ class EmulatedKernel:
         for number, (given, wanted) in enumerate(zip(arguments, self.takes, strict=True)):
             address, wanted = wanted[0] in "*&", wanted.lstrip("*&")
             found = given.dtype.str[1:].replace("f2", "u2") if hasattr(given, "dtype") else type(given).__name__
-            if address == isinstance(given, np.generic) or (found != wanted and not (address and wanted == "any")):
+            if address == isinstance(given, np.generic) or found != wanted:
                 raise TypeError(f"argument {number} of {self.name} is {found}, where it takes {self.takes[number]}")
 
     def launch(self, blocks: int, threads: int, arguments: Sequence[int | np.generic], order: int = 0) -> None:

@@ -55,8 +55,6 @@ template <class T> std::string type() {
     if constexpr (std::is_pointer_v<T>)
         return (std::is_const_v<std::remove_pointer_t<T>> ? "*" : "&") +
                type<std::remove_const_t<std::remove_pointer_t<T>>>();
-    else if constexpr (std::is_void_v<T>)
-        return "any";
     else {
         const char kind = std::is_same_v<T, bool> ? 'b' : std::is_floating_point_v<T> ? 'f' : std::is_signed_v<T> ? 'i' : 'u';
         return kind + std::to_string(sizeof(T));

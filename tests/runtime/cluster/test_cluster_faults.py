@@ -13,7 +13,7 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from clusters import InTheMiddle, Slow, assert_same, kill
+from clusters import InTheMiddle, Slow, assert_same, forked_workers, kill
 from conftest import compared_alone, stored_pair
 from distributed import Client, LocalCluster
 
@@ -166,7 +166,7 @@ def test_stores_work_and_result_are_in_an_object_store_and_a_worker_is_killed(
     (tmp_path / "marks").mkdir()
     a = Slow(f"{s3}/a.zarr", tmp_path / "marks", 0.02, os.getpid())
     hit = InTheMiddle("covariance", tmp_path / "marks", kill)
-    with local_cluster(2) as client:
+    with forked_workers(), local_cluster(2) as client:
         found = ss.compare(
             a, f"{s3}/b.zarr", out=f"{s3}/out.spec", executor=Cluster(client, 1), progress=hit, **SETTINGS
         )
@@ -201,7 +201,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with local_cluster(1) as client:
+    with forked_workers(), local_cluster(1) as client:
         yield client
 
 

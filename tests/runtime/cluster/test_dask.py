@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from clusters import InTheMiddle, Slow, assert_same, kill
+from clusters import InTheMiddle, Slow, assert_same, forked_workers, kill
 from conftest import compared_alone, stored_pair, structured
 from distributed import Client, LocalCluster
 
@@ -35,6 +35,12 @@ PASSES = ["covariance", "scores", "certificate"]
 @pytest.fixture(autouse=True)
 def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spans_module, "_MOST_CHUNKS", 1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked() -> Iterator[None]:
+    with forked_workers():
+        yield
 
 
 @pytest.fixture(scope="module")

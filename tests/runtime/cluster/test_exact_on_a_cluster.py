@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clusters import InTheMiddle, Slow, kill
+from clusters import InTheMiddle, Slow, forked_workers, kill
 from conftest import stored_pair, structured
 from distributed import Client
 
@@ -28,10 +28,18 @@ REFINED: dict[str, Any] = {"features": "landmarks", "size": 30, "refine": 1, "si
 EXACT: dict[str, Any] = {"features": "exact", "n_modes": 2, "sigma": (1.5, 1.5), "certify": 64}
 
 
-@pytest.fixture(autouse=True)
-def short_stripes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refining, "STRIPE_ROWS", 900)
-    monkeypatch.setattr(refining, "VISIT_ROWS", 2048)
+@pytest.fixture(scope="module", autouse=True)
+def short_stripes() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refining, "STRIPE_ROWS", 900)
+        patch.setattr(refining, "VISIT_ROWS", 2048)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked() -> Iterator[None]:
+    with forked_workers():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +53,9 @@ def client() -> Iterator[Client]:
         yield client
 
 
-@pytest.fixture
-def quiet(stores: tuple[str, str], tmp_path: Path) -> Result:
-    return ss.compare(*stores, out=tmp_path / "quiet.spec", **REFINED)
+@pytest.fixture(scope="module")
+def quiet(stores: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return ss.compare(*stores, out=tmp_path_factory.mktemp("quiet") / "out.spec", **REFINED)
 
 
 def assert_same(first: Result, second: Result) -> None:
