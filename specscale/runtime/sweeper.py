@@ -28,7 +28,7 @@ __all__ = ["RING", "Sweeper", "reading_threads"]
 
 RING = 3  # blocks of rows in host memory: one computed on or fed, one waiting, one being read
 _SHARE = 4  # of a device's free memory that they may take: a quarter
-_READERS = 8  # more threads read hardly faster from a disk, nor from memory
+_READERS = 8  # threads at most, each of which copies rows and makes digests, and takes a core for that
 
 Deliver = Callable[[int, Accumulator], None]
 Fetched = dict[str, Callable[[], NDArray[Any]]]
