@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,9 @@ def main(
 def _measured(bench: Bench, names: Sequence[str], path: Path, command: Sequence[str]) -> int:
     """Measure part after part; each is printed and kept as it ends."""
     parts: dict[str, Any] = {}
-    content = {"command": " ".join(command), "shape": vars(bench.shape), "parts": parts}
+    content: dict[str, Any] = {"command": " ".join(command), "shape": vars(bench.shape), "parts": parts}
+    with suppress(Exception):  # what is not told of the machine spoils no measurement; the part `card` says why
+        content["machine"] = bench.facts()
     failed = 0
     for name in names:
         began = time.monotonic()

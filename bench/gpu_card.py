@@ -142,7 +142,7 @@ def host_facts() -> dict[str, str | int]:
     return {
         "cores": len(os.sched_getaffinity(0)),
         "host memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "system": platform.platform(),
+        "system": f"{os.uname().sysname} {os.uname().release}",
         "Python": platform.python_version(),
         **{
             name: module.__version__

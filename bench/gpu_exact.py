@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.gpu_card import bearing
 from bench.gpu_state import Bench, Compared, Row, Skipped
 from specscale.embeddings.layout import CHUNK_ROWS
+from specscale.embeddings.rows import Block
+from specscale.features.kernel import ExactKernel
+from specscale.kernels.precision import PRECISIONS
+from specscale.passes.products import Held, products
 from specscale.passes.stripes import STRIPE_ROWS
 from specscale.spectral.lanczos import GUARD
 
@@ -16,7 +24,7 @@ def exact(bench: Bench) -> list[Row]:
     """Exact modes from nothing, to convergence."""
     bench.needs(25)
     made = bench.compared(bench.shape.exact, features="exact", certify=0)
-    return _sweeps(bench, made, "exact")
+    return [*_sweeps(bench, made, "exact"), *_stripes(bench, made)]
 
 
 def refine(bench: Bench) -> list[Row]:
@@ -62,6 +70,28 @@ def _expected(bench: Bench, n: int, rate: float) -> float:
 def _block(bench: Bench) -> int:
     """Vectors of one block: those wanted in both directions and the guard."""
     return 2 * (bench.modes + GUARD)
+
+
+def _stripes(bench: Bench, made: Compared) -> list[Row]:
+    """One stripe in every precision, whether or not it bears it."""
+    paired = bench.paired(bench.shape.exact)
+    sigmas = [one["sigma"] for one in made.summary["bandwidths"].values()]
+    kernels = [ExactKernel(np.zeros(p), False, sigma) for p, sigma in zip(bench.shape.dimensions, sigmas, strict=True)]
+    anchors = Held(paired.take(np.arange(min(STRIPE_ROWS, paired.n))))
+    V = np.random.default_rng(0).standard_normal((paired.n, _block(bench)))
+
+    def vectors(block: Block) -> NDArray[np.float64]:
+        return V[block.start : block.stop]
+
+    rows: list[Row] = []
+    for precision in PRECISIONS:
+        with bearing(precision, "exact"):
+            work = products("exact", tuple(kernels), anchors, vectors, V.shape[1], paired.n, product="exact")
+            took = min(bench.timed(work, paired, bench.card.kernels(precision)) for _ in range(2))
+        first = rows[0]["seconds"] if rows else took
+        what = f"a stripe's own products in {precision}"
+        rows.append({"what": what, "rows": paired.n, "seconds": took, "of float32's time": took / first})
+    return rows
 
 
 def _sweeps(bench: Bench, made: Compared, step: str) -> list[Row]:

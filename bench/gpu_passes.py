@@ -23,11 +23,11 @@ PASSES = ("covariance", "scores", "certificate")
 def reading(bench: Bench) -> list[Row]:
     """A pair of few rows from the disk and from memory, all rows from memory, and these on to the card."""
     few, all_rows = bench.shape.exact, bench.shape.rows
-    paired, host = bench.paired(few), bench.card.kernels().host
+    paired = bench.paired(few)
     for store in bench.pair(few):
         for file in filter(Path.is_file, (store / "features" / "c").rglob("*")):
             forget(file)
-    cold = bench.read_once(paired, host)
+    cold = bench.read_once(paired)
     timings = [
         ("from the disk", few, cold),
         ("from memory", few, bench.reading(few)),
@@ -134,7 +134,8 @@ def _resident(bench: Bench, made: Compared) -> dict[str, float]:
     command = [sys.executable, str(PEER), str(a / "features"), str(b / "features"), str(given), *bench.peer_options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=max(bench.left, 60))
     if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        raise Skipped(f"the script of the peer ended: {last[0]}")
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        kind = Skipped if "No module named 'torch'" in last else RuntimeError
+        raise kind(f"the script of the peer ended: {last}")
     found: dict[str, float] = json.loads(done.stdout)
     return found

@@ -57,6 +57,9 @@ def precision(bench: Bench) -> list[Row]:
             {"product": product, "precision": precision, "null |λ|": null, "λ moves by": moved, "bears it": bears}
         )
     measured = {row["product"] for row in rows}
+    for name in PRECISIONS:
+        borne = [row["product"] for row in rows if row["precision"] == name and row["bears it"]]
+        rows.append({"product": ", ".join(borne) or "none", "precision": f"{name} is borne by"})
     if missed := [product for product in PRODUCTS if product not in measured]:
         rows.append({"product": ", ".join(missed), "precision": "not measured: the time is over"})
     return rows

@@ -15,6 +15,7 @@ from bench.gpu_card import Card, host_facts
 from bench.gpu_data import planted_pair
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.embeddings.rows import PairedRows
+from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import Kernels
 from specscale.method.compare import compare
 from specscale.method.inputs import pair_inputs
@@ -24,6 +25,7 @@ from specscale.passes.base import LoadedPass, Pass
 from specscale.runtime.events import silent
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.spans import cut_spans
+from specscale.runtime.sweeper import RING, reading_threads
 from specscale.runtime.threads import Threads, single_threaded_blas
 
 Row = dict[str, Any]
@@ -173,14 +175,27 @@ class Bench:
         With `fed` the rows are brought to the card too.
         """
         if (rows, fed) not in self._readings:
-            kernels = self.card.kernels() if fed else self.card.kernels().host
-            self._readings[rows, fed] = min(self.read_once(self.paired(rows), kernels) for _ in range(2))
+            paired, read = self.paired(rows), self.feed_once if fed else self.read_once
+            self._readings[rows, fed] = min(read(paired) for _ in range(2))
         return self._readings[rows, fed]
 
-    def read_once(self, paired: PairedRows, kernels: Kernels) -> float:
-        """Seconds of a pass over paired rows that does nothing with them."""
+    def read_once(self, paired: PairedRows) -> float:
+        """Seconds in which the readers of the passes bring paired rows into pinned memory."""
+        kernels = self.card.kernels()
+        pinned, readers = kernels.pinned, reading_threads(kernels, self.threads.count)
         began = time.perf_counter()
-        self.sweep(_nothing(), paired, kernels)
+        for _ in paired.blocks([(0, paired.n)], BLOCK_ROWS, RING, empty=pinned, readers=readers):
+            pass
+        return time.perf_counter() - began
+
+    def feed_once(self, paired: PairedRows) -> float:
+        """Seconds of a pass over paired rows that does nothing with them."""
+        return self.timed(_nothing(), paired, self.card.kernels())
+
+    def timed(self, work: Pass[Any], paired: PairedRows, kernels: Kernels) -> float:
+        """Seconds of a pass."""
+        began = time.perf_counter()
+        self.sweep(work, paired, kernels)
         return time.perf_counter() - began
 
     def sweep(self, work: Pass[Any], paired: PairedRows, kernels: Kernels, d: int = 4000) -> Any:

@@ -121,6 +121,7 @@ def spawn(
         [sys.executable, *command],
         cwd=cwd,
         env=environment,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=timeout,

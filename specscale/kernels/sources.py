@@ -6,6 +6,8 @@ import re
 from importlib.resources import files
 from typing import Any
 
+from specscale.errors import DeviceError
+
 __all__ = ["OPTIONS", "compiled", "cuda_sources", "kernel_names"]
 
 OPTIONS = ("--std=c++17", "--fmad=true", "--ftz=false", "--prec-div=true", "--prec-sqrt=true")
@@ -42,8 +44,18 @@ def compiled(nvrtc: Any, name: str, source: str, capability: int) -> bytes:
     -------
     bytes
         Code of that card, or PTX of the newest that the compiler knows, which the driver translates.
+
+    Raises
+    ------
+    DeviceError
+        When it knows newer cards alone.
     """
     known = [one for one in nvrtc.getSupportedArchs() if one <= capability]
+    if not known:
+        raise DeviceError(
+            f"the compiler of CUDA knows no card as old as this one, of compute capability {capability / 10}: "
+            "pip install 'specscale[gpu]' for CUDA 12, or take --device cpu"
+        )
     exact = capability in known
     target = f"--gpu-architecture={'sm' if exact else 'compute'}_{max(known)}"
     program = nvrtc.createProgram(source, name, (), ())

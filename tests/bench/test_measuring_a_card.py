@@ -23,7 +23,7 @@ from bench.gpu_precision import LARGEST_MOVE, LARGEST_NULL, OF_MAPS, PRECISIONS,
 from bench.gpu_state import ROWS, Bench, Compared, Shape, Skipped
 from specscale.embeddings.layout import chunk_digest
 from specscale.embeddings.store import EmbeddingStore
-from specscale.kernels.precision import MEASURED, precision_of
+from specscale.kernels.precision import MEASURED, PRODUCTS, precision_of
 from specscale.runtime.threads import Threads
 
 BLOCKED = ("dask", "distributed", "typer", "pandas", "sklearn", "matplotlib", "PIL", "rich", "cryptography", "cupy")
@@ -64,6 +64,7 @@ def test_every_part_runs_with_nothing_but_what_it_needs(spawn_python: Callable[.
     parts = content["parts"]
     assert done.returncode == 0, done.stdout + done.stderr
     assert list(parts) == list(gpu.PARTS)
+    assert content["machine"]["card"] == "none"
     assert all("rows" in part for name, part in parts.items() if name != "peer"), parts
     assert "rows" in parts["peer"] or "torch" in parts["peer"]["skipped"]
 
@@ -75,6 +76,8 @@ def test_every_part_runs_with_nothing_but_what_it_needs(spawn_python: Callable[.
     for name in ("covariance", "scores", "certificate"):
         row = by_name["landmarks"][name]
         assert row["times the longer"] == pytest.approx(row["seconds"] / max(row["reading"], row["computing"]))
+    stripes = [row for what, row in by_name["exact"].items() if what.startswith("a stripe")]
+    assert [row["of float32's time"] for row in stripes] == [row["seconds"] / stripes[0]["seconds"] for row in stripes]
     (row,) = (row for what, row in by_name["exact"].items() if what.startswith("a sweep"))
     n, block = SHAPE.exact, 2 * (3 + 5)
     assert row["TFLOP/s"] * row["seconds"] == pytest.approx(2e-12 * n * n * (12 + 8 + 4 * block))
@@ -83,7 +86,9 @@ def test_every_part_runs_with_nothing_but_what_it_needs(spawn_python: Callable[.
     for product in (*OF_MAPS, "scores", "exact"):
         coarse, fine = (found[product, precision]["λ moves by"] for precision in PRECISIONS)
         assert 0 < fine < coarse, product
-    for row in found.values():
+    judged = [row for row in found.values() if "bears it" in row]
+    assert len(judged) == 1 + 2 * len(PRODUCTS)
+    for row in judged:
         assert row["bears it"] == (row["null |λ|"] <= LARGEST_NULL and row["λ moves by"] <= LARGEST_MOVE)
     for row in parts["agreement"]["rows"]:
         assert row["λ differs by"] <= 1e-4
@@ -228,7 +233,9 @@ def test_one_product_is_judged_at_a_time() -> None:
 def test_products_that_were_not_judged_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     judged = [("none", "float32", 1e-8, 0.0), ("map", "tf32", 2e-5, 1e-6), ("map", "3xtf32", 1e-8, 2e-4)]
     monkeypatch.setattr(gpu_precision, "_judged", lambda state: judged)
-    *rows, rest = gpu_precision.precision(cast(Bench, SimpleNamespace(needs=lambda seconds: None)))
+    *rows, coarse, fine, rest = gpu_precision.precision(cast(Bench, SimpleNamespace(needs=lambda seconds: None)))
+    assert (coarse["precision"], coarse["product"]) == ("tf32 is borne by", "none")
+    assert (fine["precision"], fine["product"]) == ("3xtf32 is borne by", "none")
     assert [row["bears it"] for row in rows] == [True, False, False]
     assert rest["product"] == "landmarks, covariance, scores, exact"
 

