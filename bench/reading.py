@@ -111,8 +111,8 @@ def by_several_threads(n: int) -> None:
         "reading_threads",
         table,
         f"GB/s; {n:,} rows × {DIMENSIONS} in blocks of {BLOCK_ROWS:,} that nobody computes on, into memory that was "
-        "touched before; raw = the stores' chunk files read into one buffer for each thread; most to one = median of the "
-        f"rounds' ratios; the load of the machine was {load:.1f} before",
+        "touched before; raw = the stores' chunk files read into one buffer for each thread; most to one = median of "
+        f"the rounds' ratios; the load of the machine was {load:.1f} before",
     )
 
 
