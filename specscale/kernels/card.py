@@ -165,6 +165,10 @@ class Card:
         """Ask "compute" for ``out = left @ right``."""
         self._blas.multiply(left, right, out, tensor)
 
+    def square(self, columns: Array, out: Array) -> None:
+        """Ask "compute" for the lower triangle of ``out = columns.T @ columns``."""
+        self._blas.square(columns, out)
+
     def launch(self, kernel: str, blocks: int, threads: int, arguments: Sequence[Any]) -> None:
         """Ask "compute" for a kernel of ``kernels/cuda`` by its name; the first time all of them are compiled."""
         with self._lock:
