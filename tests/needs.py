@@ -49,6 +49,8 @@ class Needs:
                 item.add_marker(mark)
         if hasattr(config, "workerinput"):  # what takes longest begins first, and no worker is left with it at the end
             items.sort(key=lambda item: [item.get_closest_marker(mark) is None for mark in LONGEST])
+        else:  # a card is lent for minutes: of what takes longest there, all else has been heard before
+            items.sort(key=lambda item: all(item.get_closest_marker(mark) for mark in ("gpu", "slow")))
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         if item.get_closest_marker("gpu") and not _has_gpu():
