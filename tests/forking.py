@@ -34,9 +34,10 @@ POSSIBLE = sys.platform == "linux"
 WARNINGS = "error::RuntimeWarning"
 # What is read from the environment when it is needed; all else may have been read when the server has started.
 _READ_LATE = ("AWS_", "COLUMNS", "PYTEST_", "TMPDIR", "__DASK_")
-# What libraries leave in the environment of a process that has started workers.
+# What libraries leave in the environment of a process that has imported them, and of one that has started workers.
 _LEFT = {
     ("KMP_DUPLICATE_LIB_OK", "True"),
+    ("KMP_INIT_AT_FORK", "FALSE"),
     ("MALLOC_TRIM_THRESHOLD_", "65536"),
     ("MKL_NUM_THREADS", "1"),
     ("OMP_NUM_THREADS", "1"),
