@@ -136,7 +136,6 @@ class ApartKernels(Kernels):
         self._scratch.clear()
         self._fed.clear()
         self._spent.clear()
-        self._landing.release()
         self._peak = self.peak_memory()
         self.device.release()
 

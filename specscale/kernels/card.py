@@ -45,6 +45,7 @@ class Card:
         self._pool = self._cupy.cuda.MemoryPool()
         self._peak = 0
         self._pinned: defaultdict[int, list[Any]] = defaultdict(list)
+        self._older: defaultdict[int, list[Any]] = defaultdict(list)  # not lent since the last release
         self._copied: deque[tuple[Event, NDArray[Any]]] = deque()
         self._functions: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -85,7 +86,7 @@ class Card:
         pages = -(-size // _PAGE)
         with self._lock:
             kept = self._pinned[pages]
-            memory = kept.pop() if kept else None
+            memory = next((one.pop() for one in (kept, self._older[pages]) if one), None)
         try:
             memory = memory or cuda.PinnedMemory(pages * _PAGE, cuda.runtime.hostAllocPortable)
         except cuda.runtime.CUDARuntimeError as error:
@@ -109,11 +110,14 @@ class Card:
         return self._peak
 
     def release(self) -> None:
-        """Wait for all that was asked, and give back the memory that no array needs."""
+        """Wait for all that was asked, and give back the memory that no array needs.
+
+        Pinned memory is given back when nobody was lent it since the last time.
+        """
         self._cupy.cuda.runtime.deviceSynchronize()
         with self._lock:
             self._copied.clear()
-            self._pinned.clear()
+            self._older, self._pinned = self._pinned, defaultdict(list)
             self._pool.free_all_blocks()
             self._peak = self._pool.used_bytes()
 
@@ -164,6 +168,10 @@ class Card:
     def multiply(self, left: Array, right: Array, out: Array, tensor: bool = False) -> None:
         """Ask "compute" for ``out = left @ right``."""
         self._blas.multiply(left, right, out, tensor)
+
+    def square(self, columns: Array, out: Array) -> None:
+        """Ask "compute" for the lower triangle of ``out = columns.T @ columns``."""
+        self._blas.square(columns, out)
 
     def launch(self, kernel: str, blocks: int, threads: int, arguments: Sequence[Any]) -> None:
         """Ask "compute" for a kernel of ``kernels/cuda`` by its name; the first time all of them are compiled."""

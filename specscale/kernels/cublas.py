@@ -29,6 +29,7 @@ class Blas:
             np.dtype(np.float32): (cupy.cuda.runtime.CUDA_R_32F, cublas.CUBLAS_COMPUTE_32F, *_one_and_zero(np.float32)),
             np.dtype(np.float64): (cupy.cuda.runtime.CUDA_R_64F, cublas.CUBLAS_COMPUTE_64F, *_one_and_zero(np.float64)),
         }
+        self._squares = {np.dtype(np.float32): cublas.ssyrk, np.dtype(np.float64): cublas.dsyrk}
 
     def multiply(self, left: Array, right: Array, out: Array, tensor: bool) -> None:
         """Ask for ``out = left @ right``; to cuBLAS rows are columns, so that it multiplies the transposes."""
@@ -54,6 +55,25 @@ class Blas:
                 *(self._handle, int(turn_right), int(turn_left), right.shape[1], left.shape[0], left.shape[1]),
                 *(one.ctypes.data, right.data.ptr, kind, right_pitch, left.data.ptr, kind, left_pitch),
                 *(zero.ctypes.data, out.data.ptr, kind, out_pitch, compute, self._cublas.CUBLAS_GEMM_DEFAULT),
+            )
+
+    def square(self, columns: Array, out: Array) -> None:
+        """Ask for the lower triangle of ``out = columns.T @ columns``, which to cuBLAS is the upper one."""
+        (b, w), cublas = columns.shape, self._cublas
+        if columns.dtype != out.dtype or out.shape != (w, w):
+            raise ValueError(f"the square of {columns.dtype} {columns.shape} is no {out.dtype} {out.shape}")
+        if not w:
+            return
+        if not b:
+            out.fill(0)
+            return
+        (turn, pitch), (turn_out, out_pitch) = rows_of(columns), rows_of(out)
+        _, _, one, zero = self._kinds[out.dtype]
+        triangle = cublas.CUBLAS_FILL_MODE_LOWER if turn_out else cublas.CUBLAS_FILL_MODE_UPPER
+        with self._lock:  # as above
+            self._squares[out.dtype](
+                *(self._handle, triangle, int(turn), w, b, one.ctypes.data, columns.data.ptr, pitch),
+                *(zero.ctypes.data, out.data.ptr, out_pitch),
             )
 
 

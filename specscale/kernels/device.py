@@ -90,6 +90,13 @@ class Device(Protocol):
         """
         ...
 
+    def square(self, columns: Array, out: Array) -> None:
+        """Ask "compute" for the lower triangle of ``out = columns.T @ columns``; what is above it is undefined.
+
+        Both are as :meth:`multiply` takes them, and nothing is rounded as tensor cores do.
+        """
+        ...
+
     def launch(self, kernel: str, blocks: int, threads: int, arguments: Sequence[Any]) -> None:
         """Ask "compute" for a kernel of ``kernels/cuda`` by its name.
 

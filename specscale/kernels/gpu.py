@@ -94,8 +94,11 @@ class GpuKernels(ApartKernels):
 
     def gram_tile(self, left: Array, right: Array, product: Array, total: Array) -> None:
         """Multiply and fold; of the same columns, the lower triangle."""
-        self._multiply(left.T, right, product)  # whole: halves of a tile would leave most of a card idle
         w, v = total.shape
+        if left is right and w and self._precision == "float32":
+            self.device.square(left, product)
+        else:
+            self._multiply(left.T, right, product)
         self._launch("fold", w, product, _step(product), total, _step(total), v, int(left is right))
 
     def project(self, features: Array, coefficients: Array, out: Array) -> None:

@@ -83,11 +83,6 @@ class Landing:
             while under_way:
                 self._land(*under_way.popleft())
 
-    def release(self) -> None:
-        """Give back the pinned memory."""
-        with self._lock:
-            self._held.clear()
-
     def _stage(self, number: int) -> NDArray[np.uint8]:
         if len(self._held) == number:
             self._held.append(self._device.pinned((_LANDED,), np.uint8))

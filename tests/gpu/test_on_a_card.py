@@ -155,6 +155,24 @@ def test_matrices_of_rows_and_their_transposes_are_multiplied(
     np.testing.assert_allclose(got(card, whole), around.reshape(before.shape), atol=2e-5 * np.sqrt(k))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [(1, 1), (5, 3), (3, 5), (70, 257), (8192, 300)])
+@pytest.mark.parametrize("out_layout", LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_of_a_square_the_lower_triangle_is_written(
+    card: Card, layout: str, out_layout: str, sizes: tuple[int, int], dtype: str
+) -> None:
+    b, w = sizes
+    columns, here, _ = placed(card, b, w, dtype, layout, 1)
+    out, here_out, whole = placed(card, w, w, dtype, out_layout, 2)
+    card.square(columns, out)
+    here_out[...] = here.astype(np.float64).T @ here
+    here_out[np.triu_indices(w, 1)] = np.nan  # undefined
+    around = here_out if here_out.base is None else here_out.base
+    found = np.where(np.isnan(around), np.nan, got(card, whole).reshape(around.shape))
+    np.testing.assert_allclose(found, around, atol=2e-5 * np.sqrt(b), rtol=1e-5)
+
+
 def worst(card: Card, k: int, how: Callable[[Any, Any, Any], None]) -> float:
     """The largest error of a product, against the lengths of what is multiplied."""
     left, right = normal(256, k), normal(k, 192, seed=1)

@@ -114,6 +114,25 @@ class RecordingDevice:
 
         self.later(work)
 
+    def square(self, columns: DeviceArray, out: DeviceArray) -> None:
+        a, c = self._held(columns), self._held(out)
+        if a.dtype != c.dtype or c.dtype not in (np.float32, np.float64):
+            raise TypeError(f"squares are of one floating type, not of {a.dtype} into {c.dtype}")
+        if c.shape != 2 * a.shape[1:] or not c.size:
+            raise ValueError(f"the square of {a.shape} is not {c.shape}")
+        for one in (a, c):
+            _check_pitch(one)
+        if np.shares_memory(a, c):
+            raise ValueError("a product cannot be written over what is multiplied")
+
+        def work() -> None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                product = a.T @ a
+            product[np.triu_indices(len(product), 1)] = np.nan  # that nobody reads what is above the diagonal
+            np.copyto(c, product)
+
+        self.later(work)
+
     def launch(self, kernel: str, blocks: int, threads: int, arguments: Sequence[Any]) -> None:
         found = self._kernels[kernel]
         found.check(arguments)

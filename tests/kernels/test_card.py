@@ -96,8 +96,33 @@ def test_memory_is_lent_again_when_nobody_holds_it(card: Card) -> None:
     assert Pinned.made == 2
     assert card.pinned((500, 3), np.float64).dtype == np.float64  # of as many pages
     assert Pinned.made == 2
-    card.release()
+
+
+@pytest.mark.parametrize(("releases", "made"), [(0, 1), (1, 1), (2, 2)])
+def test_memory_is_pinned_anew_once_nobody_was_lent_it_between_two_releases(
+    card: Card, releases: int, made: int
+) -> None:
     card.pinned((1000, 3), np.float32)
+    for _ in range(releases):
+        card.release()
+    card.pinned((1000, 3), np.float32)
+    assert Pinned.made == made
+
+
+def test_memory_that_is_held_while_others_are_released_is_lent_thereafter(card: Card) -> None:
+    held = card.pinned((1000, 3), np.float32)
+    address = held.ctypes.data
+    card.release()
+    assert card.pinned((1000, 3), np.float32).ctypes.data != address
+    del held
+    assert address in {array.ctypes.data for array in [card.pinned((1000, 3), np.float32) for _ in range(2)]}
+    assert Pinned.made == 2
+
+
+def test_memory_that_every_pass_is_lent_stays(card: Card) -> None:
+    for _ in range(5):
+        assert len([card.pinned((1000, 3), np.float32) for _ in range(3)]) == 3
+        card.release()
     assert Pinned.made == 3
 
 

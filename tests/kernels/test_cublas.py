@@ -34,6 +34,7 @@ class Columns:
     CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_COMPUTE_64F = COMPUTES
     CUBLAS_GEMM_DEFAULT = -1
     CUBLAS_DEFAULT_MATH = 0
+    CUBLAS_FILL_MODE_LOWER, CUBLAS_FILL_MODE_UPPER = 0, 1
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -83,6 +84,40 @@ class Columns:
         c = columns(C, m, n, ldc, TYPES[Ctype])
         c[...] = one * ((a if transa == N else a.T) @ (b if transb == N else b.T)) + zero * np.nan_to_num(c)
         self.asked.append(COMPUTES[computeType])
+
+    def ssyrk(self, *given: int) -> None:
+        self._syrk(np.dtype(np.float32), *given)
+
+    def dsyrk(self, *given: int) -> None:
+        self._syrk(np.dtype(np.float64), *given)
+
+    def _syrk(
+        self,
+        dtype: np.dtype[Any],
+        handle: int,
+        uplo: int,
+        trans: int,
+        n: int,
+        k: int,
+        alpha: int,
+        A: int,
+        lda: int,
+        beta: int,
+        C: int,
+        ldc: int,
+    ) -> None:
+        """``C = alpha A Aᵀ + beta C``, or of Aᵀ A: one triangle of it, and the other stays as it is."""
+        assert handle == 7
+        assert min(n, k) > 0
+        assert lda >= max(1, n if trans == N else k)
+        assert ldc >= max(1, n)
+        one, zero = (columns(at, 1, 1, 1, dtype)[0, 0] for at in (alpha, beta))
+        a = columns(A, *((n, k) if trans == N else (k, n)), lda, dtype)
+        c = columns(C, n, n, ldc, dtype)
+        product = one * (a @ a.T if trans == N else a.T @ a) + zero * np.nan_to_num(c)
+        triangle = np.tril if uplo == self.CUBLAS_FILL_MODE_LOWER else np.triu
+        np.copyto(c, product, where=triangle(np.ones((n, n), dtype=bool)))
+        self.asked.append(f"square in {dtype}")
 
 
 def columns(address: int, rows: int, count: int, pitch: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -139,6 +174,45 @@ def test_tensor_cores_are_asked_only_where_they_are_wanted(blas: Blas) -> None:
     for dtype, tensor in (("float32", False), ("float32", True), ("float64", False), ("float64", True)):
         blas.multiply(*(placed(2, 2, dtype, "rows", seed) for seed in range(3)), tensor)
     assert blas._cublas.asked == ["float32", "tf32", "float64", "float64"]
+
+
+@pytest.mark.slow
+@given(st.tuples(SIZES, SIZES), st.tuples(LAYOUTS, LAYOUTS), st.sampled_from(["float32", "float64"]))
+def test_of_a_square_the_lower_triangle_is_written(
+    sizes: tuple[int, int], layouts: tuple[str, str], dtype: str
+) -> None:
+    b, w = sizes
+    with pytest.MonkeyPatch.context() as patch:
+        blas = made(patch)
+    given, out = placed(b, w, dtype, layouts[0], 1), placed(w, w, dtype, layouts[1], 2)
+    whole = out
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    before = whole.copy()
+    blas.square(given, out)
+    found = np.array(out)
+    exact, lower = np.asarray(given).T @ np.asarray(given), np.tril(np.ones((w, w), dtype=bool))
+    np.testing.assert_allclose(found[lower], exact[lower], rtol=1e-5, atol=1e-5)
+    out[lower] = 0
+    np.testing.assert_array_equal(np.count_nonzero(whole != before), np.count_nonzero(lower))
+
+
+def test_squares_of_nothing(blas: Blas) -> None:
+    out = placed(3, 3, "float32", "rows", 0)
+    blas.square(placed(0, 3, "float32", "rows", 1), out)
+    assert (out == 0).all()
+    blas.square(placed(4, 0, "float32", "rows", 1), placed(0, 0, "float32", "rows", 0))
+    assert blas._cublas.asked == []
+    blas.square(placed(4, 3, "float32", "rows", 1), out)
+    assert blas._cublas.asked == ["square in float32"]
+
+
+@pytest.mark.parametrize(
+    ("given", "out", "dtypes"), [((4, 3), (4, 4), "ff"), ((4, 3), (3, 2), "ff"), ((4, 3), (3, 3), "df")]
+)
+def test_a_square_that_does_not_fit_is_refused(blas: Blas, given: Any, out: Any, dtypes: str) -> None:
+    with pytest.raises(ValueError, match="square"):
+        blas.square(np.ones(given, dtypes[0]).view(Array), np.ones(out, dtypes[1]).view(Array))
 
 
 def test_products_of_nothing(blas: Blas) -> None:

@@ -183,6 +183,18 @@ def test_products_are_those_of_what_lies_there(tensor: bool, turned: bool) -> No
     assert (found == 0).all()
 
 
+def test_of_a_square_nothing_is_there_above_the_diagonal() -> None:
+    card = device()
+    block = np.random.default_rng(0).normal(size=(20, 20)).astype(FLOAT)
+    out = card.zeros((9, 20), FLOAT)
+    card.square(sent(card, block)[:, 3:10], out[1:8, 4:11])
+    found, lower = got(card, out), np.tril(np.ones((7, 7), dtype=bool))
+    np.testing.assert_allclose(found[1:8, 4:11][lower], (block[:, 3:10].T @ block[:, 3:10])[lower], atol=1e-5)
+    assert np.isnan(found[1:8, 4:11][~lower]).all()
+    found[1:8, 4:11] = 0
+    assert (found == 0).all()
+
+
 def test_tensor_cores_take_ten_bits() -> None:
     step = FLOAT(2.0**-10)
     given = np.array([1, 1 + step, 1 + step / 2, 1 + 0.49 * step, -1 - step / 2, 3e38, np.inf, -np.inf], FLOAT)
@@ -199,6 +211,10 @@ def test_tensor_cores_take_ten_bits() -> None:
         lambda card, x: card.multiply(x[:, ::2], x[:2], card.empty((4, 4), FLOAT)),
         lambda card, x: card.multiply(x, card.empty((4, 4), np.float64), card.empty((4, 4), np.float64)),
         lambda card, x: card.multiply(x, x[:3], card.empty((4, 4), FLOAT)),
+        lambda card, x: card.square(x, x),
+        lambda card, x: card.square(x, card.empty((4, 3), FLOAT)),
+        lambda card, x: card.square(x[:, ::2], card.empty((2, 2), FLOAT)),
+        lambda card, x: card.square(x, card.empty((4, 8), FLOAT)[:, ::2]),
         lambda card, x: card.upload("copy", np.zeros((4, 4), FLOAT), x),
         lambda card, x: card.upload("copy", card.pinned((4, 3), FLOAT), x),
         lambda card, x: card.upload("copy", card.pinned((4, 4), np.int32), x),
