@@ -33,7 +33,17 @@ from typing import Any
 POSSIBLE = sys.platform == "linux"
 WARNINGS = "error::RuntimeWarning"
 # What is read from the environment when it is needed; all else may have been read when the server has started.
-_READ_LATE = ("AWS_", "COLUMNS", "PYTEST_", "TMPDIR")
+_READ_LATE = ("AWS_", "COLUMNS", "PYTEST_", "TMPDIR", "__DASK_")
+# What libraries leave in the environment of a process that has imported them, and of one that has started workers.
+_LEFT = {
+    ("KMP_DUPLICATE_LIB_OK", "True"),
+    ("KMP_INIT_AT_FORK", "FALSE"),
+    ("MALLOC_TRIM_THRESHOLD_", "65536"),
+    ("MKL_NUM_THREADS", "1"),
+    ("OMP_NUM_THREADS", "1"),
+    ("OPENBLAS_NUM_THREADS", "1"),
+    ("PYTHONHASHSEED", "6640"),
+}
 _NUMBER = struct.Struct("q")
 
 
@@ -59,7 +69,7 @@ class ForkServer:
 
     def serves(self, environment: Mapping[str, str]) -> bool:
         """Whether a process with this environment is like one that would have begun with it."""
-        differing = {name for name, _ in set(environment.items()) ^ set(self._environment.items())}
+        differing = {name for name, _ in (set(environment.items()) ^ set(self._environment.items())) - _LEFT}
         warned = environment.get("PYTHONWARNINGS") == WARNINGS
         return all(name.startswith(_READ_LATE) or (warned and name == "PYTHONWARNINGS") for name in differing)
 

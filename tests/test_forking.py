@@ -91,6 +91,15 @@ def test_the_command_line(cli: Run) -> None:
     assert cli("no-such-command").returncode == 2
 
 
+@pytest.mark.cluster
+def test_who_has_started_workers_forks_too(fork_server: ForkServer) -> None:
+    from specscale.runtime.cluster.connecting import local_cluster
+
+    with local_cluster(1):
+        pass
+    assert fork_server.serves(os.environ)
+
+
 def test_what_is_decided_at_the_beginning_is_not_forked() -> None:
     server = object.__new__(ForkServer)
     server._environment = dict(os.environ)

@@ -13,6 +13,7 @@ from specscale.kernels.base import Array, Kernels, Task, load_kernels
 
 __all__ = [
     "FED_BLOCKS",
+    "HELD_NODES",
     "MOST_READY",
     "Accumulator",
     "Layout",
@@ -27,6 +28,7 @@ __all__ = [
 
 MOST_READY = 4  # blocks of rows in a device's memory that wait for their turn, against readers that are not steady
 FED_BLOCKS = MOST_READY + 4  # that lie there at most: being fed, prepared, appended and looked at beside those
+HELD_NODES = 3  # accumulators of several spans that a device holds, so that few of them have to come to the host
 
 Accumulator = dict[str, Array]
 Layout = dict[str, tuple[tuple[int, ...], Any]]

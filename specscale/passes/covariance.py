@@ -10,7 +10,7 @@ from specscale.cost import Cost
 from specscale.embeddings.rows import Block
 from specscale.features.base import FeatureMap
 from specscale.kernels.base import Array, Kernels, Task
-from specscale.passes.base import Accumulator, Layout, LoadedPass, Pass, Room
+from specscale.passes.base import HELD_NODES, Accumulator, Layout, LoadedPass, Pass, Room
 from specscale.passes.mapping import (
     LoadedMaps,
     feature_cost,
@@ -114,6 +114,6 @@ def covariance_cost(
         read=read,
         disk=tiles * spans.bit_length(),
         partial=tiles,
-        # One accumulates while another is on its way to the host.
-        device_memory=2 * tiles + feature_device_cost(maps) + widest**2 * 4,
+        # One accumulates and another is on its way to the host beside those that are held.
+        device_memory=(2 + min(HELD_NODES, spans.bit_length())) * tiles + feature_device_cost(maps) + widest**2 * 4,
     )

@@ -15,7 +15,17 @@ from specscale.features.kernel import ExactKernel
 from specscale.grid import ANCHOR_TILE, BLOCK_ROWS, SLICE_ROWS
 from specscale.kernels.apart import ApartKernels
 from specscale.kernels.base import Kernels, Product, Task
-from specscale.passes.base import FED_BLOCKS, Accumulator, Layout, LoadedPass, Pass, Room, RowInput, RowOutput
+from specscale.passes.base import (
+    FED_BLOCKS,
+    HELD_NODES,
+    Accumulator,
+    Layout,
+    LoadedPass,
+    Pass,
+    Room,
+    RowInput,
+    RowOutput,
+)
 from specscale.passes.mapping import bad_row_notes, refusing_bad_rows, shares_of, slices
 
 __all__ = ["Anchored", "Held", "products", "products_cost"]
@@ -191,4 +201,4 @@ def _device_cost(dimensions: list[int], s: int, k: int) -> int:
     anchors = s * (p + m + k) * 4
     rows = BLOCK_ROWS * 4 * (max(dimensions) + min(s, ApartKernels.anchor_tile) + k + 4)
     fed = FED_BLOCKS * BLOCK_ROWS * k * 8
-    return rooms + 2 * m * s * k * 8 + anchors + rows + fed
+    return rooms + (2 + HELD_NODES) * m * s * k * 8 + anchors + rows + fed

@@ -240,9 +240,9 @@ class Tree:
         """Whether a node holds the result of this span."""
         return is_covered((0, span), self._nodes)
 
-    def push(self, span: int, result: Accumulator) -> None:
-        """Take the result of one span and merge it with finished siblings."""
-        node, made_of = (0, span), list[Node]()
+    def push(self, node: Node, result: Accumulator) -> None:
+        """Take the result of one span, or of several that were combined, and merge it with finished siblings."""
+        made_of = list[Node]()
         self._keep(node, result)
         while (sibling := _sibling(node)) in self._nodes:
             if sibling not in self._held:

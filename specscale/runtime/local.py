@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -11,7 +11,7 @@ from specscale.embeddings.rows import PairedRows
 from specscale.kernels.base import Kernels, load_kernels
 from specscale.passes.base import Accumulator, Pass
 from specscale.places.files import Location
-from specscale.runtime.checkpoints import Parts, Tree
+from specscale.runtime.checkpoints import Node, Parts, Tree
 from specscale.runtime.combining import combine, held_nodes
 from specscale.runtime.events import Notify, PassFinished, PassStarted, RowsDone, Warned
 from specscale.runtime.later import Later
@@ -153,7 +153,8 @@ class LocalExecutor:
         total = tree.root()
         while total is None:
             try:
-                self._sweep(work, rows, [span for span in spans if not tree.has(span.index)], tree, notify)
+                left = [span for span in spans if not tree.has(span.index)]
+                self._sweep(work, rows, left, tree, notify, parts.nodes if parts else frozenset())
             except BaseException:
                 tree.flush()
                 raise
@@ -170,11 +171,13 @@ class LocalExecutor:
         """Run passes one after another."""
         return [self.run(work, rows, spans, folder, notify) for work, spans, folder in passes]
 
-    def _sweep(self, work: Pass[R], rows: PairedRows, spans: list[Span], tree: Tree, notify: Notify) -> None:
+    def _sweep(
+        self, work: Pass[R], rows: PairedRows, spans: list[Span], tree: Tree, notify: Notify, wanted: Collection[Node]
+    ) -> None:
         """Accumulate spans, and merge and write each in a thread of its own."""
 
-        def deliver(span: int, total: Accumulator) -> None:
-            writer.ask(partial(tree.push, span, total))
+        def deliver(node: Node, total: Accumulator) -> None:
+            writer.ask(partial(tree.push, node, total))
 
         with Later("specscale-writer") as writer:
             self._sweeper.sweep(
@@ -184,4 +187,6 @@ class LocalExecutor:
                 lambda count: notify(RowsDone(work.name, count)),
                 deliver,
                 lambda line: notify(Warned(line)),
+                wanted,
+                self._patience,
             )

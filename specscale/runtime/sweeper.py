@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
@@ -17,8 +18,10 @@ from specscale.embeddings.rows import Block, PairedRows
 from specscale.errors import OutOfMemory
 from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import Kernels
-from specscale.passes.base import MOST_READY, Accumulator, Layout, LoadedPass, Pass, Room
+from specscale.passes.base import HELD_NODES, MOST_READY, Accumulator, Layout, LoadedPass, Pass, Room
+from specscale.runtime.checkpoints import Node
 from specscale.runtime.later import Later
+from specscale.runtime.merging import Merging
 from specscale.runtime.row_arrays import RowsBeside
 from specscale.runtime.spans import Span
 from specscale.runtime.stages import Stages
@@ -30,7 +33,7 @@ RING = 3  # blocks of rows in host memory: one computed on or fed, one waiting, 
 _SHARE = 4  # of a device's free memory that they may take: a quarter
 _READERS = 8  # threads at most, each of which copies rows and makes digests, and takes a core for that
 
-Deliver = Callable[[int, Accumulator], None]
+Deliver = Callable[[Node, Accumulator], None]
 Fetched = dict[str, Callable[[], NDArray[Any]]]
 
 
@@ -65,6 +68,8 @@ class Sweeper:
         advance: Callable[[int], None],
         deliver: Deliver,
         warn: Callable[[str], None] = lambda line: None,
+        wanted: Collection[Node] = (),
+        patience: float = math.inf,
     ) -> None:
         """Accumulate spans one after another; each block is prepared while the one before it is appended.
 
@@ -76,9 +81,11 @@ class Sweeper:
         rows : the paired rows
         spans : the spans, in order
         advance : told how many rows were added, block by block; below zero where they are to be added again
-        deliver : takes the number of each span and its accumulator in host memory as soon as it is complete, in another
-            thread, while the next span is under way
+        deliver : takes nodes of the tree over the spans in host memory, each the accumulator of a span or of several
+            that a device has added up, in another thread, while the next span is under way
         warn : told what the user should know
+        wanted : nodes that `deliver` is to have as they are
+        patience : seconds of work that a device may add up before `deliver` has it
 
         Raises
         ------
@@ -96,18 +103,24 @@ class Sweeper:
             added += more
             advance(more)
 
-        def delivered(index: int, total: Accumulator) -> None:
-            deliver(index, total)
-            del left[index]
+        def delivered(node: Node, total: Accumulator) -> None:
+            deliver(node, total)
+            level, index = node
+            for number in range(index << level, (index + 1) << level):
+                del left[number]
 
         while left:
+            most = HELD_NODES if self.kernels.apart and len(self._rooms) > 1 else 0
             try:
-                self._accumulate(work, rows, list(left.values()), count, delivered)
+                merging = Merging(work, left, wanted, most, patience)
+                self._accumulate(work, rows, list(left.values()), count, delivered, merging)
             except OutOfMemory:
                 if len(self._rooms) == 1:
                     raise
             else:
                 return
+            finally:
+                del merging
             self._take_less()
             warn(f"{work.name}: the device has little memory left: its blocks are computed one by one from here on")
             count(sum(span.stop - span.start for span in spans if span.index not in left) - added)
@@ -118,7 +131,13 @@ class Sweeper:
         self.kernels.release()
 
     def _accumulate(
-        self, work: Pass[Any], rows: PairedRows, spans: list[Span], advance: Callable[[int], None], deliver: Deliver
+        self,
+        work: Pass[Any],
+        rows: PairedRows,
+        spans: list[Span],
+        advance: Callable[[int], None],
+        deliver: Deliver,
+        merging: Merging,
     ) -> None:
         """Accumulate spans in the rooms that there are.
 
@@ -132,14 +151,16 @@ class Sweeper:
         before: tuple[Block, Room] | None = None
         beside = RowsBeside(work, rows, spans)
 
-        def finish(span: Span, total: Accumulator, fetched: Fetched, seen: Future[None]) -> None:
+        def finish(span: Span, nodes: list[tuple[Node, Accumulator, Fetched]], seen: Future[None]) -> None:
             seen.result()
-            while fetched:
-                name, array = fetched.popitem()
-                total[name] = array()
             rows.check_unchanged()
             beside.write(span)
-            deliver(span.index, total)
+            while nodes:
+                node, total, fetched = nodes.pop(0)
+                while fetched:
+                    name, array = fetched.popitem()
+                    total[name] = array()
+                deliver(node, total)
 
         with (
             Later("specscale-looker") as looks,
@@ -158,7 +179,10 @@ class Sweeper:
                 if before and seen:
                     advance(before[0].stop - before[0].start)
                     if before[0].stop == span.stop:
-                        deliveries.ask(partial(finish, span, total, self._fetched(total), seen))
+                        ready = [*merging.add(span.index, total), *(merging.rest() if block is None else ())]
+                        nodes = [(node, one, self._fetched(one)) for node, one in ready]
+                        deliveries.ask(partial(finish, span, nodes, seen))
+                        del total, ready, nodes  # what is added up or delivered is nobody's here
                         if not kernels.apart:
                             deliveries.settle()  # or there would be three accumulators in host memory
                         if block:

@@ -115,13 +115,15 @@ def swept(kernels: Kernels, work: Pass[Any], rows: PairedRows | None = None) -> 
     added: list[int] = []
     warned: list[str] = []
 
-    def deliver(span: int, total: Accumulator) -> None:
+    def deliver(node: tuple[int, int], total: Accumulator) -> None:
+        level, span = node
+        assert level == 0
         assert all(isinstance(array, np.ndarray) for array in total.values())
         found.append((span, {name: array.tobytes() for name, array in total.items()}))
 
     with closing(Threads(2)) as threads:
         sweeper = Sweeper(kernels, threads)
-        sweeper.sweep(work, rows or rows_of(X, Y), SPANS, added.append, deliver, warned.append)
+        sweeper.sweep(work, rows or rows_of(X, Y), SPANS, added.append, deliver, warned.append, patience=0.0)
     return found, added, warned
 
 
@@ -291,13 +293,14 @@ def test_a_row_that_cannot_be_used_is_told_apart_when_its_memory_is_anothers(
     bad = Y.copy()
     bad[200] = value
     shifted = LinearMap(5, Affine(np.full(5, 0.5), np.ones(5)))
-    found: list[int] = []
+    found: list[tuple[int, int]] = []
     with closing(Threads(2)) as threads, pytest.raises(InputError, match=said):
         Sweeper(kernels, threads).sweep(
             covariance((shifted, shifted)),
             rows_of(X, bad, kept=None),
             SPANS,
             lambda more: None,
-            lambda span, total: found.append(span),
+            lambda node, total: found.append(node),
+            patience=0.0,
         )
-    assert found == [0]
+    assert found == [(0, 0)]

@@ -77,7 +77,7 @@ def test_parts_are_what_a_longer_tree_goes_on_from(
         parts=Parts(folder / "parts", full),
     )
     for span in range(spans):
-        tree.push(span, leaf(span) if span < full else {name: -array for name, array in leaf(span).items()})
+        tree.push((0, span), leaf(span) if span < full else {name: -array for name, array in leaf(span).items()})
     tree.root()
     kept = NodeFolder(folder / "parts").nodes()
     assert [is_covered((0, span), kept) for span in range(full + 1)] == [True] * full + [False]
@@ -86,8 +86,8 @@ def test_parts_are_what_a_longer_tree_goes_on_from(
     fresh = Tree(folder / "fresh", total, add)
     for span in range(total):
         if not grown.has(span):
-            grown.push(span, leaf(span))
-        fresh.push(span, leaf(span))
+            grown.push((0, span), leaf(span))
+        fresh.push((0, span), leaf(span))
     assert same(grown.root(), fresh.root())
     again = NodeFolder(folder / "again")
     assert again.nodes() == Parts(folder / "again", total).nodes
@@ -121,5 +121,5 @@ def test_nodes_may_be_made_in_any_order_again_and_again(spans: int, actions: lis
             found = files.load(root_of(spans))
         tree = Tree(Path(folder) / "tree", spans, order.work.combine)
         for span in order.spans:
-            tree.push(span.index, order.accumulate(span.index, one_thread))
+            tree.push((0, span.index), order.accumulate(span.index, one_thread))
         assert same(found, tree.root())

@@ -93,7 +93,7 @@ def filled(folder: Path, order: list[int], spans: int) -> Accumulator:
     for span in order:
         assert tree.root() is None
         assert not tree.has(span)
-        tree.push(span, leaf(span))
+        tree.push((0, span), leaf(span))
         assert tree.has(span)
     total = tree.root()
     assert total is not None
@@ -124,11 +124,11 @@ def test_an_interrupted_tree_is_continued(
     stop = data.draw(st.integers(0, spans))
     tree = Tree(folder / "a", spans, add, held=data.draw(st.integers(1, 5)))
     for span in order[:stop]:
-        tree.push(span, leaf(span))
+        tree.push((0, span), leaf(span))
     again = Tree(folder / "a", spans, add, held=data.draw(st.integers(1, 5)))
     assert [span for span in range(spans) if again.has(span)] == sorted(order[:stop])
     for span in order[stop:]:
-        again.push(span, leaf(span))
+        again.push((0, span), leaf(span))
     assert same(again.root(), filled(folder / "b", list(range(spans)), spans))
 
 
@@ -141,7 +141,7 @@ def test_a_killed_tree_loses_what_was_not_written_and_nothing_else(
     written: set[int] = set()
     done = data.draw(st.integers(0, spans))
     for span in range(done):
-        patient.push(span, leaf(span))
+        patient.push((0, span), leaf(span))
         if data.draw(st.booleans()):
             patient.flush()
             written = set(range(span + 1))
@@ -149,7 +149,7 @@ def test_a_killed_tree_loses_what_was_not_written_and_nothing_else(
     found = {span for span in range(spans) if again.has(span)}
     assert written <= found <= set(range(done))
     for span in sorted(set(range(spans)) - found):
-        again.push(span, leaf(span))
+        again.push((0, span), leaf(span))
     assert same(again.root(), filled(folder / "b", list(range(spans)), spans))
 
 
@@ -157,7 +157,7 @@ def test_a_killed_tree_loses_what_was_not_written_and_nothing_else(
 def test_short_work_writes_nothing(tmp_path: Path, spans: int) -> None:
     tree = Tree(tmp_path / "tree", spans, add, patience=1e9)
     for span in range(spans):
-        tree.push(span, leaf(span))
+        tree.push((0, span), leaf(span))
     assert files_in(tmp_path / "tree") == []
     assert same(tree.root(), filled(tmp_path / "other", list(range(spans)), spans))
 
@@ -183,7 +183,7 @@ def test_no_more_nodes_stay_in_memory_than_are_to(
 
     tree = Tree(folder / "a", spans, watched, patience=1e9, held=held)
     for span in data.draw(st.permutations(range(spans))):
-        tree.push(span, counted(span))
+        tree.push((0, span), counted(span))
         assert in_memory() <= held
     assert same(tree.root(), filled(folder / "b", list(range(spans)), spans))
 
@@ -192,7 +192,7 @@ def test_with_a_node_of_each_level_in_memory_nothing_is_written(tmp_path: Path) 
     for spans in range(1, 18):
         tree = Tree(tmp_path / f"{spans}", spans, add, patience=1e9, held=held_nodes(spans, apart=True))
         for span in range(spans):
-            tree.push(span, leaf(span))
+            tree.push((0, span), leaf(span))
         assert same(tree.root(), filled(tmp_path / f"other {spans}", list(range(spans)), spans))
         assert files_in(tmp_path / f"{spans}") == []
     assert held_nodes(100, apart=False) == 1
@@ -206,7 +206,7 @@ def test_a_tree_of_the_past_is_its_own_root(tmp_path: Path) -> None:
 def test_few_nodes_are_kept(tmp_path: Path) -> None:
     tree = Tree(tmp_path / "tree", 64, add)
     for span in range(64):
-        tree.push(span, leaf(span))
+        tree.push((0, span), leaf(span))
         assert len(files_in(tmp_path / "tree")) == (span + 1).bit_count()
 
 
@@ -237,7 +237,7 @@ def test_a_damaged_node_is_found_and_its_spans_are_done_again(
     folder = tmp_path / "tree"
     tree = Tree(folder, 7, add)
     for span in range(done):
-        tree.push(span, leaf(span))
+        tree.push((0, span), leaf(span))
     damage(files_in(folder)[which])
     tree, total, rounds = Tree(folder, 7, add), None, 0
     while total is None:
@@ -245,7 +245,7 @@ def test_a_damaged_node_is_found_and_its_spans_are_done_again(
         assert rounds < 5
         for span in range(7):
             if not tree.has(span):
-                tree.push(span, leaf(span))
+                tree.push((0, span), leaf(span))
         total = tree.root()
     assert same(total, filled(tmp_path / "other", list(range(7)), 7))
 
@@ -273,7 +273,7 @@ def test_a_half_written_node_is_no_node(tmp_path: Path) -> None:
     (folder / "0-0.new").write_bytes(b"half")
     tree = Tree(folder, 1, add)
     assert not tree.has(0)
-    tree.push(0, leaf(0))
+    tree.push((0, 0), leaf(0))
     assert same(tree.root(), leaf(0))
 
 
