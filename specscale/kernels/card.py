@@ -45,7 +45,8 @@ class Card:
         self._pool = self._cupy.cuda.MemoryPool()
         self._peak = 0
         self._pinned: defaultdict[int, list[Any]] = defaultdict(list)
-        self._older: defaultdict[int, list[Any]] = defaultdict(list)  # not lent since the last release
+        self._older: defaultdict[int, list[Any]] = defaultdict(list)  # not lent since a release
+        self._lent = False  # whether any was since the last
         self._copied: deque[tuple[Event, NDArray[Any]]] = deque()
         self._functions: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -87,6 +88,7 @@ class Card:
         with self._lock:
             kept = self._pinned[pages]
             memory = next((one.pop() for one in (kept, self._older[pages]) if one), None)
+            self._lent = True
         try:
             memory = memory or cuda.PinnedMemory(pages * _PAGE, cuda.runtime.hostAllocPortable)
         except cuda.runtime.CUDARuntimeError as error:
@@ -112,12 +114,13 @@ class Card:
     def release(self) -> None:
         """Wait for all that was asked, and give back the memory that no array needs.
 
-        Pinned memory is given back when nobody was lent it since the last time.
+        Pinned memory is given back when others were lent some since the last time and nobody that.
         """
         self._cupy.cuda.runtime.deviceSynchronize()
         with self._lock:
             self._copied.clear()
-            self._older, self._pinned = self._pinned, defaultdict(list)
+            if self._lent:
+                self._older, self._pinned, self._lent = self._pinned, defaultdict(list), False
             self._pool.free_all_blocks()
             self._peak = self._pool.used_bytes()
 

@@ -98,13 +98,17 @@ def test_memory_is_lent_again_when_nobody_holds_it(card: Card) -> None:
     assert Pinned.made == 2
 
 
-@pytest.mark.parametrize(("releases", "made"), [(0, 1), (1, 1), (2, 2)])
-def test_memory_is_pinned_anew_once_nobody_was_lent_it_between_two_releases(
-    card: Card, releases: int, made: int
+@pytest.mark.parametrize(("releases", "others", "made"), [(0, True, 2), (1, True, 2), (2, True, 3), (3, False, 1)])
+def test_memory_is_pinned_anew_once_others_were_lent_some_and_nobody_that(
+    card: Card, releases: int, others: bool, made: int
 ) -> None:
     card.pinned((1000, 3), np.float32)
     for _ in range(releases):
+        if others:
+            card.pinned((9000,), np.float32)
         card.release()
+    if others and not releases:
+        card.pinned((9000,), np.float32)
     card.pinned((1000, 3), np.float32)
     assert Pinned.made == made
 
