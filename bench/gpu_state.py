@@ -22,7 +22,7 @@ from specscale.method.inputs import pair_inputs
 from specscale.method.options import Options
 from specscale.method.result import Result
 from specscale.passes.base import LoadedPass, Pass
-from specscale.runtime.events import silent
+from specscale.runtime.events import Event, PassFinished, silent
 from specscale.runtime.local import LocalExecutor
 from specscale.runtime.spans import cut_spans
 from specscale.runtime.sweeper import RING, reading_threads
@@ -87,14 +87,16 @@ class Compared:
     ----------
     result : what was found
     summary : its summary.json
+    passes : seconds of each pass, without what is written of its result
     """
 
     result: Result
     summary: dict[str, Any]
+    passes: dict[str, float]
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Seconds of each step and pass."""
+        """Seconds of each step, and of the pass that it is named after with all that follows from it."""
         found: dict[str, float] = self.summary["measured"]["seconds"]
         return found
 
@@ -206,11 +208,15 @@ class Bench:
 
     def compared(self, rows: int, device: str | None = None, **options: Any) -> Compared:
         """Compare a planted pair, by the public function."""
-        out = self.fresh("result")
-        result = compare(
-            *self.pair(rows), **{"out": out, "device": device or self.device, "n_modes": self.modes, **options}
-        )
-        return Compared(result, json.loads((out / "summary.json").read_text(encoding="utf-8")))
+        out, passes = self.fresh("result"), dict[str, float]()
+
+        def listen(event: Event) -> None:
+            if isinstance(event, PassFinished):
+                passes[event.name] = event.seconds
+
+        given = {"out": out, "device": device or self.device, "n_modes": self.modes, **options}
+        result = compare(*self.pair(rows), progress=listen, **given)
+        return Compared(result, json.loads((out / "summary.json").read_text(encoding="utf-8")), passes)
 
     def fresh(self, name: str) -> Path:
         """A path in the folder that is not taken."""

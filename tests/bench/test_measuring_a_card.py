@@ -148,10 +148,12 @@ def test_a_pass_is_held_against_the_longer_of_reading_and_computing() -> None:
         "rows": {"compared": 1000},
         "maps": {"dimension": 40},
         "plan": {"steps": steps},
-        "measured": {"seconds": {"covariance": 3.0, "scores": 1.0, "solve": 9.0}},
+        "measured": {"seconds": {"covariance": 3.5, "scores": 4.0, "solve": 9.0}},
     }
+    passes = {"covariance": 3.0, "scores": 1.0}
     state = SimpleNamespace(rate=1e13, shape=SHAPE, reading=lambda rows: 0.5)
-    covariance, scores = _passes(cast(Bench, state), Compared(cast(Any, None), summary))
+    covariance, scores = _passes(cast(Bench, state), Compared(cast(Any, None), summary, passes))
+    assert (covariance["with writing"], scores["with writing"]) == (3.5, 4.0)
     assert covariance["computing"] == pytest.approx(1.0)  # at 0.7 of the rate
     assert covariance["times the longer"] == pytest.approx(3.0)
     assert covariance["of gemm"] == pytest.approx(1000 * 40 * 41 / 3 / 1e13)
@@ -183,7 +185,7 @@ def test_a_refinement_for_which_no_time_is_left_is_left_out() -> None:
 
 def test_fewer_rows_than_a_million_are_extrapolated_by_visits(monkeypatch: pytest.MonkeyPatch) -> None:
     summary = {"rows": {"compared": 300_000}, "measured": {"seconds": {"refine, sweep 1": 4.0, "refine": 8.5}}}
-    made = Compared(cast(Any, None), summary)
+    made = Compared(cast(Any, None), summary, {})
     state = SimpleNamespace(shape=Shape(), modes=10, rate=5e13, compared=lambda n, **options: made)
     monkeypatch.setattr(gpu_exact, "rows_that_fit", lambda state, wanted: 300_000)
     *_, measured, projected = gpu_exact.refine(cast(Bench, state))
