@@ -24,7 +24,7 @@ from specscale.passes.covariance import covariance
 from specscale.passes.products import products_cost
 from specscale.passes.remainders import Drawn, far_draws, remainders_cost
 from specscale.passes.scores import MappedScores, ScoreSource, ScoreSummary, score, score_cost
-from specscale.passes.stripes import sweeps_cost
+from specscale.passes.stripes import stripe_rooms, sweeps_cost
 from specscale.places.files import remove_tree
 from specscale.results.schema import ComparisonRecord, ConstraintRecord
 from specscale.results.writing import ResultWriter
@@ -278,6 +278,9 @@ def _scoring(extent: ProblemSize) -> Cost:
         size = max(len(one.rows) for one in maps if isinstance(one, LandmarkMap))
         cost = _at_once(cost, remainders_cost(extent.dimensions, size, n_kept, draws, extent.threads))
     cost = replace(cost, memory=cost.memory + tails_held(k, extent.top))
+    if vectors:
+        rooms = stripe_rooms(len(extent.dimensions), n_kept, _block(extent))
+        cost = replace(cost, memory=max(cost.memory, rooms))
     return held_beside(cost, extent.tiles + (vectors + extent.features if vectors else 0))
 
 

@@ -28,7 +28,7 @@ from specscale.passes.base import (
 )
 from specscale.passes.mapping import bad_row_notes, refusing_bad_rows, shares_of, slices
 
-__all__ = ["Anchored", "Held", "products", "products_cost"]
+__all__ = ["Anchored", "Held", "products", "products_cost", "products_rooms"]
 
 
 class Anchored(Protocol):
@@ -180,7 +180,7 @@ def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int,
     threads : threads that compute
     """
     p, m = sum(dimensions), len(dimensions)
-    rooms = 2 * (BLOCK_ROWS * k + m * (BLOCK_ROWS // SLICE_ROWS) * s * k) * 4
+    rooms = products_rooms(m, s, k)
     task = SLICE_ROWS * (max(dimensions) + ANCHOR_TILE + 4 * k) * 4
     return Cost(
         name,
@@ -192,6 +192,11 @@ def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int,
         partial=8 * m * s * k,
         device_memory=_device_cost(dimensions, s, k),
     )
+
+
+def products_rooms(m: int, s: int, k: int) -> int:
+    """Bytes of the rooms of a pass for m embeddings, s anchors and k vectors, which stay until the next pass begins."""
+    return 2 * (BLOCK_ROWS * k + m * (BLOCK_ROWS // SLICE_ROWS) * s * k) * 4
 
 
 def _device_cost(dimensions: list[int], s: int, k: int) -> int:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from specscale.cost import Cost
 from specscale.embeddings.rows import PairedRows
 from specscale.grid import BLOCK_ROWS
-from specscale.passes.products import products_cost
+from specscale.passes.products import products_cost, products_rooms
 
-__all__ = ["STRIPE_ROWS", "VISIT_ROWS", "Stripe", "sweeps_cost"]
+__all__ = ["STRIPE_ROWS", "VISIT_ROWS", "Stripe", "stripe_rooms", "sweeps_cost"]
 
 STRIPE_ROWS = 8192
 VISIT_ROWS = 1 << 18  # rows that pass by a stripe in one task
@@ -93,6 +93,11 @@ def sweeps_cost(
         passes=sweeps * stripes,
         device_memory=one.device_memory,
     )
+
+
+def stripe_rooms(m: int, n: int, block: int) -> int:
+    """Bytes of the rooms of a stripe's pass, which stay until a pass of another kind begins."""
+    return products_rooms(m, min(STRIPE_ROWS, n), block) + 2 * BLOCK_ROWS * 8 * m * block
 
 
 def visited(n: int) -> tuple[int, int]:

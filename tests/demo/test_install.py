@@ -45,7 +45,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_source_distribution_and_the_wheel_hold_every_module(built: Path) -> None:
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "specscale").rglob("*.py")} | {"specscale/py.typed"}
+    found = [path for kind in ("*.py", "*.cu") for path in (ROOT / "specscale").rglob(kind)]
+    modules = {str(path.relative_to(ROOT)) for path in found} | {"specscale/py.typed"}
     (wheel,), (source,) = built.glob("*.whl"), built.glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
