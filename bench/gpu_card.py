@@ -27,10 +27,6 @@ class Libraries(Protocol):
         """Versions, and what the driver says of the card."""
         ...
 
-    def syrk(self, left: Any, out: Any) -> None:
-        """Ask for one triangle of ``leftᵀ left`` in float32."""
-        ...
-
     def eigenvalues(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """All eigenvalues of a symmetric matrix, with its eigenvectors made too, in host memory."""
         ...
@@ -114,12 +110,6 @@ class CudaLibraries:
             "cuBLAS": cupy.cuda.cublas.getVersion(cupy.cuda.device.get_cublas_handle()),
             "CuPy": cupy.__version__,
         }
-
-    def syrk(self, left: Any, out: Any) -> None:
-        """Ask for one triangle of ``leftᵀ left`` in float32."""
-        from cupy import cublas
-
-        cublas.syrk("T", left, out=out, lower=True)
 
     def eigenvalues(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Copy the matrix there, solve it by cuSOLVER and bring all back."""

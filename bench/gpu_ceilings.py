@@ -59,7 +59,7 @@ def _syrk(bench: Bench, inner: int, width: int) -> Row:
     kernels = bench.card.kernels()
     left = _put(kernels, (inner, width), np.float32)
     out = kernels.zeros((width, width), np.float32)
-    seconds = bench.card.seconds(kernels, lambda: bench.card.libraries.syrk(left, out))
+    seconds = bench.card.seconds(kernels, lambda: kernels.device.square(left, out))
     rate = 1e-12 * inner * width * (width + 1) / seconds
     return {"what": "syrk", "precision": "float32", "size": f"{inner:,} × {width:,}", "TFLOP/s": rate}
 

@@ -21,6 +21,21 @@ _LANDED = 16 << 20  # bytes that are copied at once of what is brought
 _LANDINGS = 3
 
 
+class _Pieces:
+    """Pieces of pinned memory of one size, each made when it is first needed."""
+
+    def __init__(self, device: Device, size: int) -> None:
+        self._device = device
+        self._size = size
+        self._held: list[NDArray[np.uint8]] = []
+
+    def like(self, array: NDArray[Any], number: int) -> NDArray[Any]:
+        """The beginning of a piece, as long as an array in one dimension and of its type; pieces come in order."""
+        if len(self._held) == number:
+            self._held.append(self._device.pinned((self._size,), np.uint8))
+        return self._held[number][: array.nbytes].view(array.dtype)
+
+
 class Staging:
     """Brings arrays to a device, in their turn among what is asked for; their copies may be under way thereafter.
 
@@ -32,7 +47,7 @@ class Staging:
     def __init__(self, device: Device) -> None:
         self._device = device
         self._lock = threading.Lock()
-        self._held: list[NDArray[np.uint8]] = []
+        self._pieces = _Pieces(device, _PUT)
         self._events: list[Event | None] = [None] * _PUTS
         self._turns = cycle(range(_PUTS))
 
@@ -45,11 +60,9 @@ class Staging:
 
     def _copy(self, source: NDArray[Any], target: Array) -> None:
         turn = next(self._turns)
-        if len(self._held) == turn:
-            self._held.append(self._device.pinned((_PUT,), np.uint8))
+        stage = self._pieces.like(source, turn)
         if self._events[turn] is not None:
             self._device.wait(self._events[turn])
-        stage = self._held[turn][: source.nbytes].view(source.dtype)
         stage[...] = source
         self._device.upload("compute", stage, target)
         self._events[turn] = self._device.record("compute")
@@ -66,7 +79,7 @@ class Landing:
     def __init__(self, device: Device) -> None:
         self._device = device
         self._lock = threading.Lock()
-        self._held: list[NDArray[np.uint8]] = []
+        self._pieces = _Pieces(device, _LANDED)
 
     def download(self, source: Array, target: NDArray[Any], event: Event) -> None:
         """Copy what an array in one dimension holds at an event, and wait for it; nothing is written there any more."""
@@ -77,16 +90,12 @@ class Landing:
             for piece, low in enumerate(range(0, target.size, step)):
                 if len(under_way) == _LANDINGS:
                     self._land(*under_way.popleft())
-                stage = self._stage(piece % _LANDINGS)[: target[low : low + step].nbytes].view(target.dtype)
+                part = target[low : low + step]
+                stage = self._pieces.like(part, piece % _LANDINGS)
                 self._device.download("copy", source[low : low + step], stage)
-                under_way.append((self._device.record("copy"), stage, target[low : low + step]))
+                under_way.append((self._device.record("copy"), stage, part))
             while under_way:
                 self._land(*under_way.popleft())
-
-    def _stage(self, number: int) -> NDArray[np.uint8]:
-        if len(self._held) == number:
-            self._held.append(self._device.pinned((_LANDED,), np.uint8))
-        return self._held[number]
 
     def _land(self, event: Event, stage: NDArray[Any], target: NDArray[Any]) -> None:
         self._device.wait(event)

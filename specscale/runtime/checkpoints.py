@@ -17,7 +17,20 @@ from specscale.places.checksum import crc32c
 from specscale.places.documents import parse_json
 from specscale.places.files import Location, reaching, read_into, remove_file, write_whole
 
-__all__ = ["Node", "NodeFolder", "Parts", "Tree", "children", "is_covered", "load_arrays", "root_of", "save_arrays"]
+__all__ = [
+    "Node",
+    "NodeFolder",
+    "Parts",
+    "Tree",
+    "children",
+    "is_covered",
+    "load_arrays",
+    "parent_of",
+    "root_of",
+    "save_arrays",
+    "sibling_of",
+    "spans_of",
+]
 
 Node = tuple[int, int]
 """Level and index: the node stands for spans index · 2^level up to (index + 1) · 2^level."""
@@ -85,6 +98,22 @@ def is_covered(node: Node, there: set[Node]) -> bool:
     """Whether a node, or one that it is part of, is among some others."""
     level, index = node
     return any((up, index >> (up - level)) in there for up in range(level, 64))
+
+
+def sibling_of(node: Node) -> Node:
+    """The node with which a node makes their parent."""
+    return node[0], node[1] ^ 1
+
+
+def parent_of(node: Node) -> Node:
+    """The node that a node and its sibling become."""
+    return node[0] + 1, node[1] >> 1
+
+
+def spans_of(node: Node) -> range:
+    """The spans that a node stands for."""
+    level, index = node
+    return range(index << level, (index + 1) << level)
 
 
 def children(node: Node, spans: int) -> tuple[Node, Node]:
@@ -229,9 +258,9 @@ class Tree:
         self._unsaved: dict[Node, list[Node]] = {}  # held alone, and the nodes on the disk that each is made of
         self._saved_at = time.monotonic()
         self._nodes = self._files.nodes()
-        for level, index in sorted(self._nodes):
-            if is_covered((level + 1, index >> 1), self._nodes):
-                self._remove((level, index))
+        for node in sorted(self._nodes):
+            if is_covered(parent_of(node), self._nodes):
+                self._remove(node)
         if parts:
             parts.take_over(self._files)
             self._nodes &= self._files.nodes()  # but those that were found damaged
@@ -244,7 +273,7 @@ class Tree:
         """Take the result of one span, or of several that were combined, and merge it with finished siblings."""
         made_of = list[Node]()
         self._keep(node, result)
-        while (sibling := _sibling(node)) in self._nodes:
+        while (sibling := sibling_of(node)) in self._nodes:
             if sibling not in self._held:
                 self._make_place()
             other = self._take(sibling)
@@ -255,7 +284,7 @@ class Tree:
             self._combine(earlier, later)
             result = earlier
             made_of += self._unsaved.pop(sibling, [sibling])
-            node = (node[0] + 1, node[1] >> 1)
+            node = parent_of(node)
             self._keep(node, result)
         self._make_place()
         self._nodes.add(node)
@@ -310,7 +339,3 @@ class Tree:
     def _remove(self, node: Node) -> None:
         self._files.remove(node)
         self._nodes.discard(node)
-
-
-def _sibling(node: Node) -> Node:
-    return node[0], node[1] ^ 1

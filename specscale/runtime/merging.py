@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from specscale.passes.base import Accumulator, Pass
-from specscale.runtime.checkpoints import Node
+from specscale.runtime.checkpoints import Node, parent_of, sibling_of, spans_of
 
 __all__ = ["Merging"]
 
@@ -42,11 +42,11 @@ class Merging:
     def add(self, span: int, total: Accumulator) -> Whole:
         """Take the accumulator of a span, and return the nodes that the host is to have now, in the order of rows."""
         node = 0, span
-        while node not in self._wanted and (sibling := (node[0], node[1] ^ 1)) in self._held:
+        while node not in self._wanted and (sibling := sibling_of(node)) in self._held:
             other = self._held.pop(sibling)
             first, second = (other, total) if sibling < node else (total, other)
             self._combine(first, second)
-            node, total = (node[0] + 1, node[1] >> 1), first
+            node, total = parent_of(node), first
         self._held[node] = total
         if node in self._wanted or not self._grows(node) or time.monotonic() - self._given >= self._patience:
             return self.rest()
@@ -58,8 +58,7 @@ class Merging:
 
     def _grows(self, node: Node) -> bool:
         """Whether the spans to come hold its sibling."""
-        level, index = node[0], node[1] ^ 1
-        return self._spans.issuperset(range(index << level, (index + 1) << level))
+        return self._spans.issuperset(spans_of(sibling_of(node)))
 
     def _take(self, nodes: list[Node]) -> Whole:
         if nodes:

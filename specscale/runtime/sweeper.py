@@ -19,7 +19,7 @@ from specscale.errors import OutOfMemory
 from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import Kernels
 from specscale.passes.base import HELD_NODES, MOST_READY, Accumulator, Layout, LoadedPass, Pass, Room
-from specscale.runtime.checkpoints import Node
+from specscale.runtime.checkpoints import Node, spans_of
 from specscale.runtime.later import Later
 from specscale.runtime.merging import Merging
 from specscale.runtime.row_arrays import RowsBeside
@@ -105,8 +105,7 @@ class Sweeper:
 
         def delivered(node: Node, total: Accumulator) -> None:
             deliver(node, total)
-            level, index = node
-            for number in range(index << level, (index + 1) << level):
+            for number in spans_of(node):
                 del left[number]
 
         while left:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import scipy.linalg
@@ -47,9 +47,6 @@ class HostLibraries:
 
     def facts(self) -> dict[str, str | int]:
         return {"card": "none"}
-
-    def syrk(self, left: Any, out: Any) -> None:
-        pass
 
     def eigenvalues(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(scipy.linalg.eigvalsh(matrix))

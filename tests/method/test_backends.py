@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from interruptions import Interruption, stop_at
 
 import specscale as ss
 from specscale.errors import ChangedError
@@ -18,22 +19,9 @@ from specscale.features.fourier import FourierMap
 from specscale.features.kernel import ExactKernel
 from specscale.features.landmarks import KernelMap, LandmarkMap
 from specscale.kernels.base import load_kernels
-from specscale.runtime.events import Event, Stage
 
 MakePair = Callable[..., Any]
 SMALL: dict[str, Any] = {"size": 40, "sigma": (2.0, 2.0), "certify": 50, "n_modes": 3}
-
-
-class Interruption(Exception):
-    pass
-
-
-def stop_at(name: str) -> Callable[[Event], None]:
-    def progress(event: Event) -> None:
-        if isinstance(event, Stage) and event.name == name:
-            raise Interruption
-
-    return progress
 
 
 def under(name: str, patch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Run
+from interruptions import Interruption
 from numpy.typing import NDArray
 from oracle import Truth, check_result, cosine_kernel, difference, features_of, gaussian_kernel
 
@@ -625,10 +626,6 @@ def test_seeds_matter(pair: Pair) -> None:
 
 
 # --- interruption
-
-
-class Interruption(Exception):
-    pass
 
 
 def after(events: int) -> Callable[[Event], None]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cards import NAME, CardKernels, at_once, card, recording_kernels
 from conftest import command, structured
+from interruptions import Interruption, stop_at
 from numpy.typing import NDArray
 
 import specscale as ss
@@ -29,18 +30,6 @@ __all__ = ["card"]
 
 SMALL: dict[str, Any] = {"size": 40, "sigma": (2.0, 2.0), "certify": 50, "n_modes": 3, "top": 20}
 MakeStore = Callable[..., Path]
-
-
-class Interruption(Exception):
-    pass
-
-
-def stop_at(name: str) -> Callable[[Event], None]:
-    def progress(event: Event) -> None:
-        if isinstance(event, Stage) and event.name == name:
-            raise Interruption
-
-    return progress
 
 
 # --- what is refused

@@ -13,6 +13,7 @@ import pytest
 import scipy.linalg
 from hypothesis import given
 from hypothesis import strategies as st
+from interruptions import Interruption
 from numpy.typing import NDArray
 from oracle import Truth, cosine_kernel, difference, gaussian_kernel
 
@@ -351,10 +352,6 @@ def test_options_that_do_not_go_with_exact_modes(pair: Pair) -> None:
 
 
 # --- interruption and events
-
-
-class Interruption(Exception):
-    pass
 
 
 def stopped(run: Callable[..., Result], pair: Pair, out: Path, **options: Any) -> Iterator[int]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from interruptions import Interruption
 from numpy.typing import NDArray
 from oracle import cosine_kernel, difference
 from PIL import Image
@@ -359,10 +360,6 @@ def test_the_plan_of_a_matrix_says_what_its_workers_take(make_pair: MakePair) ->
 
 
 # --- runs
-
-
-class Interruption(Exception):
-    pass
 
 
 def interrupted_after(events: int) -> Callable[[Event], None]:
