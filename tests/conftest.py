@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -81,6 +82,17 @@ def priced(*costs: Any) -> Any:
     from specscale.method.steps import Step, Steps
 
     return Steps(computing=tuple(Step(cost, lambda state: None) for cost in costs))
+
+
+@pytest.fixture
+def threads_left() -> Callable[[], list[threading.Thread]]:
+    """Tells the threads of the package that run and did not before the test."""
+    before = set(threading.enumerate())
+
+    def left() -> list[threading.Thread]:
+        return [one for one in threading.enumerate() if one not in before and one.name.startswith("specscale-")]
+
+    return left
 
 
 @pytest.fixture

@@ -381,7 +381,7 @@ def test_enough_is_under_way_to_hide_the_latency() -> None:
     assert paired(ArrayEmbedding(values(10, 2)), narrow).held_blocks(8192, 3) == 2 + 2 * 8
 
 
-def test_a_failure_of_a_read_ahead_comes_in_its_turn() -> None:
+def test_a_failure_of_a_read_ahead_comes_in_its_turn(threads_left: Callable[[], list[threading.Thread]]) -> None:
     started = []
 
     def read(number: int) -> int:
@@ -398,7 +398,7 @@ def test_a_failure_of_a_read_ahead_comes_in_its_turn() -> None:
     found = read_ahead(read, count(10), 4)
     assert next(found) == 10
     found.close()  # type: ignore[attr-defined]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("specscale-ahead")]
+    assert not threads_left()
 
 
 @settings(max_examples=30, deadline=None)

@@ -285,6 +285,7 @@ def test_what_is_wrong_is_said_at_the_block_that_it_is_in(
     good: int,
     readers: int,
     which: int,
+    threads_left: Callable[[], list[threading.Thread]],
 ) -> None:
     path = copied(sources[which], tmp_path)
     pair = list(sources[:2])
@@ -296,7 +297,7 @@ def test_what_is_wrong_is_said_at_the_block_that_it_is_in(
     with pytest.raises(InputError, match=said):
         found.extend(block.start for block in blocks)
     assert found == list(range(0, 8 * good, 8))
-    assert not [one for one in threading.enumerate() if one.name.startswith("specscale-")]
+    assert not threads_left()
 
 
 def swapped(path: Path) -> None:
@@ -356,7 +357,9 @@ def test_what_fails_in_a_digest_is_raised(
 
 
 @pytest.mark.parametrize("readers", READERS)
-def test_a_signal_ends_it_and_no_thread_stays(sources: list[Embedding], readers: int) -> None:
+def test_a_signal_ends_it_and_no_thread_stays(
+    sources: list[Embedding], readers: int, threads_left: Callable[[], list[threading.Thread]]
+) -> None:
     stop = Stop()
     with stoppable(stop):
         blocks = paired(*sources[:2]).blocks([(0, N)], 8, 3, verify=True, readers=readers)
@@ -364,7 +367,7 @@ def test_a_signal_ends_it_and_no_thread_stays(sources: list[Embedding], readers:
         stop.note(signal.SIGINT)
         with pytest.raises(Stopped):
             next(blocks)
-    assert not [one for one in threading.enumerate() if one.name.startswith("specscale-")]
+    assert not threads_left()
 
 
 def test_blocks_that_are_left_behind_are_read_no_further() -> None:

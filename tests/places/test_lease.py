@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,22 @@ class Hands:
             self.due.pop(moment)()
 
 
+TAKEN: list[Lease] = []
+
+
+@pytest.fixture(autouse=True)
+def given_back(threads_left: Callable[[], list[threading.Thread]]) -> Iterator[None]:
+    """No lease is renewed when its test is over."""
+    yield
+    while TAKEN:
+        TAKEN.pop().close()
+    assert not threads_left()
+
+
 def lease(cell: LockFile, clock: Hands | None = None) -> Lease:
-    return Lease(Path("work"), cell, renewal=NEVER if clock is None else 4, patience=20, clock=clock or Hands())
+    found = Lease(Path("work"), cell, renewal=NEVER if clock is None else 4, patience=20, clock=clock or Hands())
+    TAKEN.append(found)
+    return found
 
 
 def test_an_owner_that_renews_is_left_alone() -> None:
