@@ -86,11 +86,11 @@ def priced(*costs: Any) -> Any:
 
 @pytest.fixture
 def threads_left() -> Callable[[], list[threading.Thread]]:
-    """Tells the threads of the package that run and did not before the test."""
+    """Tells the threads that run and did not before the test."""
     before = set(threading.enumerate())
 
     def left() -> list[threading.Thread]:
-        return [one for one in threading.enumerate() if one not in before and one.name.startswith("specscale-")]
+        return [one for one in threading.enumerate() if one not in before]
 
     return left
 

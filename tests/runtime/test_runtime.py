@@ -403,16 +403,16 @@ def test_finished_spans_are_not_done_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.slow
 def test_an_error_in_a_task_comes_through_and_the_work_goes_on_later(
-    tmp_path: Path, where: str, start: int, threads: int
+    tmp_path: Path, where: str, start: int, threads: int, threads_left: Callable[[], list[threading.Thread]]
 ) -> None:
     def fail(block: Block) -> None:
         if block.start == start:
             raise ZeroDivisionError(str(start))
 
-    rows, before = rows_of(normal(N, 2)), threading.active_count()
+    rows = rows_of(normal(N, 2))
     with pytest.raises(ZeroDivisionError, match=f"^{start}$"):
         run(total_pass(**{where: fail}), rows, tmp_path / "w", threads)
-    assert threading.active_count() == before
+    assert not threads_left()
     seen: list[int] = []
     result, _ = run(total_pass(prepare=lambda block: seen.append(block.start)), rows, tmp_path / "w", threads)
     assert result == run(total_pass(), rows, tmp_path / "fresh")[0]
@@ -433,24 +433,26 @@ class Failing(ArrayEmbedding):
 
 
 @pytest.mark.parametrize("row", [0, 9000, CHUNK + 1, N - 1])
-def test_an_error_of_the_reader_comes_through(tmp_path: Path, row: int) -> None:
+def test_an_error_of_the_reader_comes_through(
+    tmp_path: Path, row: int, threads_left: Callable[[], list[threading.Thread]]
+) -> None:
     broken = Failing(normal(N, 2), "b")
     broken.fails_at = row
-    before = threading.active_count()
     with pytest.raises(OSError, match=f"^row {row}$"):
         run(total_pass(), PairedRows((broken,), None, Match("position", N, 0, 0)), tmp_path / "w")
-    assert threading.active_count() == before
+    assert not threads_left()
 
 
-def test_an_error_in_the_listener_comes_through(tmp_path: Path) -> None:
+def test_an_error_in_the_listener_comes_through(
+    tmp_path: Path, threads_left: Callable[[], list[threading.Thread]]
+) -> None:
     def stop(event: Event) -> None:
         if isinstance(event, RowsDone):
             raise KeyboardInterrupt
 
-    before = threading.active_count()
     with closing(Threads(2)) as pool, pytest.raises(KeyboardInterrupt):
         LocalExecutor(pool).run(total_pass(), rows_of(normal(N, 2)), cut_spans(N, 20_000, CHUNK), tmp_path / "w", stop)
-    assert threading.active_count() == before
+    assert not threads_left()
 
 
 class Changing(ArrayEmbedding):
