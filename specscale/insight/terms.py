@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -72,7 +72,8 @@ def contrasting_terms(members: Sequence[object], others: Sequence[object], count
     sizes = len(sides[0].texts), len(sides[1].texts)
     least = max(LEAST, LEAST_SHARE * sizes[0])
     ours, theirs = (Counter(chain.from_iterable(side.phrases)) for side in sides)
-    looked_at = sorted(one for one, said in (ours + theirs).items() if said >= least and BREAK not in one)
+    often = {one for counts in (ours, theirs) for one, said in counts.items() if 2 * said >= least and BREAK not in one}
+    looked_at = sorted(one for one in often if ours[one] + theirs[one] >= least)
     if not looked_at:
         return []
     said, other_said = (np.array([counts[one] for one in looked_at]) for counts in (ours, theirs))
@@ -123,7 +124,7 @@ class _Side:
 
     def __init__(self, cells: Iterable[object]) -> None:
         self.texts = [words for words in map(words_of, cells) if any(words)]
-        self.phrases: list[set[_Phrase]] = [{*zip(words), *zip(words, words[1:])} for words in self.texts]
+        self.phrases: list[set[_Phrase]] = [{*zip(words, strict=True), *pairwise(words)} for words in self.texts]
 
     def saying(self, phrase: _Phrase) -> set[int]:
         """Numbers of the texts that say a phrase."""
@@ -143,9 +144,9 @@ class _Told:
         self.phrases[phrase] = self._saying(phrase)
 
     def lacks(self, phrase: _Phrase) -> bool:
-        """Whether a phrase repeats none that was told, and is a finding among the texts without those that share words."""
+        """Whether a phrase repeats none that was told, and is a finding without the texts of those that share words."""
         words = set(phrase)
-        if any(words <= {*one} or words >= {*one} for one in self.phrases):
+        if any(2 * len(words.intersection(one)) > min(len(words), len({*one})) for one in self.phrases):
             return False
         related = [saying for one, saying in self.phrases.items() if not words.isdisjoint(one)]
         counts = []
