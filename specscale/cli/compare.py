@@ -77,8 +77,8 @@ def compare(
     if json:
         print_json({**result.summary, **({"gate": [one.to_json() for one in verdicts]} if rules else {})})
     elif not quiet:
-        from specscale.cli.pairing import print_pairing
         from specscale.cli.overview import print_overview
+        from specscale.cli.pairing import print_pairing
 
         print_pairing(result.record)
         if update is not None and result is before:

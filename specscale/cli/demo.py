@@ -48,7 +48,8 @@ def demo(
 
     The status is 1 when a planted group is not found.
     """
-    from specscale.cli.tables import print_modes, print_overview
+    from specscale.cli.mode_tables import print_modes
+    from specscale.cli.overview import print_overview
     from specscale.demo import place
     from specscale.errors import OptionError
 

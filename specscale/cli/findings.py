@@ -38,7 +38,7 @@ def sentence_of(result: ComparisonResult) -> str:
 
 
 def directions(result: ComparisonResult) -> str:
-    """The embeddings whose groups were looked for: of A alone where B weighs nothing or is only to stay below a bound."""
+    """The embeddings whose groups were looked for: A alone where B weighs nothing, or is to stay below a bound."""
     return "A" if result.record.constraint is not None or result.record.options["eta"] == 0 else "AB"
 
 

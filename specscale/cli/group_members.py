@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from specscale.cli.columns import wrapped
 from specscale.cli.findings import percent
-from specscale.cli.group_table import size_of, width_of
+from specscale.cli.group_table import size_of, verdict_of, width_of
 from specscale.cli.heading import called
 from specscale.cli.inert import flowing
 from specscale.cli.members import OF_GROUPS, OWN, MemberTable, described_records, why_no_columns
 from specscale.errors import OptionError
-from specscale.insight.found import is_found
 
 if TYPE_CHECKING:
     from specscale.insight.about import About
@@ -98,9 +97,7 @@ def group_json(
     return told
 
 
-def print_group(
-    result: ComparisonResult, group: Group, about: About | None, top: int, show: str | None = None
-) -> None:
+def print_group(result: ComparisonResult, group: Group, about: About | None, top: int, show: str | None = None) -> None:
     """Print a group's numbers, its likest members and, below them, the likest rows that are none.
 
     Parameters
@@ -136,10 +133,9 @@ def _numbers(result: ComparisonResult, group: Group, about: About | None) -> lis
     """What is known of a group, a line for each kind of number."""
     names, compared = called(result), result.record.rows.compared
     own, other = (group.grouped_by, "B" if group.grouped_by == "A" else "A")
-    verdict = group.verdict if is_found(group) else "noise"
     lines = [
-        f"{verdict} {group.group}, held together by {names[own]} ({own}), not by {names[other]} ({other})",
-        f"{size_of(group)} rows, {percent(group.share)} of {compared:,}; {_edge(group)}; {_distinct(group)}",
+        f"{verdict_of(group)} {group.group}, held together by {names[own]} ({own}), not by {names[other]} ({other})",
+        f"{size_of(group)} rows, {percent(group.share)} of {compared:,}; {_edge(group)}{_distinct(group)}",
         f"similarity of two members: {_similarity(group, 'a')} in {names['A']}, {_similarity(group, 'b')} in "
         f"{names['B']}{_estimate(group)}; of any two rows {group.background_a:.3f} and {group.background_b:.3f}",
         f"contrast {_with_error(group.contrast, group.contrast_se)}: by how much more than any two rows "
@@ -161,10 +157,10 @@ def _numbers(result: ComparisonResult, group: Group, about: About | None) -> lis
 
 def _edge(group: Group) -> str:
     """Where the group ends."""
-    valley = "" if group.edge is None else f" (the valley below the core has {percent(group.edge)} of its depth left)"
-    if group.verdict == "theme":
-        return "no edge, so its size is a convention"
-    return "an edge" + valley if group.verdict == "group" else "whether it has an edge does not matter"
+    if verdict_of(group) == "theme":
+        return "no edge, so its size is a convention; "
+    valley = "" if group.edge is None else f" (its valley is {group.edge:.2f}, where 0 is deep and 1 none)"
+    return f"an edge{valley}; " if verdict_of(group) == "group" else ""
 
 
 def _distinct(group: Group) -> str:

@@ -10,6 +10,7 @@ from specscale.cli.columns import GAP, cells, cut, padded, room_of, wrapped
 from specscale.cli.findings import percent, sentence_of
 from specscale.cli.heading import called
 from specscale.cli.inert import flowing
+from specscale.cli.members import why_no_columns
 from specscale.insight.found import is_found, own_auc
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def print_groups(result: ComparisonResult, about: Mapping[int, About], noise: bo
             print(f"\n{cut(f'held together by {names[which]} ({which}), not by {names[other]} ({other})', width)}")
             print("\n".join([lines[0], *own]))
     print("\n" + "\n".join(wrapped(_legend(shown), width)))
+    if not about and (why := why_no_columns(result)):
+        print("\n".join(wrapped(f"what they are about is not shown: {why}", width)))
 
 
 def group_lines(groups: Sequence[Group], about: Mapping[int, About], file: TextIO) -> list[str]:
@@ -60,7 +63,8 @@ def group_lines(groups: Sequence[Group], about: Mapping[int, About], file: TextI
     file : where the lines will go
     """
     plain = plain_bars(file)
-    table = [_HEADINGS, *(_columns(one, plain) for one in groups)]
+    wide = max(len(_similarity(value)) for one in groups for value in _similarities(one))
+    table = [_HEADINGS, *(_columns(one, wide, plain) for one in groups)]
     widths = [max(cells(line[place]) for line in table) for place in range(len(_HEADINGS))]
     lines = [
         (" " * GAP).join(padded(text, width, right) for text, width, right in zip(line, widths, _RIGHT, strict=True))
@@ -70,9 +74,7 @@ def group_lines(groups: Sequence[Group], about: Mapping[int, About], file: TextI
     told = [flowing(about[one.group].line(room)) if one.group in about else "" for one in groups]
     if not any(told) or room < _LEAST_ABOUT:
         return [line.rstrip() for line in lines]
-    return [
-        f"{line}{' ' * GAP}{cut(text, room)}".rstrip() for line, text in zip(lines, ["about", *told], strict=True)
-    ]
+    return [f"{line}{' ' * GAP}{cut(text, room)}".rstrip() for line, text in zip(lines, ["about", *told], strict=True)]
 
 
 def width_of(file: TextIO) -> int:
@@ -80,33 +82,45 @@ def width_of(file: TextIO) -> int:
     return min(room_of(file) or WIDTH, WIDTH)
 
 
+def verdict_of(group: Group) -> str:
+    """What a group is: a group, a theme, or noise."""
+    return group.verdict if is_found(group) else "noise"
+
+
 def size_of(group: Group) -> str:
     """The size of a group; that of a theme, which has no edge, is marked as a convention."""
-    return f"{'' if group.verdict == 'group' else '~'}{group.size:,}"
+    return f"{'~' * (group.verdict == 'theme')}{group.size:,}"
 
 
-def _columns(group: Group, plain: bool) -> tuple[str, ...]:
+def _columns(group: Group, wide: int, plain: bool) -> tuple[str, ...]:
     auc = own_auc(group)
     return (
         str(group.group),
         size_of(group),
         percent(group.share),
-        *(f"{value:>5.2f} {bar_of(value, _BAR, plain)}" for value in (group.similarity_a, group.similarity_b)),
+        *(f"{_similarity(value):>{wide}} {bar_of(value, _BAR, plain)}" for value in _similarities(group)),
         "-" if auc is None else f"{auc:.2f}",
-        group.verdict if is_found(group) else "noise",
+        verdict_of(group),
     )
+
+
+def _similarities(group: Group) -> tuple[float, float]:
+    return group.similarity_a, group.similarity_b
+
+
+def _similarity(value: float) -> str:
+    return f"{value:.2f}"
 
 
 def _legend(groups: Sequence[Group]) -> str:
     first = groups[0]
     told = [
-        "in A, in B: mean similarity of two members, of any two rows "
-        f"{first.background_a:.2f} and {first.background_b:.2f}",
-        "AUC: how well the embedding that holds a group together tells its members, which were chosen by it, from all "
-        "other rows",
+        f"in A, in B: mean similarity of two members (of any two rows {_similarity(first.background_a)} and "
+        f"{_similarity(first.background_b)})",
+        "AUC: how well that to the core, by which they were chosen, tells members from all other rows",
     ]
     if any(one.verdict == "theme" for one in groups):
-        told.append("~ a theme has no edge, its size is a convention")
+        told.append("~: a theme has no edge, its size is a convention")
     if not all(map(is_found, groups)):
         told.append("noise: not to be believed")
     return "; ".join(told)

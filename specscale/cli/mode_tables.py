@@ -36,7 +36,7 @@ def print_modes(result: ComparisonResult, top: int, show: str | None = None) -> 
     if not top:
         return
     names, average = names_of(result), result.record.rows.compared**-0.5
-    print(f"\na member's score is u; an average row has ±{average:.5f}, and a tail of little more holds nothing together")
+    print(f"\na member's score is u; an average row has ±{average:.5f}, and a tail of little more is no group")
     table = MemberTable(members, OF_TAILS)
     if members and show is None and not set(members[0]) - set(OWN) and (why := why_no_columns(result)):
         print(f"the samples' columns are not shown: {why}")

@@ -262,6 +262,4 @@ def _named(field: str) -> str:
 
 
 _KNOWN = (*OF_ALL, *FIELDS_OF_GROUPS, *FIELDS)
-_NAMES = {_key(name): name for name in _KNOWN} | {
-    _key(one): name for name, others in _ALSO.items() for one in others
-}
+_NAMES = {_key(name): name for name in _KNOWN} | {_key(one): name for name, others in _ALSO.items() for one in others}
