@@ -60,7 +60,7 @@ def group_records(result: ComparisonResult, group: Group, top: int, show: str | 
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from specscale.results.groups import MEMBER, NEAR, samples_table
+    from specscale.results.group_files import MEMBER, NEAR, samples_table
 
     table = samples_table(result)
     chosen = pc.and_(pc.equal(table.column("group"), group.group), pc.less_equal(table.column("rank"), top))
@@ -85,7 +85,7 @@ def group_json(
     told["about"] = None if about is None else about.to_json()
     if top is None:
         return told
-    from specscale.results.groups import MEMBER, NEAR
+    from specscale.results.group_files import MEMBER, NEAR
 
     records = group_records(result, group, top, show)
     for name, kind in (("members", MEMBER), ("near", NEAR)):
@@ -107,7 +107,7 @@ def print_group(result: ComparisonResult, group: Group, about: About | None, top
     about : what it is about; None where nothing is known of its members
     top, show : as in :func:`group_records`
     """
-    from specscale.results.groups import MEMBER, NEAR
+    from specscale.results.group_files import MEMBER, NEAR
 
     records = group_records(result, group, top, show)
     for line in _numbers(result, group, about):

@@ -9,7 +9,7 @@ from specscale.cli.group_table import group_lines, print_groups
 from specscale.cli.heading import heading_of
 from specscale.cli.inert import inert, place_of
 from specscale.cli.members import OF_GROUPS, MemberTable
-from specscale.cli.mode_tables import print_causing_modes
+from specscale.cli.mode_tables import print_causing_modes, print_modes
 from specscale.cli.tables import print_device
 
 if TYPE_CHECKING:
@@ -39,6 +39,21 @@ def print_overview(result: ComparisonResult) -> None:
         print(f"\nmembers: specscale groups {place} --group {found[0].group}")
     if result.modes:
         print(f"{'' if found else chr(10)}modes: specscale modes {place}")
+
+
+def print_strongest(result: ComparisonResult, top: int) -> None:
+    """Print the strongest group of each embedding, with its likest members; without any the modes' tails."""
+    from specscale.cli.group_members import print_group
+    from specscale.insight.found import found_groups
+
+    first = [found[0] for which in "AB" if (found := found_groups(result, which))]
+    about = subjects(result, first)
+    for group in first:
+        print()
+        print_group(result, group, about.get(group.group), top)
+    if not first:
+        print()
+        print_modes(result, top)
 
 
 def print_causes(result: ComparisonResult, verdicts: Sequence[Verdict]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from specscale.errors import OptionError
 from specscale.insight.found import found_groups
 from specscale.results.comparison import ComparisonResult
-from specscale.results.groups import MEMBER, MEMBERS, group_runs, samples_table
+from specscale.results.group_files import MEMBER, MEMBERS, group_runs, samples_table
 
 __all__ = ["Members", "members_of"]
 

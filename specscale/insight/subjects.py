@@ -14,7 +14,8 @@ from specscale.insight.about import About, about
 from specscale.insight.labels import label_column, labels_of
 from specscale.insight.roles import cells_of, label_columns, text_column
 from specscale.results.comparison import ComparisonResult
-from specscale.results.groups import DRAWN, DRAWN_NEAR, Group, samples_table
+from specscale.results.group_files import DRAWN, DRAWN_NEAR, samples_table
+from specscale.results.groups import Group
 
 __all__ = ["subjects_of"]
 
