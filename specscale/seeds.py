@@ -10,10 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = [
+    "GROUPS",
     "LANDMARKS",
     "SURVEY",
     "VARIMAX",
     "certificate_draws",
+    "clouds",
     "clustered_rows",
     "compared_rows",
     "frequency_block",
@@ -26,8 +28,9 @@ __all__ = [
     "start_of_lanczos",
 ]
 
-SURVEY, LANDMARKS, VARIMAX = 0, 1, 2
-"""What samples of rows are for: to look at them, to be landmarks, to rotate modes."""
+SURVEY, LANDMARKS, VARIMAX, GROUPS = 0, 1, 2, 3
+"""What samples of rows are for: to look at them, to be landmarks, to rotate modes, to find
+groups among."""
 
 
 def frequency_block(seed: int, block: int) -> np.random.Generator:
@@ -58,6 +61,11 @@ def certificate_draws(seed: int) -> np.random.Generator:
 def remainder_races(seed: int, row: int) -> np.random.Generator:
     """The races among rows of the block from `row` on."""
     return _philox(seed, 0x5EED0000 + row)
+
+
+def clouds(seed: int, which: int) -> np.random.Generator:
+    """A cloud without groups that is like the rows of one embedding."""
+    return _philox(seed, 0xC10D5 + which)
 
 
 def clustered_rows(seed: int) -> np.random.Generator:
