@@ -234,7 +234,7 @@ def membership_cost(
     seen = BLOCK_ROWS * (cores * (12 * m + 24) + 80)
     written = 2 * min(span_rows, n_kept) * cores * 4
     anchors = rows_of_cores * (p + m + cores) * 4
-    card_rows = BLOCK_ROWS * 4 * (max(dimensions) + min(rows_of_cores, ApartKernels.anchor_tile) + cores + 4)
+    card_rows = BLOCK_ROWS * 8 * (max(dimensions) + min(rows_of_cores, ApartKernels.anchor_tile) + cores + 4)
     return Cost(
         "membership",
         memory=rooms + 3 * tallies + 4 * anchors + threads * task + seen + written,

@@ -69,7 +69,8 @@ class Memberships:
         others, between the `SIMILARITY_EDGES`
     closest : members
     near : rows that are no members
-    drawn : (G, 2, sample) int64, rows drawn from the members in each half, without replacement; −1 where all are
+    drawn : (G, 2, sample) int64, rows drawn from the members in each half, without replacement; −1 where there
+        are fewer
     drawn_near : (G, sample) int64, rows drawn likewise from those that are near, but no members
     """
 
