@@ -226,23 +226,26 @@ def membership_cost(
     top, sample : as :func:`membership` takes them
     span_rows : rows of a span of which the likeness is written; 0 where it is not
     """
-    p, m = sum(dimensions), len(dimensions)
+    p, m, widest = sum(dimensions), len(dimensions), max(dimensions)
     tallies = tallies_size(cores, top, sample)
     rooms = 2 * m * BLOCK_ROWS * cores * 4
-    task = SLICE_ROWS * (max(dimensions) + min(rows_of_cores, ANCHOR_TILE) + cores) * 4
+    anchors = rows_of_cores * (8 * p + 4 * (m + cores))
+
+    def row(tile: int) -> int:
+        """Scratch of one row, in float64 where kernels are."""
+        return 8 * widest + 12 * min(rows_of_cores, tile) + 4 * cores
+
     # What is fetched of a block, the same in float64, and what is made of it in passing.
     seen = BLOCK_ROWS * (cores * (12 * m + 24) + 80)
     written = 2 * min(span_rows, n_kept) * cores * 4
-    anchors = rows_of_cores * (p + m + cores) * 4
-    card_rows = BLOCK_ROWS * 8 * (max(dimensions) + min(rows_of_cores, ApartKernels.anchor_tile) + cores + 4)
     return Cost(
         "membership",
-        memory=rooms + 3 * tallies + 4 * anchors + threads * task + seen + written,
+        memory=rooms + 3 * tallies + 3 * anchors + threads * SLICE_ROWS * row(ANCHOR_TILE) + seen + written,
         operations=2.0 * n_kept * rows_of_cores * (p + m * cores),
         speed=0.6,
         elementary=0.7 * n_kept * rows_of_cores * m,
         read=read,
         disk=4 * n_kept * cores if span_rows else 0,
         partial=tallies,
-        device_memory=2 * rooms + anchors + card_rows,
+        device_memory=rooms + anchors + BLOCK_ROWS * row(ApartKernels.anchor_tile),
     )
