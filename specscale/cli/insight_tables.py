@@ -10,9 +10,9 @@ from specscale.cli.inert import flowing
 
 if TYPE_CHECKING:
     from specscale.insight.enrichment import Explanation
-    from specscale.insight.groups import Group
     from specscale.insight.measures import Agreement
     from specscale.insight.overlap import Overlap
+    from specscale.insight.tails import Tail
     from specscale.results.comparison import ComparisonResult
 
 _MOST_LABELS = 10  # of one group
@@ -101,7 +101,7 @@ def _names(result: ComparisonResult) -> dict[str, str]:
     return {which.upper(): flowing(one.name) for which, one in result.record.inputs.items()}
 
 
-def _grouped(group: Group) -> str:
+def _grouped(group: Tail) -> str:
     return f"{group.grouped_by} {group.name}"
 
 

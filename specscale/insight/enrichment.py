@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from specscale.errors import OptionError
-from specscale.insight.groups import Group, groups_of, opened
 from specscale.insight.labels import Labels, label_column, labels_of
+from specscale.insight.tails import Tail, opened, tails_of
 from specscale.places.files import Location
 from specscale.results.comparison import ComparisonResult
 
@@ -80,7 +80,7 @@ class Explanation:
     unlabelled: int
     labels: int
     tests: int
-    groups: list[Group]
+    groups: list[Tail]
     unlabelled_members: list[int]
     found: list[list[Enrichment]]
 
@@ -146,7 +146,7 @@ def explain(
         raise OptionError(f"--alpha is a false discovery rate between 0 and 1, not {alpha:g}")
     result = opened(result)
     column = label_column(result, labels)
-    groups = groups_of(result, top)
+    groups = tails_of(result, top)
     if not groups:
         return Explanation(labels, alpha, 0, 0, 0, 0, [], [], [])
     counted = labels_of(result, column, np.concatenate([one.rows for one in groups]))
@@ -224,7 +224,7 @@ def benjamini_hochberg(log_p: NDArray[np.float64], tests: int) -> NDArray[np.flo
     return log_q
 
 
-def _split(codes: NDArray[np.int64], groups: list[Group]) -> Iterator[NDArray[np.int64]]:
+def _split(codes: NDArray[np.int64], groups: list[Tail]) -> Iterator[NDArray[np.int64]]:
     start = 0
     for group in groups:
         yield codes[start : start + len(group.rows)]
@@ -245,7 +245,7 @@ def _tabled(
 
 
 def _enrichment(
-    group: Group,
+    group: Tail,
     codes: NDArray[np.int64],
     counted: Labels,
     code: int,
