@@ -69,6 +69,8 @@ def remainder_races(seed: int, row: int) -> np.random.Generator:
 def clouds(seed: int, which: int) -> np.random.Generator:
     """A cloud without groups that is like the rows of one embedding."""
     return _philox(seed, 0xC10D5 + which)
+
+
 def half_of(seed: int, start: int, stop: int) -> NDArray[np.bool_]:
     """Whether each of the rows ``start:stop`` is of the second of two halves: a fair coin for each row of any n."""
     return (_words(seed, 0x4A1FE5, start, stop) >> np.uint64(63)).astype(np.bool_)

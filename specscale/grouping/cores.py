@@ -69,7 +69,7 @@ def find_core(pool: Pool, tail: Rows, sample: Rows, direction: int) -> FoundCore
 
 
 def _first(pool: Pool, tail: Rows, sample: Rows, direction: int) -> Rows:
-    """The row of a tail whose nearest rows are most like it, with those of them that are half as like as the nearest."""
+    """The row of a tail whose nearest rows are most like it, with those of these that are half as like as the best."""
     alike = pool.likeness(tail, tail, direction)
     np.fill_diagonal(alike, -np.inf)
     count = min(CORE_ROWS, len(tail)) - 1

@@ -46,6 +46,10 @@ class Pool:
     def __len__(self) -> int:
         return len(self._raw[0])
 
+    def raw(self, rows: Rows) -> tuple[NDArray[Any], ...]:
+        """Some rows of each embedding, as they are stored."""
+        return tuple(one[rows] for one in self._raw)
+
     def kernel(self, which: int, rows: Rows, anchors: Rows) -> NDArray[np.float64]:
         """The exact kernel of one embedding between some rows and others, (rows, anchors)."""
         against = self._exact[which].anchors(self._kernels, self._raw[which][anchors])

@@ -12,6 +12,7 @@ from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.errors import InputError
 from specscale.features.landmarks import LandmarkMap
 from specscale.method.certifying import certified, far_rows
+from specscale.method.grouping import GroupSearch, groups_cost
 from specscale.method.job import Job
 from specscale.method.judging import certain_modes, warn_unsettled
 from specscale.method.modes import localised, oriented
@@ -54,6 +55,7 @@ class Comparison(Job):
     tails, se : what the scores pass tells of each mode, and the standard error of its λ
     drawn : rows that landmarks are far from, or None
     checks : the certificate, or None
+    groups : the search for groups, or None where they are not looked for
     """
 
     C: TiledSymmetric | None = None
@@ -65,6 +67,7 @@ class Comparison(Job):
     se: NDArray[np.float64]
     drawn: Drawn | None
     checks: Certificate | None = None
+    groups: GroupSearch | None = None
 
     def accumulate(self) -> None:
         """Find C of the concatenated features."""
@@ -139,10 +142,17 @@ class Comparison(Job):
         read = self.writer.read_scores
         self.checks = certified(self.run, self.problem, self.plan.spans, self.modes, self.se, read, self.drawn)
 
+    def group(self) -> None:
+        """Find the groups around the ends of the modes."""
+        self.groups = GroupSearch(self.run, self.problem, self.plan.spans, self.modes, self.writer.read_scores)
+        self.groups.find()
+
     def finish(self) -> None:
         """Take all steps, write what they have found and give the result its name."""
         self.compute()
         run, problem, writer = self.run, self.problem, self.writer
+        if self.groups:
+            self.groups.write(writer)
         writer.members(self.tails, problem.rows)
         writer.maps(problem.parameters(), [one.arrays() for one in problem.maps], "ab")
         writer.summary(
@@ -151,6 +161,7 @@ class Comparison(Job):
                 spec_diff=self.modes.spec_diff,
                 constraint=self.constraint,
                 modes=mode_records(self.modes, self.tails, self.se, self.checks),
+                groups=None if self.groups is None else self.groups.records,
                 **vars(how_it_went(run, self.plan, self.machine)),
             )
         )
@@ -221,6 +232,8 @@ def from_covariance(extent: ProblemSize) -> tuple[Step[Comparison], ...]:
     steps.append(Step(_scoring(extent), Comparison.score))
     if options.certify:
         steps.append(Step(_certificate(extent), Comparison.certify))
+    if options.rounds:
+        steps.append(Step(groups_cost(extent), Comparison.group))
     return tuple(steps)
 
 
