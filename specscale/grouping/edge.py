@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 __all__ = ["HAS_EDGE", "valley"]
 
-HAS_EDGE = 0.75  # of the density at the core, at most that in the valley
+HAS_EDGE = 0.7  # of the density at the core, at most that in the valley
 _SEARCHED = (0.2, 0.8)  # between background (0) and core (1)
 _CERTAIN = 4.0  # standard errors by which the core must exceed the valley
 _SMOOTHED = 5  # bins

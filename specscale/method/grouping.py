@@ -40,6 +40,7 @@ from specscale.spectral.varimax import rotation_of
 
 __all__ = ["GroupSearch", "groups_cost"]
 
+_NAME = "groups"
 SAMPLE_ROWS = 8192  # of which one half has the background, the other what the evidence is held against
 
 
@@ -61,7 +62,7 @@ class GroupSearch:
         self._run, self._problem, self._spans, self._modes, self._read = run, problem, spans, modes, read
         self._exact: tuple[ExactKernel, ...] = problem.exact
         self._eta = problem.options.eta
-        self._folder = run.place.folder / "likeness"
+        self._folder = run.place.folder / _NAME
         self._found: list[FoundGroup] = []
 
     @property
@@ -161,13 +162,13 @@ class GroupSearch:
             sample=DRAWN,
             likeness=likeness,
         )
-        work = replace(work, name="groups")
+        work = replace(work, name=_NAME)
         found = self._run.sweep(work, self._problem.rows, self._spans)
         try:
             for start, stop in chunk_runs(self._problem.rows.n):
                 likeness.read(self._problem.rows.kept_before(start), self._problem.rows.kept_before(stop))
         except InputError:  # a power cut may have left it half written
-            remove_tree(self._run.place.folder / work.name)
+            remove_tree(self._folder)
             found = self._run.sweep(work, self._problem.rows, self._spans)
         return found
 
@@ -224,7 +225,7 @@ def groups_cost(extent: ProblemSize) -> Cost:
     cloud = 2 * (8 * CLOUD_ROWS * (CLOUD_ROWS + max(extent.dimensions)))
     cost = replace(
         cost,
-        name="groups",
+        name=_NAME,
         memory=max(cost.memory, looking, cloud) + 8 * tails * core * tails * core,
         operations=cost.operations + 2.0 * 3 * tails * SAMPLE_ROWS * core * p,
     )
