@@ -45,15 +45,15 @@ def cells_of(*tables: pa.Table) -> dict[str, list[Any]]:
 
 def filled(cells: Iterable[object]) -> list[Any]:
     """Return the cells that say something: what is not null, not NaN and no blank text."""
-    return [cell for cell in cells if (cell.strip() if isinstance(cell, str) else cell is not None and cell == cell)]
+    return [cell for cell in cells if not _is_missing(cell)]
 
 
 def text_column(columns: Cells) -> str | None:
     """Find the column that says most about a row in words.
 
-    A text is a column of strings most of whose cells differ and have two words or more, or one whose name has a word
-    as "text", "caption" or "description" in it. It is none if all cells are equal, or most are ids, paths or addresses. Of
-    several the longest is taken, and of those about as long (a factor of two) one with such a name, or else the first.
+    A text is a column of strings most of whose cells differ and have two words or more, or one with "text", "caption",
+    "description" or the like in its name. It is none where all cells are equal, or most are ids, paths or addresses.
+    Of several the longest is taken, and of those about as long (a factor of two) one with such a name, or the first.
 
     Parameters
     ----------
@@ -87,10 +87,25 @@ def label_columns(columns: Cells) -> list[str]:
     return [name for name, cells in columns.items() if _names_kinds(filled(cells))]
 
 
+def _is_missing(cell: object) -> bool:
+    return (
+        cell is None or (isinstance(cell, float) and math.isnan(cell)) or (isinstance(cell, str) and not cell.strip())
+    )
+
+
 def _is_plain(kind: pa.DataType) -> bool:
     kind, types = plain_type(kind), pa.types
-    tests = (types.is_string, types.is_large_string, types.is_boolean, types.is_integer, types.is_floating)
-    return any(test(kind) for test in tests)
+    return any(
+        test(kind)
+        for test in (
+            types.is_null,
+            types.is_string,
+            types.is_large_string,
+            types.is_boolean,
+            types.is_integer,
+            types.is_floating,
+        )
+    )
 
 
 def _rank(name: str, cells: list[Any]) -> tuple[int, bool] | None:
