@@ -19,7 +19,7 @@ __all__ = ["Cells", "cells_of", "filled", "label_columns", "text_column"]
 Cells = Mapping[str, Sequence[object]]
 """The cells of columns, as Python has them, by name."""
 
-TELLING = frozenset(("text", "texts", "caption", "title", "definition", "description", "content", "prompt"))
+TELLING = ("text", "caption", "title", "definition", "description", "content", "prompt", "abstract", "sentence")
 MOST_LABELS = 1000
 
 # A single word with a digit or a sign in it, or what begins as a path or an address does.
@@ -88,24 +88,16 @@ def label_columns(columns: Cells) -> list[str]:
 
 
 def _is_missing(cell: object) -> bool:
-    return (
-        cell is None or (isinstance(cell, float) and math.isnan(cell)) or (isinstance(cell, str) and not cell.strip())
-    )
+    if isinstance(cell, str):
+        return not cell.strip()
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
 def _is_plain(kind: pa.DataType) -> bool:
     kind, types = plain_type(kind), pa.types
-    return any(
-        test(kind)
-        for test in (
-            types.is_null,
-            types.is_string,
-            types.is_large_string,
-            types.is_boolean,
-            types.is_integer,
-            types.is_floating,
-        )
-    )
+    is_text = types.is_string(kind) or types.is_large_string(kind)
+    is_number = types.is_integer(kind) or types.is_floating(kind)
+    return bool(is_text or is_number or types.is_boolean(kind) or types.is_null(kind))
 
 
 def _rank(name: str, cells: list[Any]) -> tuple[int, bool] | None:
@@ -115,7 +107,7 @@ def _rank(name: str, cells: list[Any]) -> tuple[int, bool] | None:
     distinct = len(set(cells))
     if distinct == 1 or 2 * sum(_NAME.fullmatch(cell.strip()) is not None for cell in cells) > len(cells):
         return None
-    telling = not TELLING.isdisjoint(re.split(r"[\W_]+", name.casefold()))
+    telling = any(part in TELLING for part in re.split(r"[\W_]+", name.casefold()))
     words = int(statistics.median(sum(map(bool, words_of(cell))) for cell in cells))
     return (words.bit_length(), telling) if telling or (words > 1 and 2 * distinct > len(cells)) else None
 

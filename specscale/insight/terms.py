@@ -102,20 +102,19 @@ def exact_z(said: int, texts: int, other_said: int, other_texts: int) -> float:
 
 
 class _Side:
-    """The texts of one side: their words, and the words and pairs of words that each says."""
+    """The texts of one side, as their words."""
 
     def __init__(self, cells: Iterable[object]) -> None:
         self.texts = [words for words in map(words_of, cells) if any(words)]
-        self.phrases: list[set[_Phrase]] = [{*zip(words, strict=True), *pairwise(words)} for words in self.texts]
 
     def counts(self) -> Counter[_Phrase]:
-        """How many texts say each."""
-        return Counter(chain.from_iterable(self.phrases))
+        """How many texts say each word and each pair of words."""
+        return Counter(chain.from_iterable({*zip(words, strict=True), *pairwise(words)} for words in self.texts))
 
     def saying(self, phrase: _Phrase) -> list[list[str]]:
         """The texts that say a phrase."""
-        texts = (words for words, phrases in zip(self.texts, self.phrases, strict=True) if phrase[:2] in phrases)
-        return [words for words in texts if len(phrase) < 3 or any(True for _ in _places(words, phrase))]
+        texts = [words for words in self.texts if phrase[0] in words]
+        return texts if len(phrase) == 1 else [words for words in texts if any(True for _ in _places(words, phrase))]
 
 
 def _findings(members: _Side, others: _Side) -> tuple[list[_Phrase], float]:
