@@ -38,4 +38,8 @@ class Job:
 
     def measure_rounding(self) -> None:
         """Measure what the precision changes."""
-        self.rounding = rounding(self.run, self.problem, self.modes)
+        self.rounding = rounding(self.run, self.problem, self.modes, self.pairs_of_modes())
+
+    def pairs_of_modes(self) -> list[tuple[int, int]]:
+        """The two embeddings of each mode, by their numbers."""
+        return [(0, 1)] * len(self.modes.eigenvalues)

@@ -135,6 +135,10 @@ class _Matrix(Job):
         """What the embeddings are called."""
         return [one.name for one in self.problem.rows.embeddings]
 
+    def pairs_of_modes(self) -> list[tuple[int, int]]:
+        """The pair of each mode."""
+        return [pair for pair, one in zip(self.pairs, self.solved, strict=True) for _ in one.eigenvalues]
+
     def accumulate(self) -> None:
         """Find the covariance."""
         work = covariance(self.problem.maps)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
@@ -27,36 +29,54 @@ R = TypeVar("R")
 _Moves = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def rounding(run: Run, problem: Problem, modes: Modes | VectorModes) -> RoundingRecord | None:
+def rounding(
+    run: Run, problem: Problem, modes: Modes | VectorModes, pairs: Sequence[tuple[int, int]]
+) -> RoundingRecord | None:
     """Measure what the precision that was asked for changes of some modes; None where there are no modes.
 
-    The passes are made twice over the sample: as they were over all rows, and in float32 throughout. What the sample
-    says stands for all rows. With E the difference of the two covariances λ moves by zᵀEz of itself to first order,
-    where zᵀCz = 1; with that of the two exact operators by uᵀEu. The scores of a mode move by the length of their
-    difference, where their own is 1.
+    The passes are made twice over the sample, which stands for all rows: as they were made over these, and in float32
+    throughout. Of each mode as it was found the Rayleigh quotients zᵀCDCz / zᵀCz are compared, or those of the exact
+    operator, and what they differ by is held against λ; and the scores, or the products of the operator with them,
+    by the length of their difference. A mode of which the sample has less weighs less; errors that average out over
+    many rows look larger in few.
 
     Parameters
     ----------
     run : the run
     problem : what is compared
     modes : its modes, k of them
+    pairs : the two embeddings of each mode, by their numbers
     """
     if not len(modes.eigenvalues):
         return None
-    moved = _of_the_operator if isinstance(modes, VectorModes) else _of_maps
-    eigenvalues, scores = moved(run, problem, modes)  # type: ignore[arg-type]
+    if isinstance(modes, VectorModes):
+        eigenvalues, scores = _of_the_operator(run, problem, modes)
+    else:
+        eigenvalues, scores = _of_maps(run, problem, modes, _signs(problem, modes, pairs))
     return RoundingRecord(
         rows=len(problem.positions), eigenvalues=float(np.abs(eigenvalues).max()), scores=float(scores.max())
     )
 
 
-def _of_maps(run: Run, problem: Problem, modes: Modes) -> _Moves:
-    z, forms, scores = modes.coefficients, [], []
+def _signs(problem: Problem, modes: Modes, pairs: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
+    """The diagonal of D for each mode, (d, k): 0 for the features of embeddings that it is not of."""
+    edges = [0, *accumulate(one.dim for one in problem.maps)]
+    signs = np.zeros(modes.coefficients.shape)
+    for mode, (first, second) in enumerate(pairs):
+        signs[edges[first] : edges[first + 1], mode] = 1
+        signs[edges[second] : edges[second + 1], mode] = -np.broadcast_to(modes.eta, len(pairs))[mode]
+    return signs
+
+
+def _of_maps(run: Run, problem: Problem, modes: Modes, signs: NDArray[np.float64]) -> _Moves:
+    z, squares, quotients, scores = modes.coefficients, [], [], []
     for kernels in (run.kernels, run.kernels.unrounded):
-        C = _swept(covariance(problem.maps), run, problem, kernels)
-        forms.append(np.einsum("dk,dk->k", z, C.matmul(z, run.pool.run)))
+        w = _swept(covariance(problem.maps), run, problem, kernels).matmul(z, run.pool.run)
+        squares.append(np.einsum("dk,dk->k", z, w))
+        quotients.append(np.einsum("dk,dk->k", w, signs * w) / np.maximum(squares[-1], np.finfo(np.float64).tiny))
         scores.append(_scores(run, problem, modes, kernels))
-    return forms[0] - forms[1], np.linalg.norm(scores[0] - scores[1], axis=0)
+    moved = (quotients[0] - quotients[1]) * squares[0] / modes.eigenvalues  # of all rows the square is 1
+    return moved, np.linalg.norm(scores[0] - scores[1], axis=0)
 
 
 def _scores(run: Run, problem: Problem, modes: Modes, kernels: Kernels) -> NDArray[np.float64]:
