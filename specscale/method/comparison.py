@@ -18,6 +18,7 @@ from specscale.method.judging import certain_modes, warn_unsettled
 from specscale.method.modes import localised, oriented
 from specscale.method.preparation import choosing, looking
 from specscale.method.refining import found_exactly, known_scores, refined, start_vectors, stripes_at_once
+from specscale.method.rounding import rounding_cost
 from specscale.method.steps import ProblemSize, Step, Steps, covariance_of_maps, held_beside, tails_held
 from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
 from specscale.passes.base import Pass, at_once
@@ -50,7 +51,6 @@ class Comparison(Job):
     C : the covariance of the concatenated features; None where there are none
     found : the modes as they were solved for, some more than are wanted, to be refined
     start : their scores, (n_kept, b)
-    modes : the modes of the result
     constraint : what the modes were held to, or None
     tails, se : what the scores pass tells of each mode, and the standard error of its λ
     drawn : rows that landmarks are far from, or None
@@ -61,7 +61,6 @@ class Comparison(Job):
     C: TiledSymmetric | None = None
     found: Modes
     start: NDArray[np.float64]
-    modes: Modes | VectorModes
     constraint: ConstraintRecord | None = None
     tails: ScoreSummary
     se: NDArray[np.float64]
@@ -162,7 +161,7 @@ class Comparison(Job):
                 constraint=self.constraint,
                 modes=mode_records(self.modes, self.tails, self.se, self.checks),
                 groups=None if self.groups is None else self.groups.records,
-                **vars(how_it_went(run, self.plan, self.machine)),
+                **vars(how_it_went(run, self.plan, self.machine, self.rounding)),
             )
         )
         run.place.publish(writer.folder)
@@ -234,6 +233,10 @@ def from_covariance(extent: ProblemSize) -> tuple[Step[Comparison], ...]:
         steps.append(Step(_certificate(extent), Comparison.certify))
     if options.rounds:
         steps.append(Step(groups_cost(extent), Comparison.group))
+    if extent.precision != "float32":
+        mapped = bool(extent.maps) and not options.refine
+        cost = rounding_cost(extent, 2 * _modes(extent), mapped, steps[-1].cost)
+        steps.append(Step(cost, Comparison.measure_rounding))
     return tuple(steps)
 
 
@@ -260,7 +263,9 @@ def _vectors(extent: ProblemSize) -> int:
 
 def _start(extent: ProblemSize) -> Cost:
     n_kept, block = extent.n_kept, _block(extent)
-    cost = score_cost(extent.maps, extent.n, n_kept, extent.read, block, CHUNK_ROWS, extent.threads)
+    cost = score_cost(
+        extent.maps, extent.n, n_kept, extent.read, block, CHUNK_ROWS, extent.threads, precision=extent.precision
+    )
     return held_beside(replace(cost, name="start"), extent.tiles + 8 * n_kept * block)
 
 
@@ -277,14 +282,18 @@ def _exact(extent: ProblemSize) -> Cost:
 
 def _sweeps(name: str, extent: ProblemSize, sweeps: int) -> Cost:
     n_kept, at_once = extent.n_kept, stripes_at_once(extent.n_kept, extent.workers)
-    cost = sweeps_cost(name, extent.dimensions, n_kept, _block(extent), sweeps, extent.read, extent.threads, at_once)
+    cost = sweeps_cost(
+        *(name, extent.dimensions, n_kept, _block(extent), sweeps, extent.read, extent.threads),
+        at_once,
+        extent.precision,
+    )
     return extent.slowed(cost)
 
 
 def _scoring(extent: ProblemSize) -> Cost:
     n_kept, k, vectors = extent.n_kept, 2 * _modes(extent), _vectors(extent)
     maps = () if vectors else extent.maps
-    cost = score_cost(maps, extent.n, n_kept, extent.read, k, CHUNK_ROWS, extent.threads, extent.top)
+    cost = score_cost(maps, extent.n, n_kept, extent.read, k, CHUNK_ROWS, extent.threads, extent.top, extent.precision)
     asked = min(extent.options.certify, n_kept)
     if asked and extent.options.features == "landmarks" and not vectors and n_kept > asked:
         draws = far_draws(asked, len(extent.dimensions))
