@@ -179,4 +179,10 @@ def print_device(record: ComparisonRecord | MatrixRecord) -> None:
         return
     peak = None if record.measured is None else record.measured.peak_device_memory
     took = "" if peak is None else f", of whose memory they took {format_bytes(peak)} at most"
-    print(f"passes on {flowing(record.device.card)} in {flowing(record.options.get('precision', 'float32'))}{took}")
+    precision = flowing(record.options.get("precision", "float32"))
+    print(f"passes on {flowing(record.device.card)} in {precision}{took}")
+    if found := record.device.rounding:
+        print(
+            f"{precision} in place of float32 moves λ by {found.eigenvalues:.1e} of itself at most, and scores by "
+            f"{found.scores:.1e} of their length (measured on {found.rows:,} of the rows)"
+        )

@@ -86,7 +86,7 @@ class About:
         terms, labels = [_flat(one.term) for one in self.terms], list(map(str, self.labels))
         for pieces in range(len(terms) + len(labels), 0, -1):
             last = min(len(labels), max((pieces + 1) // 3, pieces - len(terms)))
-            line = " · ".join(", ".join(some) for some in (terms[: pieces - last], labels[:last]) if some)
+            line = " · ".join(", ".join(part) for part in (terms[: pieces - last], labels[:last]) if part)
             if cell_len(line) <= width:
                 return line
         first = (terms or labels or [""])[0]
@@ -111,7 +111,8 @@ def about(
     members, others : the user's columns of members of a group, and of near non-members
     rows : how many of all rows, members included, have each label, for each column of labels that was counted
     text : the column of texts, by default the one that :func:`~specscale.insight.roles.text_column` finds
-    labels : columns of labels, by default those that :func:`~specscale.insight.roles.label_columns` finds
+    labels : columns of labels, by default those that :func:`~specscale.insight.roles.label_columns` finds, and those
+        that were counted among all rows
     count : terms that are returned at most
 
     Returns
@@ -122,17 +123,20 @@ def about(
     ------
     InputError
         When a column that is named is not there, or holds neither texts nor numbers nor truths.
+    ValueError
+        When members are not among the rows that were counted.
     """
-    columns = cells_of(members, others)
+    columns, rows = cells_of(members, others), rows or {}
     for name in (*([] if text is None else [text]), *(labels or [])):
         if name not in columns:
             there = f"there are {some(list(columns))}" if columns else "there are none"
             raise InputError(f"there is no column {shown(name)!r} of texts, numbers or truths; {there}")
     text = text_column(columns) if text is None else text
-    labels = label_columns(columns) if labels is None else labels
+    if labels is None:
+        labels = [*label_columns(columns), *(name for name in rows if name in columns)]
     parted = {name: (cells[: members.num_rows], cells[members.num_rows :]) for name, cells in columns.items()}
     terms = [] if text is None else contrasting_terms(*parted[text], count)
-    counted = [_Counted(name, *parted[name], (rows or {}).get(name)) for name in dict.fromkeys(labels)]
+    counted = [_Counted(name, *parted[name], rows.get(name)) for name in dict.fromkeys(labels)]
     return About(text, terms, _enriched(counted))
 
 

@@ -19,7 +19,7 @@ __all__ = ["Cells", "cells_of", "filled", "label_columns", "text_column"]
 Cells = Mapping[str, Sequence[object]]
 """The cells of columns, as Python has them, by name."""
 
-TELLING = frozenset(("text", "texts", "caption", "title", "definition", "description", "content", "prompt"))
+TELLING = ("text", "caption", "title", "definition", "description", "content", "prompt", "abstract", "sentence")
 MOST_LABELS = 1000
 
 # A single word with a digit or a sign in it, or what begins as a path or an address does.
@@ -45,15 +45,15 @@ def cells_of(*tables: pa.Table) -> dict[str, list[Any]]:
 
 def filled(cells: Iterable[object]) -> list[Any]:
     """Return the cells that say something: what is not null, not NaN and no blank text."""
-    return [cell for cell in cells if (cell.strip() if isinstance(cell, str) else cell is not None and cell == cell)]
+    return [cell for cell in cells if not _is_missing(cell)]
 
 
 def text_column(columns: Cells) -> str | None:
     """Find the column that says most about a row in words.
 
-    A text is a column of strings most of whose cells differ and have two words or more, or one whose name has a word
-    as "text", "caption" or "description" in it. It is none if all cells are equal, or most are ids, paths or addresses. Of
-    several the longest is taken, and of those about as long (a factor of two) one with such a name, or else the first.
+    A text is a column of strings most of whose cells differ and have two words or more, or one with "text", "caption",
+    "description" or the like in its name. It is none where all cells are equal, or most are ids, paths or addresses.
+    Of several the longest is taken, and of those about as long (a factor of two) one with such a name, or the first.
 
     Parameters
     ----------
@@ -87,10 +87,17 @@ def label_columns(columns: Cells) -> list[str]:
     return [name for name, cells in columns.items() if _names_kinds(filled(cells))]
 
 
+def _is_missing(cell: object) -> bool:
+    if isinstance(cell, str):
+        return not cell.strip()
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
 def _is_plain(kind: pa.DataType) -> bool:
     kind, types = plain_type(kind), pa.types
-    tests = (types.is_string, types.is_large_string, types.is_boolean, types.is_integer, types.is_floating)
-    return any(test(kind) for test in tests)
+    is_text = types.is_string(kind) or types.is_large_string(kind)
+    is_number = types.is_integer(kind) or types.is_floating(kind)
+    return bool(is_text or is_number or types.is_boolean(kind) or types.is_null(kind))
 
 
 def _rank(name: str, cells: list[Any]) -> tuple[int, bool] | None:
@@ -100,7 +107,7 @@ def _rank(name: str, cells: list[Any]) -> tuple[int, bool] | None:
     distinct = len(set(cells))
     if distinct == 1 or 2 * sum(_NAME.fullmatch(cell.strip()) is not None for cell in cells) > len(cells):
         return None
-    telling = not TELLING.isdisjoint(re.split(r"[\W_]+", name.casefold()))
+    telling = any(part in TELLING for part in re.split(r"[\W_]+", name.casefold()))
     words = int(statistics.median(sum(map(bool, words_of(cell))) for cell in cells))
     return (words.bit_length(), telling) if telling or (words > 1 and 2 * distinct > len(cells)) else None
 

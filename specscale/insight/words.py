@@ -19,7 +19,7 @@ SPACELESS = (
 )
 """Letters of scripts that put no blanks between words, as part of a regular expression's class."""
 
-_LONGEST = 20_000
+_LONGEST = 1000
 _MARKS = "\u200c\u200d" + "".join(
     chr(code) for code in (*range(0x300, 0x2100), *range(0xA600, 0xAC00)) if unicodedata.category(chr(code))[0] == "M"
 )  # vowel signs, accents and joiners: parts of words that are no letters by themselves
@@ -37,7 +37,7 @@ def words_of(cell: object) -> list[str]:
 
     Parameters
     ----------
-    cell : a cell of a column; what is not text has no words, and of a text the first 20,000 characters are read
+    cell : a cell of a column; what is not text has no words, and of a text the first 1,000 characters are read
 
     Returns
     -------
