@@ -27,7 +27,7 @@ import specscale as ss
 from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.rows import Match, PairedRows
 from specscale.embeddings.store import EmbeddingStore
-from specscale.errors import ChangedError, InputError
+from specscale.errors import ChangedError, InputError, OptionError
 from specscale.places.checksum import crc32c
 from specscale.places.files import located, remove_file
 from specscale.places.records import to_json
@@ -136,6 +136,9 @@ def test_every_member_comes_in_the_order_of_rows(result: Path) -> None:
     (one,) = every_member(opened, [1])
     assert one["row"].to_pylist() == members(COLUMNS[1]).tolist()
     assert [*every_member(opened, [])] == []
+    for number in (2, -1):
+        with pytest.raises(OptionError, match=rf"r\.spec: no group {number}: its groups are 0 to 1$"):
+            next(every_member(opened, [0, number]))
 
 
 def test_members_are_known_where_the_store_is_gone(result: Path) -> None:
