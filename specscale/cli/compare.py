@@ -77,8 +77,8 @@ def compare(
     if json:
         print_json({**result.summary, **({"gate": [one.to_json() for one in verdicts]} if rules else {})})
     elif not quiet:
+        from specscale.cli.overview import print_overview
         from specscale.cli.pairing import print_pairing
-        from specscale.cli.tables import print_overview
 
         print_pairing(result.record)
         if update is not None and result is before:
@@ -90,7 +90,7 @@ def compare(
         for one in holding:
             complain(str(one))
         if not quiet:
-            from specscale.cli.tables import print_causes
+            from specscale.cli.overview import print_causes
 
             print_causes(result, holding)
         raise typer.Exit(GATE_STATUS)

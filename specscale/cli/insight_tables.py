@@ -6,11 +6,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from specscale.cli.columns import padded, text_of
+from specscale.cli.heading import names_of
 from specscale.cli.inert import flowing
 
 if TYPE_CHECKING:
     from specscale.insight.enrichment import Explanation
     from specscale.insight.measures import Agreement
+    from specscale.insight.members import Members
     from specscale.insight.overlap import Overlap
     from specscale.insight.tails import Tail
     from specscale.results.comparison import ComparisonResult
@@ -38,11 +40,7 @@ def print_explanation(result: ComparisonResult, explanation: Explanation) -> Non
         explanation.groups, explanation.unlabelled_members, explanation.found, strict=True
     ):
         note = f", {unlabelled:,} more without a label" if unlabelled else ""
-        note += ", of a mode that is not certified" if group.certified is False else ""
-        print(
-            f"mode {group.name}, grouped by {_names(result)[group.grouped_by]}, "
-            f"{len(group.rows) - unlabelled:,} members{note}"
-        )
+        print(_title(result, group, len(group.rows) - unlabelled, note))
         enriched = [one for one in found if one.enriched]
         for one in enriched[:_MOST_LABELS]:
             here, everywhere = f"{one.count:,} of {one.members:,}", f"{one.rows:,} of {one.compared:,}"
@@ -73,7 +71,7 @@ def print_overlap(result: ComparisonResult, overlap: Overlap) -> None:
 
 def print_measures(result: ComparisonResult, agreements: list[Agreement]) -> None:
     """Print how each embedding agrees with the groups of each direction."""
-    names = _names(result)
+    names = names_of(result)
     print(_heading(result))
     print(
         f"\n{'groups of':<9}  {'seen in':<7}  {'groups':>6}  {'members':>8}  {'NMI':>6}  {'AMI':>6}  "
@@ -93,12 +91,19 @@ def print_measures(result: ComparisonResult, agreements: list[Agreement]) -> Non
 
 
 def _heading(result: ComparisonResult) -> str:
-    names = _names(result)
+    names = names_of(result)
     return f"A = {names['A']}, B = {names['B']}: {result.record.rows.compared:,} rows"
 
 
-def _names(result: ComparisonResult) -> dict[str, str]:
-    return {which.upper(): flowing(one.name) for which, one in result.record.inputs.items()}
+def _title(result: ComparisonResult, group: Members | Tail, members: int, note: str) -> str:
+    """Which group it is, or which tail."""
+    from specscale.insight.members import Members
+
+    name, told = names_of(result)[group.grouped_by], f"{members:,} members{note}"
+    if isinstance(group, Members):
+        return f"{group.verdict} {group.group}, held together by {name}, {told}"
+    doubt = ", of a mode that is not certified" if group.certified is False else ""
+    return f"mode {group.name}, grouped by {name}, {told}{doubt}"
 
 
 def _grouped(group: Tail) -> str:

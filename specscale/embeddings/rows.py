@@ -215,10 +215,10 @@ class PairedRows:
 
     def take(self, positions: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         """Return the kept rows at distinct ascending `positions` among them, (s, p) for each embedding."""
-        numbers = self._numbers(positions)
+        numbers = self.numbers(positions)
         return tuple(_take_remote(one, numbers) if one.remote else _take(one, numbers) for one in self.embeddings)
 
-    def _numbers(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    def numbers(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows at ascending positions among those that take part; only the runs that hold them are looked at."""
         if self.kept is None:
             return positions

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.features.kernel import first_noted, nothing_noted
-from specscale.kernels.base import Array, Kernels
+from specscale.kernels.base import Array, Kernels, Product
 
 __all__ = ["FeatureMap", "LoadedMap", "RowMap", "mapped"]
 
@@ -50,6 +50,11 @@ class RowMap(Protocol):
     @property
     def scratch(self) -> int:
         """Numbers of scratch for one row of a slice."""
+        ...
+
+    @property
+    def products(self) -> tuple[tuple[Product, int, int], ...]:
+        """Of each product of rows in float32 what it is for, the terms of its sums, and its columns."""
         ...
 
     def load(self, kernels: Kernels) -> LoadedMap:

@@ -13,7 +13,7 @@ from specscale.features.bandwidth import LARGEST_SIGMA, LEAST_SIGMA
 from specscale.features.base import RowMap
 from specscale.features.frequencies import gaussian_frequencies, orthogonal_frequencies
 from specscale.features.kernel import Affine, ExactKernel, Standardiser
-from specscale.kernels.base import Array, Kernels
+from specscale.kernels.base import Array, Kernels, Product
 
 __all__ = ["FourierMap"]
 
@@ -76,6 +76,11 @@ class FourierMap:
     def scratch(self) -> int:
         """Numbers of scratch for one row of a slice: the standardised row, in float64 with its angles too."""
         return 2 * (self.p + self.m) if self.wide else self.p
+
+    @property
+    def products(self) -> tuple[tuple[Product, int, int], ...]:
+        """The angles, unless they are in float64."""
+        return () if self.wide else (("map", self.p, self.m),)
 
     def frequencies(self) -> NDArray[np.float64]:
         """Return the frequencies (p, m), N(0, σ⁻² I)."""

@@ -86,6 +86,11 @@ class KernelMap:
         """Numbers of scratch for one row of a slice: the standardised row, in float64 with its Gram products too."""
         return 2 * (self.p + self.dim) if self.kernel.wide else self.p
 
+    @property
+    def products(self) -> tuple[tuple[Product, int, int], ...]:
+        """The Gram products, unless they are in float64."""
+        return () if self.kernel.wide else (("landmarks", self.p, self.dim),)
+
     def load(self, kernels: Kernels, product: Product | None = "landmarks") -> _LoadedKernelMap:
         """Make anchors of the landmarks, and take products with them in the precision that one of some name bears."""
         bearing = kernels.bearing(product) if product else kernels
@@ -164,6 +169,11 @@ class LandmarkMap:
     def scratch(self) -> int:
         """Numbers of scratch for one row of a slice: what the kernel values take, and these."""
         return self.values.scratch + len(self.rows)
+
+    @property
+    def products(self) -> tuple[tuple[Product, int, int], ...]:
+        """The Gram products, and those with runs of T's columns."""
+        return (*self.values.products, *(("map", len(self.rows) - low, high - low) for low, high in self._columns))
 
     @property
     def _columns(self) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from specscale.features.base import RowMap
 from specscale.features.kernel import Affine, ExactKernel, Standardiser
-from specscale.kernels.base import Kernels
+from specscale.kernels.base import Kernels, Product
 
 __all__ = ["LinearMap"]
 
@@ -52,6 +52,11 @@ class LinearMap:
     def scratch(self) -> int:
         """Numbers of scratch for one row of a slice: none."""
         return 0
+
+    @property
+    def products(self) -> tuple[tuple[Product, int, int], ...]:
+        """There are none."""
+        return ()
 
     def load(self, kernels: Kernels) -> Standardiser:
         """Standardising the rows is all."""

@@ -149,6 +149,11 @@ class Kernels(ABC):
     def bearing(self, product: Product) -> Kernels:
         """The same backend with products in the precision that this one bears; itself where there is one alone."""
 
+    @property
+    def unrounded(self) -> Kernels:
+        """The same backend with no product by tensor cores; itself where none is."""
+        return self
+
     @abstractmethod
     def warm_up(self) -> None:
         """Compile every kernel, so that no pass waits for the compiler."""

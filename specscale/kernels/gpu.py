@@ -38,10 +38,16 @@ class GpuKernels(ApartKernels):
     def bearing(self, product: Product) -> Kernels:
         """The backend, on the same memory, with products in the precision that this one bears of what was asked for."""
         precision = precision_of(product, self._asked)
-        if precision == self._precision:
-            return self
+        return self if precision == self._precision else self._with(_precision=precision)
+
+    @property
+    def unrounded(self) -> Kernels:
+        """The backend, on the same memory, as if float32 had been asked for."""
+        return self._with(_asked="float32", _precision="float32")
+
+    def _with(self, **others: Precision) -> Kernels:
         same = object.__new__(type(self))
-        vars(same).update(vars(self), _precision=precision)
+        vars(same).update(vars(self), **others)
         return same
 
     def warm_up(self) -> None:

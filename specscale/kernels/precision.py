@@ -7,7 +7,7 @@ rotation then shows a mode beyond 1e-5, or where an eigenvalue moves by 1e-4 of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,7 +16,18 @@ from specscale.errors import OptionError
 from specscale.kernels.base import Array, Product
 from specscale.kernels.device import Device
 
-__all__ = ["MEASURED", "PRECISIONS", "PRODUCTS", "RUN", "Precision", "check_precision", "multiply", "precision_of"]
+__all__ = [
+    "MEASURED",
+    "PRECISIONS",
+    "PRODUCTS",
+    "RUN",
+    "Multiplied",
+    "Precision",
+    "check_precision",
+    "multiply",
+    "precision_of",
+    "split_memory",
+]
 
 Precision = Literal["float32", "tf32", "3xtf32"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -29,6 +40,9 @@ RUN = 1024
 """Terms that tensor cores add up before the sum is folded in float32: their own sums are cut off, not rounded."""
 
 _THREADS = 256
+
+Multiplied = tuple[Product, int, int, int]
+"""What a product is for, its rows, the terms of each sum, and its columns."""
 
 
 def check_precision(precision: Precision) -> None:
@@ -49,6 +63,19 @@ def check_precision(precision: Precision) -> None:
 def precision_of(product: Product, asked: Precision) -> Precision:
     """The precision of a product where another one is asked for: float32 unless it is known to bear that."""
     return asked if product in MEASURED.get(asked, frozenset()) else "float32"
+
+
+def split_memory(products: Iterable[Multiplied], asked: Precision) -> int:
+    """Bytes of a card that hold the parts of numbers meanwhile; 0 where none of the products splits any.
+
+    Parameters
+    ----------
+    products : those of one step, which have the memory in turn
+    asked : the precision that is asked for
+    """
+    split = [shape for product, *shape in products if precision_of(product, asked) == "3xtf32"]
+    left, right, out = (max((one[i] * one[j] for one in split), default=0) for i, j in ((0, 1), (1, 2), (0, 2)))
+    return (2 * left + 2 * right + out) * np.dtype(np.float32).itemsize
 
 
 def multiply(

@@ -12,11 +12,13 @@ from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.errors import InputError
 from specscale.features.landmarks import LandmarkMap
 from specscale.method.certifying import certified, far_rows
+from specscale.method.grouping import GroupSearch, groups_cost
 from specscale.method.job import Job
 from specscale.method.judging import certain_modes, warn_unsettled
 from specscale.method.modes import localised, oriented
 from specscale.method.preparation import choosing, looking
 from specscale.method.refining import found_exactly, known_scores, refined, start_vectors, stripes_at_once
+from specscale.method.rounding import rounding_cost
 from specscale.method.steps import ProblemSize, Step, Steps, covariance_of_maps, held_beside, tails_held
 from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
 from specscale.passes.base import Pass, at_once
@@ -49,22 +51,22 @@ class Comparison(Job):
     C : the covariance of the concatenated features; None where there are none
     found : the modes as they were solved for, some more than are wanted, to be refined
     start : their scores, (n_kept, b)
-    modes : the modes of the result
     constraint : what the modes were held to, or None
     tails, se : what the scores pass tells of each mode, and the standard error of its λ
     drawn : rows that landmarks are far from, or None
     checks : the certificate, or None
+    groups : the search for groups, or None where they are not looked for
     """
 
     C: TiledSymmetric | None = None
     found: Modes
     start: NDArray[np.float64]
-    modes: Modes | VectorModes
     constraint: ConstraintRecord | None = None
     tails: ScoreSummary
     se: NDArray[np.float64]
     drawn: Drawn | None
     checks: Certificate | None = None
+    groups: GroupSearch | None = None
 
     def accumulate(self) -> None:
         """Find C of the concatenated features."""
@@ -139,10 +141,17 @@ class Comparison(Job):
         read = self.writer.read_scores
         self.checks = certified(self.run, self.problem, self.plan.spans, self.modes, self.se, read, self.drawn)
 
+    def group(self) -> None:
+        """Find the groups around the ends of the modes."""
+        self.groups = GroupSearch(self.run, self.problem, self.plan.spans, self.modes, self.writer.read_scores)
+        self.groups.find()
+
     def finish(self) -> None:
         """Take all steps, write what they have found and give the result its name."""
         self.compute()
         run, problem, writer = self.run, self.problem, self.writer
+        if self.groups:
+            self.groups.write(writer)
         writer.members(self.tails, problem.rows)
         writer.maps(problem.parameters(), [one.arrays() for one in problem.maps], "ab")
         writer.summary(
@@ -151,7 +160,8 @@ class Comparison(Job):
                 spec_diff=self.modes.spec_diff,
                 constraint=self.constraint,
                 modes=mode_records(self.modes, self.tails, self.se, self.checks),
-                **vars(how_it_went(run, self.plan, self.machine)),
+                groups=None if self.groups is None else self.groups.records,
+                **vars(how_it_went(run, self.plan, self.machine, self.rounding)),
             )
         )
         run.place.publish(writer.folder)
@@ -221,6 +231,12 @@ def from_covariance(extent: ProblemSize) -> tuple[Step[Comparison], ...]:
     steps.append(Step(_scoring(extent), Comparison.score))
     if options.certify:
         steps.append(Step(_certificate(extent), Comparison.certify))
+    if options.rounds:
+        steps.append(Step(groups_cost(extent), Comparison.group))
+    if extent.precision != "float32":
+        mapped = bool(extent.maps) and not options.refine
+        cost = rounding_cost(extent, 2 * _modes(extent), mapped, steps[-1].cost)
+        steps.append(Step(cost, Comparison.measure_rounding))
     return tuple(steps)
 
 
@@ -247,7 +263,9 @@ def _vectors(extent: ProblemSize) -> int:
 
 def _start(extent: ProblemSize) -> Cost:
     n_kept, block = extent.n_kept, _block(extent)
-    cost = score_cost(extent.maps, extent.n, n_kept, extent.read, block, CHUNK_ROWS, extent.threads)
+    cost = score_cost(
+        extent.maps, extent.n, n_kept, extent.read, block, CHUNK_ROWS, extent.threads, precision=extent.precision
+    )
     return held_beside(replace(cost, name="start"), extent.tiles + 8 * n_kept * block)
 
 
@@ -264,14 +282,18 @@ def _exact(extent: ProblemSize) -> Cost:
 
 def _sweeps(name: str, extent: ProblemSize, sweeps: int) -> Cost:
     n_kept, at_once = extent.n_kept, stripes_at_once(extent.n_kept, extent.workers)
-    cost = sweeps_cost(name, extent.dimensions, n_kept, _block(extent), sweeps, extent.read, extent.threads, at_once)
+    cost = sweeps_cost(
+        *(name, extent.dimensions, n_kept, _block(extent), sweeps, extent.read, extent.threads),
+        at_once,
+        extent.precision,
+    )
     return extent.slowed(cost)
 
 
 def _scoring(extent: ProblemSize) -> Cost:
     n_kept, k, vectors = extent.n_kept, 2 * _modes(extent), _vectors(extent)
     maps = () if vectors else extent.maps
-    cost = score_cost(maps, extent.n, n_kept, extent.read, k, CHUNK_ROWS, extent.threads, extent.top)
+    cost = score_cost(maps, extent.n, n_kept, extent.read, k, CHUNK_ROWS, extent.threads, extent.top, extent.precision)
     asked = min(extent.options.certify, n_kept)
     if asked and extent.options.features == "landmarks" and not vectors and n_kept > asked:
         draws = far_draws(asked, len(extent.dimensions))

@@ -29,6 +29,7 @@ from specscale.method.modes import oriented
 from specscale.method.options import Options
 from specscale.method.preparation import choosing, looking
 from specscale.method.prologue import Asked, begun
+from specscale.method.rounding import rounding_cost
 from specscale.method.run import running
 from specscale.method.steps import ProblemSize, Step, Steps, covariance_of_maps, held_beside, tails_held
 from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
@@ -134,6 +135,10 @@ class _Matrix(Job):
         """What the embeddings are called."""
         return [one.name for one in self.problem.rows.embeddings]
 
+    def pairs_of_modes(self) -> list[tuple[int, int]]:
+        """The pair of each mode."""
+        return [pair for pair, one in zip(self.pairs, self.solved, strict=True) for _ in one.eigenvalues]
+
     def accumulate(self) -> None:
         """Find the covariance."""
         work = covariance(self.problem.maps)
@@ -209,7 +214,7 @@ class _Matrix(Job):
                 **vars(what_was_compared(self.problem, names)),
                 order=order,
                 pairs=found,
-                **vars(how_it_went(run, self.plan, self.machine)),
+                **vars(how_it_went(run, self.plan, self.machine, self.rounding)),
             )
         )
         run.place.publish(self.writer.folder)
@@ -217,11 +222,14 @@ class _Matrix(Job):
 
 def _steps(extent: ProblemSize) -> Steps:
     """The steps of a matrix: those of a comparison, with one solve and the modes of each pair."""
-    computing = (
+    scoring = _scoring(extent)
+    computing: tuple[Step[_Matrix], ...] = (
         Step(covariance_of_maps(extent), _Matrix.accumulate),
         Step(_solving(extent), _Matrix.solve),
-        Step(_scoring(extent), _Matrix.score),
+        Step(scoring, _Matrix.score),
     )
+    if extent.precision != "float32":
+        computing += (Step(rounding_cost(extent, _modes(extent), True, scoring), _Matrix.measure_rounding),)
     return Steps(looking(extent), choosing(extent), computing)
 
 
@@ -231,10 +239,15 @@ def _wanted(extent: ProblemSize) -> list[tuple[int, int]]:
     return [(width, min(extent.options.n_modes, width)) for width in widths]
 
 
+def _modes(extent: ProblemSize) -> int:
+    """Modes of both directions of all pairs."""
+    return 2 * sum(count for _, count in _wanted(extent))
+
+
 def _solving(extent: ProblemSize) -> Cost:
     wanted, d, sample = _wanted(extent), extent.d, extent.sample
     solves = [solve_cost(width, count) for width, count in wanted]
-    k = 2 * sum(count for _, count in wanted)
+    k = _modes(extent)
     return Cost(
         "solve",
         memory=extent.features
@@ -248,8 +261,11 @@ def _solving(extent: ProblemSize) -> Cost:
 
 
 def _scoring(extent: ProblemSize) -> Cost:
-    k = 2 * sum(count for _, count in _wanted(extent))
-    cost = score_cost(extent.maps, extent.n, extent.n_kept, extent.read, k, BLOCK_ROWS, extent.threads, extent.top)
+    k = _modes(extent)
+    cost = score_cost(
+        *(extent.maps, extent.n, extent.n_kept, extent.read, k, BLOCK_ROWS, extent.threads, extent.top),
+        extent.precision,
+    )
     cost = replace(cost, memory=cost.memory + tails_held(k, extent.top), disk=0)
     # The buffers of features are the same ones; the scratch of the covariance pass is still there.
     return held_beside(cost, extent.features - feature_cost(extent.maps, 0) + 8 * k * (extent.d + k))

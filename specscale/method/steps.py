@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from specscale.cost import Cost
 from specscale.features.bandwidth import SAMPLE_ROWS
 from specscale.features.base import FeatureMap
 from specscale.features.kernel import WIDE_EFFORT
+from specscale.kernels.precision import Precision
 from specscale.method.options import Options
 from specscale.passes.covariance import covariance_cost
 from specscale.passes.mapping import feature_cost
@@ -113,6 +114,11 @@ class ProblemSize:
         return min(SAMPLE_ROWS, self.n_kept)
 
     @property
+    def precision(self) -> Precision:
+        """What products are made in, where they bear it."""
+        return cast(Precision, self.options.precision)
+
+    @property
     def top(self) -> int:
         """Members kept of each tail."""
         return min(self.options.top, self.n_kept)
@@ -147,5 +153,7 @@ def tails_held(k: int, top: int) -> int:
 def covariance_of_maps(extent: ProblemSize) -> Cost:
     """What the covariance pass takes."""
     held = held_nodes(extent.spans, apart=extent.apart and extent.workers is None)
-    cost = covariance_cost(extent.maps, extent.n_kept, extent.read, extent.spans, extent.threads, held)
+    cost = covariance_cost(
+        extent.maps, extent.n_kept, extent.read, extent.spans, extent.threads, held, extent.precision
+    )
     return held_beside(cost)

@@ -29,6 +29,7 @@ from specscale.results.schema import (
     MapsRecord,
     MeasuredRecord,
     ModeRecord,
+    RoundingRecord,
     RowsRecord,
     WhatWasCompared,
 )
@@ -88,11 +89,12 @@ def _input(one: Embedding) -> InputRecord:
     )
 
 
-def how_it_went(run: Run, plan: Plan, machine: Machine) -> HowItWent:
+def how_it_went(run: Run, plan: Plan, machine: Machine, rounding: RoundingRecord | None) -> HowItWent:
     """Return the fields of a summary that say what was planned and what was measured."""
+    card = run.kernels.card
     return HowItWent(
         warnings=list(map(masked, run.warnings)),
-        device=DeviceRecord(name=run.kernels.name, card=run.kernels.card) if run.kernels.card else None,
+        device=DeviceRecord(name=run.kernels.name, card=card, rounding=rounding) if card else None,
         plan=plan.to_json(machine),
         measured=MeasuredRecord(
             seconds=run.seconds,

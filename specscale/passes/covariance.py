@@ -9,12 +9,15 @@ import numpy as np
 from specscale.cost import Cost
 from specscale.embeddings.rows import Block
 from specscale.features.base import FeatureMap
+from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import Array, Kernels, Task
+from specscale.kernels.precision import Precision, split_memory
 from specscale.passes.base import HELD_NODES, Accumulator, Layout, LoadedPass, Pass, Room
 from specscale.passes.mapping import (
     LoadedMaps,
     feature_cost,
     feature_device_cost,
+    feature_products,
     feature_room,
     feature_width,
     refusing_bad_rows,
@@ -88,7 +91,13 @@ def covariance(maps: tuple[FeatureMap, ...]) -> Pass[TiledSymmetric]:
 
 
 def covariance_cost(
-    maps: tuple[FeatureMap, ...], n_kept: int, read: int, spans: int, threads: int, held: int = 1
+    maps: tuple[FeatureMap, ...],
+    n_kept: int,
+    read: int,
+    spans: int,
+    threads: int,
+    held: int = 1,
+    precision: Precision = "float32",
 ) -> Cost:
     """State what the pass takes.
 
@@ -100,10 +109,12 @@ def covariance_cost(
     spans : number of spans
     threads : threads that compute
     held : partial results that stay in memory
+    precision : that is asked for
     """
     d = sum(one.dim for one in maps)
     tiles = 8 * TiledSymmetric.size(d)
     widest = int(np.diff(tile_edges(d)).max())
+    multiplied = [*feature_products(maps), ("covariance", widest, BLOCK_ROWS, widest)]
     return Cost(
         "covariance",
         memory=(2 + held) * tiles  # one accumulates while another is merged with its sibling, which was held
@@ -115,5 +126,8 @@ def covariance_cost(
         disk=tiles * spans.bit_length(),
         partial=tiles,
         # One accumulates and another is on its way to the host beside those that are held.
-        device_memory=(2 + min(HELD_NODES, spans.bit_length())) * tiles + feature_device_cost(maps) + widest**2 * 4,
+        device_memory=(2 + min(HELD_NODES, spans.bit_length())) * tiles
+        + feature_device_cost(maps)
+        + widest**2 * 4
+        + split_memory(multiplied, precision),
     )

@@ -17,6 +17,7 @@ from specscale.features.base import FeatureMap, LoadedMap, RowMap
 from specscale.features.kernel import MEAN
 from specscale.grid import BLOCK_ROWS, SLICE_ROWS
 from specscale.kernels.base import Array, Kernels, Task
+from specscale.kernels.precision import Multiplied
 from specscale.passes.base import Layout
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "bad_row_notes",
     "feature_cost",
     "feature_device_cost",
+    "feature_products",
     "feature_room",
     "feature_width",
     "refusing_bad_rows",
@@ -141,3 +143,8 @@ def feature_device_cost(maps: tuple[FeatureMap, ...]) -> int:
     scratch = BLOCK_ROWS * (sum(one.scratch for one in maps) + 4) * 4
     matrices = sum(one.operations // 2 for one in maps) * 4
     return 2 * BLOCK_ROWS * feature_width(maps) * 4 + scratch + matrices
+
+
+def feature_products(maps: Sequence[RowMap]) -> list[Multiplied]:
+    """The products in float32 that map a block, where it is a slice."""
+    return [(product, BLOCK_ROWS, terms, columns) for one in maps for product, terms, columns in one.products]

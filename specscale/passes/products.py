@@ -15,6 +15,7 @@ from specscale.features.kernel import ExactKernel
 from specscale.grid import ANCHOR_TILE, BLOCK_ROWS, SLICE_ROWS
 from specscale.kernels.apart import ApartKernels
 from specscale.kernels.base import Kernels, Product, Task
+from specscale.kernels.precision import Multiplied, Precision, split_memory
 from specscale.passes.base import (
     FED_BLOCKS,
     HELD_NODES,
@@ -166,7 +167,17 @@ def products(
     return Pass(name, room, create, load, combine, finalize, sums=True, shares=True, inputs=inputs, outputs=outputs)
 
 
-def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int, read: int, threads: int) -> Cost:
+def products_cost(
+    name: str,
+    dimensions: list[int],
+    s: int,
+    k: int,
+    n_kept: int,
+    read: int,
+    threads: int,
+    product: Product | None = None,
+    precision: Precision = "float32",
+) -> Cost:
     """State what the pass takes for the products of the anchors.
 
     Parameters
@@ -178,6 +189,8 @@ def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int,
     n_kept : rows that take part
     read : bytes of the embeddings
     threads : threads that compute
+    product : as in :func:`products`
+    precision : that is asked for
     """
     p, m = sum(dimensions), len(dimensions)
     rooms = products_rooms(m, s, k)
@@ -190,7 +203,8 @@ def products_cost(name: str, dimensions: list[int], s: int, k: int, n_kept: int,
         elementary=0.7 * n_kept * s * m,
         read=read,
         partial=8 * m * s * k,
-        device_memory=_device_cost(dimensions, s, k),
+        device_memory=_device_cost(dimensions, s, k)
+        + (split_memory(_multiplied(product, dimensions, s, k), precision) if product else 0),
     )
 
 
@@ -207,3 +221,10 @@ def _device_cost(dimensions: list[int], s: int, k: int) -> int:
     rows = BLOCK_ROWS * 4 * (max(dimensions) + min(s, ApartKernels.anchor_tile) + k + 4)
     fed = FED_BLOCKS * BLOCK_ROWS * k * 8
     return rooms + (2 + HELD_NODES) * m * s * k * 8 + anchors + rows + fed
+
+
+def _multiplied(product: Product, dimensions: list[int], s: int, k: int) -> list[Multiplied]:
+    """The products of a tile of anchors with the rows of a block."""
+    tile = min(s, ApartKernels.anchor_tile)
+    shapes = ((BLOCK_ROWS, max(dimensions), tile), (tile, BLOCK_ROWS, k), (BLOCK_ROWS, tile, k))
+    return [(product, *shape) for shape in shapes]

@@ -16,11 +16,13 @@ from specscale.embeddings.rows import Block
 from specscale.features.base import FeatureMap
 from specscale.grid import BLOCK_ROWS
 from specscale.kernels.base import Array, Kernels, Task
+from specscale.kernels.precision import Precision, split_memory
 from specscale.passes.base import FED_BLOCKS, Accumulator, Layout, LoadedPass, Pass, Room, RowInput
 from specscale.passes.mapping import (
     LoadedMaps,
     feature_cost,
     feature_device_cost,
+    feature_products,
     feature_room,
     feature_width,
     refusing_bad_rows,
@@ -320,7 +322,15 @@ def score(
 
 
 def score_cost(
-    maps: tuple[FeatureMap, ...], n: int, n_kept: int, read: int, k: int, chunk_rows: int, threads: int, top: int = 0
+    maps: tuple[FeatureMap, ...],
+    n: int,
+    n_kept: int,
+    read: int,
+    k: int,
+    chunk_rows: int,
+    threads: int,
+    top: int = 0,
+    precision: Precision = "float32",
 ) -> Cost:
     """State what the pass takes.
 
@@ -333,9 +343,11 @@ def score_cost(
     chunk_rows : rows of one chunk of scores
     threads : threads that compute
     top : members kept of each tail, for the size of partial results
+    precision : that is asked for
     """
     scoring = [one.scoring(np.empty((one.dim, 0)))[0] for one in maps]
     d = sum(one.dim for one in scoring)
+    multiplied = [*feature_products(scoring), ("scores", BLOCK_ROWS, d, k)]
     return Cost(
         "scores",
         memory=feature_cost(maps, threads) + 4 * BLOCK_ROWS * k * 4 + 2 * min(n, chunk_rows) * k * 4,
@@ -348,5 +360,6 @@ def score_cost(
         + 4 * BLOCK_ROWS * k * 4
         + 4 * (d + k) * k
         + 8 * BLOCK_ROWS * FED_BLOCKS * (1 if maps else k)  # numbers of rows, or the scores that come with them
-        + 4 * (4 * k + 4 * k * top) * 8,  # tails twice, found and sorted once
+        + 4 * (4 * k + 4 * k * top) * 8  # tails twice, found and sorted once
+        + split_memory(multiplied, precision),
     )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from specscale.cost import Cost
 from specscale.embeddings.rows import PairedRows
 from specscale.grid import BLOCK_ROWS
+from specscale.kernels.precision import Precision
 from specscale.passes.products import products_cost, products_rooms
 
 __all__ = ["STRIPE_ROWS", "VISIT_ROWS", "Stripe", "stripe_rooms", "sweeps_cost"]
@@ -54,7 +55,15 @@ class Stripe:
 
 
 def sweeps_cost(
-    name: str, dimensions: list[int], n: int, block: int, sweeps: int, read: int, threads: int, at_once: int = 1
+    name: str,
+    dimensions: list[int],
+    n: int,
+    block: int,
+    sweeps: int,
+    read: int,
+    threads: int,
+    at_once: int = 1,
+    precision: Precision = "float32",
 ) -> Cost:
     """State what some sweeps of the operator take.
 
@@ -68,9 +77,10 @@ def sweeps_cost(
     read : bytes of the embeddings
     threads : threads that compute
     at_once : stripes whose passes run at once
+    precision : that is asked for
     """
     stripe = min(STRIPE_ROWS, n)
-    one = products_cost(name, dimensions, stripe, block, n, read, threads)
+    one = products_cost(name, dimensions, stripe, block, n, read, threads, "exact", precision)
     p, m = sum(dimensions), len(dimensions)
     visits = sweeps * n * (n + stripe) / 2
     blocks = 8 * n * block

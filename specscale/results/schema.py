@@ -30,6 +30,7 @@ __all__ = [
     "ModeRecord",
     "OptionsRecord",
     "PairRecord",
+    "RoundingRecord",
     "RowsRecord",
     "WhatWasCompared",
     "check_map",
@@ -223,11 +224,21 @@ class PairRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoundingRecord:
+    """How far products by tensor cores move the modes, measured on some rows."""
+
+    rows: Count
+    eigenvalues: NotNegative
+    scores: NotNegative
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeviceRecord:
     """What the passes ran on, where that was not this machine's cores."""
 
     name: str
     card: str
+    rounding: Rare[RoundingRecord] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from specscale.errors import OptionError
 from specscale.kernels import precision
 from specscale.kernels.base import BACKENDS
 from specscale.kernels.gpu import GpuKernels
-from specscale.kernels.precision import PRECISIONS, PRODUCTS, check_precision, multiply, precision_of
+from specscale.kernels.precision import PRECISIONS, PRODUCTS, check_precision, multiply, precision_of, split_memory
 
 STEP = 8  # terms that a tensor core adds up at once
 
@@ -139,6 +139,22 @@ def test_only_products_that_bear_a_precision_get_it() -> None:
     check_precision("tf32")
 
 
+@pytest.mark.usefixtures("bearing_covariance")
+def test_the_parts_of_numbers_take_as_much_memory_as_is_told() -> None:
+    shapes, held = [(7, 9, 4), (3, 20, 6), (5, 2, 30)], dict[str, int]()
+
+    def counted(name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        held[name] = max(held.get(name, 0), int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        return scratch(name, shape, dtype)
+
+    for rows, terms, columns in shapes:
+        left, right = normal(rows, terms).astype(np.float32), normal(terms, columns).astype(np.float32)
+        multiply(TensorCores(), left, right, np.empty((rows, columns), np.float32), "3xtf32", counted)  # type: ignore[arg-type]
+    borne, other = ([(product, *shape) for shape in shapes] for product in ("covariance", "scores"))
+    assert split_memory([*borne, ("scores", 99, 99, 99)], "3xtf32") == sum(held.values())
+    assert split_memory(other, "3xtf32") == split_memory(borne, "tf32") == split_memory(borne, "float32") == 0
+
+
 @pytest.mark.parametrize("asked", PRECISIONS)
 def test_there_is_a_backend_of_each_precision(asked: Any) -> None:
     name = "cuda" if asked == "float32" else f"cuda-{asked}"
@@ -163,6 +179,7 @@ def test_a_backend_splits_the_products_that_bear_it_and_no_others(order: Any, pr
 
     kernels = GpuKernels(Asked(order), "3xtf32").bearing(product)
     left, right = normal(2100, 20).astype(np.float32), normal(2100, 30, seed=1).astype(np.float32)
+    assert (kernels.unrounded.name, kernels.unrounded.device) == ("cuda", kernels.device)
     total = kernels.zeros((20, 30), np.float64)
     kernels.gram_tile(kernels.put(left), kernels.put(right), kernels.empty(total.shape, np.float32), total)
     found = kernels.get(total)
