@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from specscale.embeddings.rows import PairedRows
 from specscale.method.result import Result, open_result
+from specscale.places.files import located
 from specscale.results.group_writer import FoundGroup
 from specscale.results.schema import GroupRecord
 from specscale.results.writing import ResultWriter
@@ -47,11 +48,11 @@ def found_groups(likeness: NDArray[np.float32], columns: Sequence[int], top: int
 
 
 def write_groups(
-    place: Path, rows: PairedRows, likeness: NDArray[np.float32], found: Sequence[FoundGroup] | None
+    place: str | Path, rows: PairedRows, likeness: NDArray[np.float32], found: Sequence[FoundGroup] | None
 ) -> Result:
     """Put groups into a result: `likeness` is (n, candidates); None for a result that did not look for any."""
     result = open_result(place)
-    writer = ResultWriter(place, rows.n, cast(Any, SimpleNamespace(eigenvalues=result.eigenvalues)))
+    writer = ResultWriter(located(place), rows.n, cast(Any, SimpleNamespace(eigenvalues=result.eigenvalues)))
     checksums = dict(result.record.checksums)
     if found is not None:
         writer.groups(found, rows, lambda start, stop: likeness[start:stop])

@@ -149,7 +149,13 @@ def unread(result: ResultDirectory) -> list[str]:
 def _kept(result: ResultDirectory, key: str) -> Any:
     """The table of columns that a result keeps of an input; None where it keeps none."""
     path = result.path / kept_columns(key)
-    return read_table(path, result.again) if exists(path) else None
+    if not exists(path):
+        return None
+    table = read_table(path, result.again)
+    at = table.schema.get_all_field_indices(KEPT_ROW)
+    if len(at) != 1 or table.schema.types[at[0]] != pa.int64() or table.column(at[0]).null_count:
+        raise result.damaged(f"{path.name} is")
+    return table
 
 
 def _places(known: NDArray[np.int64], rows: NDArray[np.int64]) -> pa.Array:

@@ -66,7 +66,7 @@ class Group(GroupRecord):
             When the members are damaged or gone.
         """
         found = [start + np.flatnonzero(run[:, self.group]) for start, run in group_runs(self._result, MEMBERS)]
-        rows = np.concatenate(found).astype(np.int64, copy=False)
+        rows = np.concatenate([np.empty(0, np.int64), *found])
         if len(rows) != self.size:
             raise self._result.damaged(f"the array {MEMBERS} is")
         return rows

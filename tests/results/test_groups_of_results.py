@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Pair
 from grouped import found_groups, record, write_groups
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -27,8 +27,9 @@ import specscale as ss
 from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.rows import Match, PairedRows
 from specscale.embeddings.store import EmbeddingStore
-from specscale.errors import ChangedError, InputError
+from specscale.errors import ChangedError, InputError, OptionError
 from specscale.places.checksum import crc32c
+from specscale.places.files import located, remove_file
 from specscale.places.records import to_json
 from specscale.results.group_files import group_runs, samples_table
 from specscale.results.group_writer import FoundGroup, groups_table, likeness_of_rows
@@ -135,6 +136,9 @@ def test_every_member_comes_in_the_order_of_rows(result: Path) -> None:
     (one,) = every_member(opened, [1])
     assert one["row"].to_pylist() == members(COLUMNS[1]).tolist()
     assert [*every_member(opened, [])] == []
+    for number in (2, -1):
+        with pytest.raises(OptionError, match=rf"r\.spec: no group {number}: its groups are 0 to 1$"):
+            next(every_member(opened, [0, number]))
 
 
 def test_members_are_known_where_the_store_is_gone(result: Path) -> None:
@@ -199,6 +203,10 @@ def test_columns_of_files_are_kept_for_what_is_shown(here: Path, make_pair: Call
     known = set(samples_table(opened)["row"].to_pylist()) | set(opened.members()["row"])
     texts = opened.described_table(unknown)["text"].to_pylist()
     assert texts == [f"text {row}" if row in known else None for row in unknown["row"].to_pylist()]
+    columns = pq.read_table("r.spec/columns_a.parquet")
+    pq.write_table(columns.drop_columns(["specscale_row"]), "r.spec/columns_a.parquet")
+    with pytest.raises(InputError, match=r"columns_a\.parquet is damaged or gone: run the comparison again"):
+        opened.groups[0].top()
 
 
 def test_what_was_left_there_is_written_over_by_the_same_bytes(result: Path, made: Path) -> None:
@@ -462,6 +470,44 @@ def test_members_are_as_many_as_the_summary_says(result: Path) -> None:
     summary_with("groups.0.held_out_size", 0)(result)
     with pytest.raises(InputError, match="the array members is damaged or gone"):
         ss.open_result(result).groups[0].rows()
+
+
+@pytest.mark.slow
+@given(data=st.data())
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_byte_is_told_or_says_nothing(result: Path, data: st.DataObject) -> None:
+    def read() -> Any:
+        opened = ss.open_result(result)
+        tops = [(one.rows().tolist(), one.top().to_json(), one.top(near=True).to_json()) for one in opened.groups]
+        return tops, [one.to_pydict() for one in every_member(opened)]
+
+    names = [f"spec.zarr/{name}/{part}" for name in ("members", "likeness") for part in ("zarr.json", "c/0/0")]
+    path = result / data.draw(st.sampled_from(["members.parquet", *names]))
+    whole, before = path.read_bytes(), read()
+    at, byte = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.binary(max_size=2))
+    try:
+        path.write_bytes(whole[:at] + byte + whole[at + 1 :])
+        try:
+            found, told = read(), ""
+        except InputError as error:
+            found, told = before, str(error)
+        assert found == before
+        assert "\n" not in told
+    finally:
+        path.write_bytes(whole)
+
+
+def test_groups_lie_in_an_object_store_as_well(s3: str, result: Path, made: Path) -> None:
+    z, rows = likeness(), paired(made / "a.zarr", made / "b.zarr")
+    place: Any = located(f"{s3}/r.spec")
+    shutil.rmtree(result / "spec.zarr" / "members")
+    place.fs.put(str(result), place.path, recursive=True)
+    opened = write_groups(f"{s3}/r.spec", rows, z, found_groups(z, COLUMNS))
+    np.testing.assert_array_equal(opened.groups[0].rows(), members(COLUMNS[0]))
+    assert opened.groups[0].top()["id"].notna().all()
+    remove_file(place / "spec.zarr/members/c/0/0")
+    with pytest.raises(InputError, match=r"members/c/0/0: the chunk is missing: run the comparison again"):
+        opened.groups[0].rows()
 
 
 def test_a_reader_that_stops_early_is_told_nothing(result: Path) -> None:
