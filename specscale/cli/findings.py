@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from specscale.cli.heading import called, no_mode
-from specscale.cli.inert import place_of
 from specscale.insight.found import found_groups
 
 if TYPE_CHECKING:
@@ -23,17 +22,14 @@ def sentence_of(result: ComparisonResult) -> str:
         return f"{no_mode(result)}, so there is no group to tell"
     if not result.looked_for_groups:
         if result.record.schema_version < _FIRST_WITH_GROUPS:
-            return (
-                "this result is of an earlier version, which did not look for groups: compare again to get them "
-                f"(its modes: specscale modes {place_of(result.path)})"
-            )
-        return f"no groups were looked for (the modes: specscale modes {place_of(result.path)})"
+            return "this result is of an earlier version, which did not look for groups: compare again to get them"
+        return "groups were not looked for"
     found, noise = found_groups(result), len(result.groups) - len(found_groups(result))
     told = [_of_direction(result, which, found) for which in directions(result)]
     if not found:
         told = [_nothing(result)]
     if noise:
-        told.append(f"{_count(noise, 'candidate')} {'is' if noise == 1 else 'are'} noise")
+        told.append(f"{count_of(noise, 'candidate')} {'is' if noise == 1 else 'are'} noise")
     return "; ".join(told) + "."
 
 
@@ -49,6 +45,11 @@ def percent(share: float) -> str:
     return f"{share:.2%}".replace("%", " %") if share < 0.01 else f"{share:.1%}".replace("%", " %")
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return how many there are of something."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def _of_direction(result: ComparisonResult, which: str, found: Sequence[Group]) -> str:
     """What one embedding holds together and the other does not."""
     names, other = called(result), "B" if which == "A" else "A"
@@ -60,18 +61,14 @@ def _of_direction(result: ComparisonResult, which: str, found: Sequence[Group]) 
         at_most = "at most " * (len(groups) > 1)
         share = f" ({at_most}{percent(min(1.0, sum(one.share for one in groups)))} of the rows)"
     verb = " holds together" if which == directions(result)[0] else ""
-    themes = _count(len(own) - len(groups), "theme")
-    return f"{names[which]}{verb} {_count(len(groups), 'group')}{share} and {themes} that {names[other]} does not"
+    themes = count_of(len(own) - len(groups), "theme")
+    return f"{names[which]}{verb} {count_of(len(groups), 'group')}{share} and {themes} that {names[other]} does not"
 
 
 def _nothing(result: ComparisonResult) -> str:
     """That no candidate is a finding."""
     names, reverse = called(result), ", nor the reverse" * (directions(result) == "AB")
     return (
-        f"no group and no theme was found by {_count(len(result.modes), 'mode')}: nothing that {names['A']} holds "
+        f"no group and no theme was found by {count_of(len(result.modes), 'mode')}: nothing that {names['A']} holds "
         f"together and {names['B']} does not{reverse}"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"

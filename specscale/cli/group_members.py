@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from specscale.cli.columns import wrapped
-from specscale.cli.findings import percent
+from specscale.cli.findings import count_of, percent
 from specscale.cli.group_table import size_of, verdict_of, width_of
 from specscale.cli.heading import called
 from specscale.cli.inert import flowing
@@ -180,11 +180,11 @@ def _estimate(group: Group) -> str:
 def _evidence(group: Group) -> str:
     """What the half of the rows says that the group was not found in."""
     if group.held_out_contrast is None or group.held_out_se is None:
-        return f"none: {group.held_out_size:,} members are in the half of the rows that it was not found in"
+        return f"none: {count_of(group.held_out_size, 'member')} in the half of the rows that it was not found in"
     null = "" if group.null_contrast is None else f"; where there is nothing to find {group.null_contrast:.3f}"
     return (
-        f"contrast {_with_error(group.held_out_contrast, group.held_out_se)} of {group.held_out_size:,} members in "
-        f"the half of the rows that it was not found in{null}"
+        f"contrast {_with_error(group.held_out_contrast, group.held_out_se)} of "
+        f"{count_of(group.held_out_size, 'member')} in the half of the rows that it was not found in{null}"
     )
 
 

@@ -9,7 +9,7 @@ from specscale.cli.bars import bar_of, plain_bars
 from specscale.cli.columns import GAP, cells, cut, padded, room_of, wrapped
 from specscale.cli.findings import percent, sentence_of
 from specscale.cli.heading import called
-from specscale.cli.inert import flowing
+from specscale.cli.inert import flowing, place_of
 from specscale.cli.members import why_no_columns
 from specscale.insight.found import is_found, own_auc
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 _BAR = 4  # cells
 _LEAST_ABOUT = 8  # cells
-_HEADINGS = ("group", "rows", "share", "in A", "in B", "AUC", "verdict")
+HEADINGS = ("group", "rows", "share", "in A", "in B", "AUC", "verdict")
 _RIGHT = (True, True, True, False, False, True, False)
 
 
@@ -39,18 +39,13 @@ def print_groups(result: ComparisonResult, about: Mapping[int, About], noise: bo
     width = width_of(sys.stdout)
     print("\n".join(wrapped(sentence_of(result), width)))
     shown = [one for one in result.groups if noise or is_found(one)]
-    if not shown:
-        return
-    names = called(result)
-    lines = group_lines(shown, about, sys.stdout)
-    for which, other in (("A", "B"), ("B", "A")):
-        own = [line for line, one in zip(lines[1:], shown, strict=True) if one.grouped_by == which]
-        if own:
-            print(f"\n{cut(f'held together by {names[which]} ({which}), not by {names[other]} ({other})', width)}")
-            print("\n".join([lines[0], *own]))
-    print("\n" + "\n".join(wrapped(_legend(shown), width)))
-    if not about and (why := why_no_columns(result)):
-        print("\n".join(wrapped(f"what they are about is not shown: {why}", width)))
+    if shown:
+        _print_table(result, shown, about, width)
+    ways = [f"members: specscale groups {place_of(result.path)} --group {one.group}" for one in shown[:1]]
+    if result.modes:
+        ways.append(f"modes: specscale modes {place_of(result.path)}")
+    if ways:
+        print("\n" + "\n".join(ways))
 
 
 def group_lines(groups: Sequence[Group], about: Mapping[int, About], file: TextIO) -> list[str]:
@@ -64,8 +59,8 @@ def group_lines(groups: Sequence[Group], about: Mapping[int, About], file: TextI
     """
     plain = plain_bars(file)
     wide = max(len(_similarity(value)) for one in groups for value in _similarities(one))
-    table = [_HEADINGS, *(_columns(one, wide, plain) for one in groups)]
-    widths = [max(cells(line[place]) for line in table) for place in range(len(_HEADINGS))]
+    table = [HEADINGS, *(_columns(one, wide, plain) for one in groups)]
+    widths = [max(cells(line[place]) for line in table) for place in range(len(HEADINGS))]
     lines = [
         (" " * GAP).join(padded(text, width, right) for text, width, right in zip(line, widths, _RIGHT, strict=True))
         for line in table
@@ -90,6 +85,20 @@ def verdict_of(group: Group) -> str:
 def size_of(group: Group) -> str:
     """The size of a group; that of a theme, which has no edge, is marked as a convention."""
     return f"{'~' * (group.verdict == 'theme')}{group.size:,}"
+
+
+def _print_table(result: ComparisonResult, shown: Sequence[Group], about: Mapping[int, About], width: int) -> None:
+    """Print the groups of each embedding, and what the columns mean."""
+    names = called(result)
+    lines = group_lines(shown, about, sys.stdout)
+    for which, other in (("A", "B"), ("B", "A")):
+        own = [line for line, one in zip(lines[1:], shown, strict=True) if one.grouped_by == which]
+        if own:
+            print(f"\n{cut(f'held together by {names[which]} ({which}), not by {names[other]} ({other})', width)}")
+            print("\n".join([lines[0], *own]))
+    print("\n" + "\n".join(wrapped(_legend(shown), width)))
+    if not about and (why := why_no_columns(result)):
+        print("\n".join(wrapped(f"what they are about is not shown: {why}", width)))
 
 
 def _columns(group: Group, wide: int, plain: bool) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ def groups(
     json: o.Json = False,
 ) -> None:
     """Show the groups that one embedding holds together and the other does not: how large, how sure, about what."""
+    from specscale.cli.findings import count_of
     from specscale.cli.group_members import group_json, group_numbered, print_group
     from specscale.cli.group_table import print_groups
     from specscale.cli.heading import heading_of
@@ -73,6 +74,6 @@ def groups(
     else:
         print_group(result, shown[0], about.get(group), top, show)
     if exported is not None:
-        print(f"\n{place_of(export)}: {exported.members:,} members of {len(shown):,} group{'s' * (len(shown) != 1)}")
+        print(f"\n{place_of(export)}: {count_of(exported.members, 'member')} of {count_of(len(shown), 'group')}")
         if exported.members and not exported.columns and (why := why_no_columns(result)):
             print(f"without the samples' columns: {why}")

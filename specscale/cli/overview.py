@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from specscale.cli.group_table import group_lines, print_groups
 from specscale.cli.heading import heading_of
-from specscale.cli.inert import inert, place_of
+from specscale.cli.inert import inert
 from specscale.cli.members import OF_GROUPS, MemberTable
 from specscale.cli.mode_tables import print_causing_modes, print_modes
 from specscale.cli.tables import print_device
@@ -32,13 +32,7 @@ def print_overview(result: ComparisonResult) -> None:
         print(inert(choice))
     print_device(result.record)
     print()
-    found = found_groups(result)
-    print_groups(result, subjects(result, found))
-    place = place_of(result.path)
-    if found:
-        print(f"\nmembers: specscale groups {place} --group {found[0].group}")
-    if result.modes:
-        print(f"{'' if found else chr(10)}modes: specscale modes {place}")
+    print_groups(result, subjects(result, found_groups(result)))
 
 
 def print_strongest(result: ComparisonResult, top: int) -> None:

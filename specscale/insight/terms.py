@@ -96,7 +96,7 @@ def exact_z(said: int, texts: int, other_said: int, other_texts: int) -> float:
         z with as much of the normal law above it as the hypergeometric law has from `said` on; 0 where the share is not
         larger than the other, or a side has no text.
     """
-    if said * other_texts <= other_said * texts or not other_texts:
+    if said * other_texts <= other_said * texts:
         return 0.0
     return float(-ndtri_exp(log_upper_tail(said, texts, said + other_said, texts + other_texts)))
 

@@ -50,7 +50,7 @@ def words_of(cell: object) -> list[str]:
     if text.isascii():
         text = text.lower()
     else:
-        text = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text).casefold()).translate(_SAME_SIGN)
+        text = unicodedata.normalize("NFKC", text).casefold().translate(_SAME_SIGN)
         text = _CHARACTER.sub(r" \g<0> ", text)
     return _WORD.findall(text.replace("_", " "))
 

@@ -52,7 +52,8 @@ def planted(members: int = 80, others: int = 120) -> tuple[pa.Table, pa.Table]:
         ({"id": [f"{row:06}-n" for row in range(40)], "lemma": WORDS * 4, "gloss": sentences(40)}, "gloss"),
         ({"path": [f"/data/My Images/img {row}.jpg" for row in range(40)]}, None),
         ({"url": [f"https://a.example/{row}/some title" for row in range(40)], "title": sentences(40)}, "title"),
-        ({"note": sentences(40), "caption": sentences(40, 1)}, "caption"),
+        ({"note": sentences(40), "caption": [one.replace("thing ", "") for one in sentences(40)]}, "caption"),
+        ({"lemma": [f"{first}{second}" for first in WORDS for second in WORDS]}, None),
         ({"note": sentences(40), "alt": sentences(40, 1)}, "note"),
         ({"title": sentences(40), "review": [f"{one}. {one}. {one}" for one in sentences(40)]}, "review"),
         ({"image_description": [f"{one} {row}" for row, one in enumerate(WORDS)]}, "image_description"),
@@ -90,6 +91,11 @@ def test_labels_are_few_distinct_strings_integers_and_truths() -> None:
         "bytes": [b"x"] * n,
     }
     assert label_columns(cells_of(pa.table(columns))) == ["word", "code", "float", "truth", "packed", "constant"]
+
+
+def test_a_thousand_values_are_labels() -> None:
+    columns = {"thousand": [*range(1000)] * 3, "more": [*range(1001), *range(1001), *[0] * 998]}
+    assert label_columns(columns) == ["thousand"]
 
 
 def test_cells_are_those_of_columns_that_every_table_has_once() -> None:
@@ -150,7 +156,19 @@ def test_what_members_share_with_those_beside_is_enriched_among_all_rows() -> No
     assert about(kinds, kinds).labels == []
     (plant,) = about(kinds, kinds, {"kind": {"plant": 100, "food": 900}}).labels
     assert (plant.share, plant.lift) == (1, 10)
-    (plant,) = about(table(kind=["plant"] * 30), table(kind=[None] * 30), {"kind": {"plant": 100, "food": 900}}).labels
+    assert about(kinds, table(kind=[None] * 30), {"kind": {"plant": 100, "food": 900}}).labels == [plant]
+
+
+def test_columns_that_were_counted_are_labels_however_few_rows_there_are() -> None:
+    members, others = table(kind=["plant", "plant", "food"]), table(kind=["animal"])
+    assert label_columns(cells_of(members, others)) == []
+    assert [one.label for one in about(members, others, {"kind": {"plant": 10, "food": 9000}}).labels] == ["plant"]
+
+
+def test_columns_in_which_no_member_has_a_label_make_no_test() -> None:
+    members, others = planted()
+    beside = others.append_column("other", pa.array(KINDS * 30))
+    assert about(members.append_column("other", pa.nulls(80)), beside).labels == about(members, others).labels
 
 
 def test_random_labels_are_not_enriched() -> None:
@@ -162,12 +180,15 @@ def test_random_labels_are_not_enriched() -> None:
     assert wrong <= 6  # 3 at most on average
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_rows_changes_nothing(chance: random.Random) -> None:
     members, others = planted()
+    members = members.append_column("tied", pa.array(["x", "y"] * 40))
+    others = others.append_column("tied", pa.array(["z"] * 120))
     shuffled = [part.take(chance.sample(range(len(part)), len(part))) for part in (members, others)]
     assert about(*shuffled) == about(members, others)
+    assert [one.label for one in about(members, others).labels] == ["plant", "x", "y"]
 
 
 columns_of = st.one_of(

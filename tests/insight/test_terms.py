@@ -195,10 +195,46 @@ def test_what_is_no_text_counts_as_none() -> None:
     assert contrasting_terms(plants + blank, blank + others) == contrasting_terms(plants, others)
 
 
-def test_a_few_members_are_no_term() -> None:
-    plain = texts(3, 100)
-    assert contrasting_terms(["bamboo"] * (LEAST - 1) + plain, plain * 20) == []
-    assert names(contrasting_terms(["bamboo"] * (2 * LEAST) + plain, plain * 20)) == ["bamboo"]
+@pytest.mark.parametrize(
+    ("said", "members", "other_said", "found"),
+    [(4, 100, 1, []), (5, 100, 1, ["bamboo"]), (9, 1000, 0, []), (10, 1000, 0, ["bamboo"])],
+)
+def test_what_a_few_members_say_is_no_term(said: int, members: int, other_said: int, found: list[str]) -> None:
+    first, second = (["bamboo"] * few + ["plain"] * many for few, many in ((said, members - said), (other_said, 9000)))
+    assert names(contrasting_terms(first, second)) == found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_above_the_bound_is_told(seed: int) -> None:
+    chance = random.Random(seed)
+    members = [" ".join(word for at, word in enumerate(RARER) if chance.random() < 0.2 + at / 300) for _ in range(90)]
+    others = [" ".join(word for word in RARER if chance.random() < 0.2) for _ in range(110)]
+    sides = [[f" {one} " for one in part if one] for part in (members, others)]
+    looked_at = [*RARER, *(f"{first} {second}" for first in RARER for second in RARER)]
+    counts = {term: [sum(f" {term} " in one for one in part) for part in sides] for term in looked_at}
+    tests = sum(sum(pair) >= LEAST for pair in counts.values())
+    law = hypergeom(sum(map(len, sides)), [sum(pair) for pair in counts.values()], len(sides[0]))
+    p = dict(zip(counts, law.sf([said - 1 for said, _ in counts.values()]), strict=True))
+    found = contrasting_terms(members, others, 100)
+    told = {word for one in found for word in one.term.split()}
+    for term, (said, _) in counts.items():
+        if said >= LEAST and p[term] <= 0.05 / tests:
+            assert not told.isdisjoint(term.split())
+    assert found
+    assert all(norm.sf(one.z) <= 0.05 / tests for one in found)
+
+
+def test_what_a_finding_grows_to_is_a_finding() -> None:
+    usual = "one two three four five six seven eight nine"  # with three more, 20 terms: p up to 0.0025
+    grove, alone, none = f"{usual}. bamboo grove", f"{usual}. bamboo", usual
+    (found,) = contrasting_terms([grove] * 5 + [alone] + [none] * 24, [none] * 60)
+    assert (found.term, found.share) == ("bamboo", 0.2)  # p is 0.00095, of the grove 0.0032
+    (found,) = contrasting_terms([grove] * 6 + [none] * 24, [none] * 60)
+    assert found.term == "bamboo grove"
+
+
+def test_phrases_have_four_words_at_most_and_ties_an_order() -> None:
+    assert names(contrasting_terms(["o p b q r"] * 20, ["x"] * 20)) == ["o", "p b q r"]
 
 
 @pytest.mark.slow
