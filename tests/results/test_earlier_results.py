@@ -87,7 +87,8 @@ def test_commands_say_what_they_said(said: Said, kept: Any, name: str, arguments
 def test_a_comparison_is_gone_on_from(earlier: Path, kept: Any) -> None:
     result = ss.open_result(earlier / "ab.spec")
     assert isinstance(result, ss.Result)
-    before = {**result.summary, "options": {**result.summary["options"], "precision": "float32"}}  # there was no other
+    later = {"precision": "float32", "rounds": 1, "least_group": 30}  # which options had been added since
+    before = {**result.summary, "options": {**result.summary["options"], **later}}
     assert result.options().to_json() == before["options"]
     assert alike(fields(result.with_eta(0.5)), kept["with_eta"])
     assert alike(fields(result.constrained(0.03, 2)), kept["constrained"])

@@ -38,7 +38,7 @@ from specscale.results.workplace import OURS
 from specscale.stores.ingest import ingest
 
 ROWS = 200
-HOW: dict[str, Any] = {"features": "landmarks", "size": 20, "n_modes": 2, "top": 5, "certify": 0}
+HOW: dict[str, Any] = {"features": "landmarks", "size": 20, "n_modes": 2, "top": 5, "certify": 0, "rounds": 0}
 COLUMNS = (2, 0)  # of three candidates, one of which is left
 Alter = Callable[[Path], Any]
 
@@ -299,10 +299,13 @@ def test_results_of_an_earlier_version_looked_for_no_groups(tmp_path: Path) -> N
 def test_the_page_of_a_notebook_leads_with_the_groups(result: Path) -> None:
     summary = json.loads((result / "summary.json").read_text())
     summary["inputs"]["a"]["name"] = "<b>"
+    noise = {**summary["groups"][1], "group": 2, "verdict": "noise", "certified": False}
+    summary["groups"].append(noise)
     (result / "summary.json").write_text(json.dumps(summary))
     page = ss.open_result(result)._repr_html_()
     assert page.index("<th>group</th>") < page.index("<th>mode</th>")
     assert "<td>theme</td>" in page
+    assert "<td>noise</td>" not in page
     assert "&lt;b&gt;" in page
     assert "<td><b></td>" not in page
 
