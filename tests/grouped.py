@@ -22,7 +22,7 @@ from specscale.results.writing import ResultWriter
 def record(group: int, size: int, **fields: Any) -> GroupRecord:
     """What a summary may say of a group."""
     values: dict[str, Any] = {
-        "grouped_by": "A", "verdict": "group", "certified": True, "found_in": [f"{group}+"], "share": 0.1,
+        "grouped_by": "A", "verdict": "group", "certified": True, "found_in": [f"A{group}+"], "share": 0.1,
         "core": [1, 3], "background": 0.1, "level": 0.5, "threshold": 0.35,
         "similarity_a": 0.8, "similarity_a_se": 0.01, "similarity_b": 0.2, "similarity_b_se": 0.02,
         "estimate_error": 0.0, "background_a": 0.1, "background_b": 0.15, "contrast": 0.65, "contrast_se": 0.03,

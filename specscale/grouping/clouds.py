@@ -47,20 +47,18 @@ def cloud_contrast(exact: ExactKernel, sample: NDArray[Any], seed: int, which: i
     rows = mean + combined @ (sample - mean) / np.float32(np.sqrt(len(sample) - 1))
     pool = Pool((exact,), (rows,), 1.0, kernels)
     everything = np.arange(len(pool))
-    background = pair_mean(pool.kernel(0, everything, everything)).mean
-    starts = generator.choice(len(pool), _STARTS, replace=False)
-    alike = pool.kernel(0, everything, starts)
-    most = 0.0
-    for number in range(_STARTS):
-        nearest = np.argsort(-alike[:, number], kind="stable")
+    alike = pool.kernel(0, everything, everything)
+    background, most = pair_mean(alike).mean, 0.0
+    for start in generator.choice(len(pool), _STARTS, replace=False):
+        nearest = np.argsort(-alike[start], kind="stable")
         for size in _CORES:
             core = nearest[:size]
-            likeness = pool.kernel(0, everything, core).mean(axis=1)
+            likeness = alike[core].mean(axis=0, dtype=np.float64)
             likeness[core] = (size * likeness[core] - 1) / (size - 1)
             low = np.median(likeness)
             members = np.flatnonzero(likeness >= low + CUT * (np.median(likeness[core]) - low))
             if len(members) < _LEAST:
                 continue
             drawn = np.sort(generator.permutation(members)[:_MEASURED])
-            most = max(most, pair_mean(pool.kernel(0, drawn, drawn)).mean - background)
+            most = max(most, pair_mean(alike[np.ix_(drawn, drawn)]).mean - background)
     return most

@@ -74,7 +74,7 @@ def _first(pool: Pool, tail: Rows, sample: Rows, direction: int) -> Rows:
     np.fill_diagonal(alike, -np.inf)
     count = min(CORE_ROWS, len(tail)) - 1
     nearest = -np.partition(-alike, count - 1, axis=1)[:, :count]
-    centre = int(nearest.mean(axis=1).argmax())
+    centre = int(nearest.mean(axis=1, dtype=np.float64).argmax())
     order = np.argsort(-alike[centre], kind="stable")[:count]
     background = float(np.median(pool.likeness(sample, tail[[centre]], direction)))
     near = alike[centre, order] - background
@@ -85,7 +85,7 @@ def _first(pool: Pool, tail: Rows, sample: Rows, direction: int) -> Rows:
 
 def _judged(pool: Pool, core: Rows, rows: Rows, sample: Rows, direction: int) -> tuple[FoundCore, NDArray[np.float64]]:
     """A core, and the likeness of some rows to it, of its own rows to its others."""
-    likeness = pool.likeness(rows, core, direction).mean(axis=1)
+    likeness = pool.likeness(rows, core, direction).mean(axis=1, dtype=np.float64)
     own = np.searchsorted(rows, core)
     likeness[own] = (len(core) * likeness[own] - sum(weights_of(direction, pool.eta))) / (len(core) - 1)
     background = float(np.median(likeness[np.searchsorted(rows, sample)]))

@@ -29,7 +29,7 @@ def distinct_cores(pool: Pool, cores: Sequence[FoundCore], directions: Sequence[
     lengths = [len(one.rows) for one in cores]
     weights = np.zeros((len(rows), len(cores)))
     weights[places, np.repeat(np.arange(len(cores)), lengths)] = np.repeat(1 / np.array(lengths), lengths)
-    similar = [weights.T @ pool.kernel(which, rows, rows) @ weights for which in range(2)]
+    similar = [weights.T @ pool.kernel(which, rows, rows).astype(np.float64) @ weights for which in range(2)]
     same = list(range(len(cores)))
     kept: list[int] = []
     for one in sorted(same, key=lambda core: -cores[core].level):

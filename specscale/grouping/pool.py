@@ -14,6 +14,7 @@ from specscale.kernels.base import Kernels
 __all__ = ["Pool", "weights_of"]
 
 Rows = NDArray[np.int64]
+Real = NDArray[np.floating[Any]]
 
 
 def weights_of(direction: int, eta: float) -> tuple[float, float]:
@@ -50,14 +51,17 @@ class Pool:
         """Some rows of each embedding, as they are stored."""
         return tuple(one[rows] for one in self._raw)
 
-    def kernel(self, which: int, rows: Rows, anchors: Rows) -> NDArray[np.float64]:
+    def kernel(self, which: int, rows: Rows, anchors: Rows) -> Real:
         """The exact kernel of one embedding between some rows and others, (rows, anchors)."""
         against = self._exact[which].anchors(self._kernels, self._raw[which][anchors])
         out = np.empty((len(rows), len(anchors)), dtype=self._kernels.real)
         against.evaluate(self._kernels, self._rows[which][rows], slice(None), out)
-        return out.astype(np.float64)
+        return out
 
-    def likeness(self, rows: Rows, anchors: Rows, direction: int) -> NDArray[np.float64]:
+    def likeness(self, rows: Rows, anchors: Rows, direction: int) -> Real:
         """How like rows are to others where the direction holds together, and not in the other embedding."""
         a, b = weights_of(direction, self.eta)
-        return a * self.kernel(0, rows, anchors) + b * self.kernel(1, rows, anchors)
+        out = self.kernel(0, rows, anchors)
+        out *= a
+        out += b * self.kernel(1, rows, anchors)
+        return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class PairMean:
         return float(2 * np.sqrt(np.sum(self.influence**2) / (m * (m - 1)))) if m > 1 else 0.0
 
 
-def pair_mean(kernel: NDArray[np.float64]) -> PairMean:
+def pair_mean(kernel: NDArray[np.floating[Any]]) -> PairMean:
     """The mean over pairs of different rows of a kernel matrix (m, m), or of what is made of several.
 
     Its standard error is that of a U-statistic to first order (Hoeffding 1948).
@@ -39,6 +40,6 @@ def pair_mean(kernel: NDArray[np.float64]) -> PairMean:
     m = len(kernel)
     if m < 2:
         return PairMean(0.0, np.zeros(m))
-    rows = (kernel.sum(axis=1) - np.diagonal(kernel)) / (m - 1)
+    rows = (kernel.sum(axis=1, dtype=np.float64) - np.diagonal(kernel)) / (m - 1)
     mean = float(rows.mean())
     return PairMean(mean, (rows - mean) * ((m - 1) / max(m - 2, 1)))

@@ -63,7 +63,7 @@ class Background:
 class _Measured(NamedTuple):
     """The kernels of some members, in each embedding, and which of them are of the second half."""
 
-    kernels: tuple[NDArray[np.float64], NDArray[np.float64]]
+    kernels: tuple[NDArray[Any], NDArray[Any]]
     second: NDArray[np.bool_]
 
 
@@ -164,7 +164,7 @@ class Judge:
             merged=[],
         )
 
-    def _contrast(self, kernels: Sequence[NDArray[np.float64]], direction: int) -> tuple[float, float]:
+    def _contrast(self, kernels: Sequence[NDArray[Any]], direction: int) -> tuple[float, float]:
         """The similarity of members above the background, of one embedding less η times the other's; its error."""
         weights = weights_of(direction, self._eta)
         members = pair_mean(sum(w * kernel for w, kernel in zip(weights, kernels, strict=True)))  # type: ignore[arg-type]
@@ -189,7 +189,7 @@ class _Estimate(NamedTuple):
     error: float
 
     @classmethod
-    def of(cls, kernel: NDArray[np.float64], size: int) -> _Estimate:
+    def of(cls, kernel: NDArray[Any], size: int) -> _Estimate:
         found, measured = pair_mean(kernel), max(len(kernel), 1)
         unmeasured = max(1 - measured / max(size, 1), 0.0)
         sampling = found.se * np.sqrt(measured / max(size, 1))
@@ -211,7 +211,7 @@ def _positions(rows: PairedRows, numbers: NDArray[np.int64]) -> NDArray[np.int64
     return np.array([rows.kept_before(int(row)) for row in numbers], dtype=np.int64)
 
 
-def _distinct(kernel: NDArray[np.float64], size: int) -> float:
+def _distinct(kernel: NDArray[Any], size: int) -> float:
     """How many rows members are worth that repeat one another, or all but do: one over the chance that two do."""
     m = len(kernel)
     if m < 2:

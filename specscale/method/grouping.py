@@ -41,7 +41,7 @@ from specscale.spectral.varimax import rotation_of
 __all__ = ["GroupSearch", "groups_cost"]
 
 _NAME = "groups"
-SAMPLE_ROWS = 8192  # of which one half has the background, the other what the evidence is held against
+SAMPLE_ROWS = 4096  # of which one half has the background, the other what the evidence is held against
 
 
 class GroupSearch:

@@ -256,6 +256,7 @@ class ComparisonResult(ComparisonDirectory):
                 *(f"{g.similarity_b:.3f}", f"{g.contrast:.3f} ± {g.contrast_se:.3f}", g.verdict),
             )
             for g in self.groups
+            if g.verdict != "noise"
         ]
         modes = [
             (

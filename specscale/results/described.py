@@ -120,12 +120,10 @@ def ids_of(source: str, described: InputRecord, ids_digest: str | None, rows: ND
     Raises
     ------
     InputError
-        When it is no store that can be read, or has no ids.
+        When it is no store that can be read, or no longer has its ids.
     ChangedError
         When the store no longer begins with the rows that were compared.
     """
-    if described.ids_column is None:
-        raise InputError(f"{source}: its rows were compared without ids: take their numbers, rows()")
     if not is_store(source):
         raise InputError(f"{source}: ids are read from a store: `specscale ingest` it with them and compare that")
     store, total = EmbeddingStore(source), described.rows

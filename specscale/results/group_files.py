@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import zarr
 from numpy.typing import NDArray
 
 from specscale.embeddings.layout import chunk_runs
 from specscale.places.ahead import read_ahead
 from specscale.places.checksum import crc32c
-from specscale.places.files import exists, is_local, reaching
+from specscale.places.files import is_local, reaching
 from specscale.results.compared import ComparisonDirectory
 from specscale.tables.parquet import read_table
 
@@ -43,10 +42,12 @@ SAMPLES = pa.schema(
         ("kind", pa.string()),
         ("rank", pa.int32()),
         ("row", pa.int64()),
+        ("id", pa.string()),
         ("likeness", pa.float64()),
+        ("source_row", pa.int64()),
     ]
 )
-"""Of members.parquet, but for `id`, which is of the type that A's store has, and `source_row`, which may be null."""
+"""Of members.parquet; `id` is of the type that A's store has, and like `source_row` may be null."""
 
 _TYPES = {MEMBERS: np.dtype(np.bool_), LIKENESS: np.dtype(np.float32)}
 _READERS = 4  # runs of rows under way at once from a remote result
@@ -116,18 +117,22 @@ def samples_table(result: ComparisonDirectory) -> pa.Table:
     InputError
         When the file is missing or damaged.
     """
-    place, total = result.path / SAMPLES_FILE, result.record.rows.total
-    if not result.record.groups and not exists(place):
+    if not result.record.groups:
         return SAMPLES.empty_table()
-    table = read_table(place, result.again)
-    names = [*SAMPLES.names[:4], "id", *SAMPLES.names[4:], "source_row"]
-    whole = (
-        table.column_names == names
-        and table.select(SAMPLES.names).schema.types == SAMPLES.types
-        and table.schema.field("source_row").type == pa.int64()
-        and not any(table.column(name).null_count for name in SAMPLES.names)
-        and all(0 <= row < total for row in pc.min_max(table.column("row")).as_py().values() if row is not None)
-    )
-    if not whole:
+    table = read_table(result.path / SAMPLES_FILE, result.again)
+    if not _are_samples(table, result.record.rows.total):
         raise result.damaged(f"{SAMPLES_FILE} is")
     return table
+
+
+def _are_samples(table: pa.Table, total: int) -> bool:
+    """Whether a table is what members.parquet can hold of so many rows."""
+    if table.column_names != SAMPLES.names:
+        return False
+    for field in SAMPLES:
+        column = table.column(field.name)
+        typed = field.name == "id" or column.type == field.type
+        if not typed or (column.null_count and field.name not in ("id", "source_row")):
+            return False
+    rows = table.column("row").to_numpy()
+    return not len(rows) or bool(0 <= rows.min() <= rows.max() < total)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from specscale.errors import InputError
 from specscale.results.compared import ComparisonDirectory
 from specscale.results.described import ids_of
 from specscale.results.group_files import MEMBER, MEMBERS, NEAR, group_runs, samples_table
@@ -31,7 +32,7 @@ class Group(GroupRecord):
     grouped_by : "A" or "B", the embedding that holds it together
     verdict : "group" (it has an edge), "theme" (it has none: its size is a convention), or "noise"
     certified : whether the evidence of the other half of the rows holds
-    found_in : the tails of rotated modes that its core was found in, as "3+"
+    found_in : the tails of rotated modes that its core was found in, as "A3+"
     size, share : members, and their share of the rows compared
     core : the rows of A that members are like
     background, level, threshold : of the likeness s_A − η s_B (η s_B − s_A of B's): of any row, the core's above that,
@@ -66,7 +67,7 @@ class Group(GroupRecord):
             When the members are damaged or gone.
         """
         found = [start + np.flatnonzero(run[:, self.group]) for start, run in group_runs(self._result, MEMBERS)]
-        rows = np.concatenate(found).astype(np.int64, copy=False)
+        rows = np.concatenate([np.empty(0, np.int64), *found])
         if len(rows) != self.size:
             raise self._result.damaged(f"the array {MEMBERS} is")
         return rows
@@ -86,8 +87,10 @@ class Group(GroupRecord):
         ChangedError
             When the store no longer begins with the rows that were compared.
         """
-        source, described = self._result.source("a"), self._result.record.inputs["a"]
-        return ids_of(source, described, self._result.record.rows.ids_digest, self.rows())
+        described = self._result.record.inputs["a"]
+        if described.ids_column is None:
+            raise InputError(f"{self._result.path}: rows of A were compared without ids: take their numbers, rows()")
+        return ids_of(self._result.source("a"), described, self._result.record.rows.ids_digest, self.rows())
 
     def top(self, count: int = 20, near: bool = False) -> pd.DataFrame:
         """Return the members that are likest to the core.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from specscale.embeddings.prefix import begins_with
 from specscale.embeddings.store import EmbeddingStore
-from specscale.errors import ChangedError, InputError
+from specscale.errors import ChangedError, InputError, OptionError
 from specscale.places.files import exists
 from specscale.results.compared import ComparisonDirectory
 from specscale.results.described import kept_columns
@@ -37,6 +37,8 @@ def every_member(result: ComparisonDirectory, groups: Collection[int] | None = N
 
     Raises
     ------
+    OptionError
+        When there is no such group.
     InputError
         When the members are damaged or gone; their last rows tell, so that what was made of them is then to be thrown
         away.
@@ -45,6 +47,9 @@ def every_member(result: ComparisonDirectory, groups: Collection[int] | None = N
     """
     count = len(result.record.groups or ())
     wanted = np.array(sorted(range(count) if groups is None else set(groups)), np.int64)
+    if unknown := [int(one) for one in wanted if not 0 <= one < count]:
+        there = f"its groups are 0 to {count - 1}" if count else "it has none"
+        raise OptionError(f"{result.path}: no group {unknown[0]}: {there}")
     if not len(wanted):
         return
     store, schema, id_column = _store_of(result), None, result.record.inputs["a"].ids_column
@@ -55,15 +60,14 @@ def every_member(result: ComparisonDirectory, groups: Collection[int] | None = N
         if not len(place):
             continue
         group, row = wanted[chosen], start + place
-        known = np.full(len(row), result.record.inputs["a"].dropped > 0) if store is None else None
-        source_row = row if store is None else store.source_rows(row.tolist())
+        source_row = _source_rows(result, store, row)
         table = pa.table(
             {
                 "group": numbers(group.astype(np.int32)),
                 "row": numbers(row),
                 "id": _ids(store, id_column, row),
                 "likeness": numbers(likeness[place, group].astype(np.float64)),
-                "source_row": numbers(source_row, source_row < 0 if known is None else known),
+                "source_row": numbers(source_row, source_row < 0),
             }
         )
         table = result.described_table(table) if described else table
@@ -81,6 +85,15 @@ def _store_of(result: ComparisonDirectory) -> EmbeddingStore | None:
         return store if begins_with(store, described.rows, described.digest) else None
     except InputError:
         return None
+
+
+def _source_rows(
+    result: ComparisonDirectory, store: EmbeddingStore | None, rows: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The numbers of some rows in A's source, −1 where they are not known."""
+    if store is not None:
+        return store.source_rows(rows.tolist())
+    return np.full(len(rows), -1) if result.record.inputs["a"].dropped else rows
 
 
 def _ids(store: EmbeddingStore | None, name: str | None, rows: NDArray[np.int64]) -> Any:

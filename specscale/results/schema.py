@@ -59,6 +59,8 @@ class OptionsRecord:
     match: str | None = None
     certify: Count = 0
     refine: Count = 0
+    rounds: Count = 0
+    least_group: Count = 0
     rotate: str = "none"
     landmarks: str = "uniform"
     min_matched: NotNegative = 0.0

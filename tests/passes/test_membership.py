@@ -46,12 +46,12 @@ Pair = tuple[NDArray[Any], NDArray[Any]]
 class Kept(dict[int, NDArray[Any]]):
     """Rows that a pass writes, by the position of the first of a span."""
 
-    def empty(self, rows: int) -> NDArray[Any]:
-        return np.empty((rows, self.width), dtype=np.float32)
-
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
+
+    def empty(self, rows: int) -> NDArray[Any]:
+        return np.empty((rows, self.width), dtype=np.float32)
 
     def write(self, first: int, values: NDArray[Any]) -> None:
         self[first] = values.copy()
@@ -84,7 +84,6 @@ def run(
     kernels: Kernels,
     kept: Mask | None = None,
     cuts: tuple[int, ...] = (),
-    threads: int = 1,
     order: Callable[[int], int] = lambda pairs: 0,
 ) -> Found:
     """What the pass finds over spans cut at some rows, whose accumulators are combined in some order."""
@@ -96,8 +95,8 @@ def run(
     def deliver(node: tuple[int, int], total: Accumulator) -> None:
         parts[node[1]] = total
 
-    with closing(Threads(threads)) as pool:
-        Sweeper(kernels, pool).sweep(work, rows_of(pair, kept), spans, lambda more: None, deliver, wanted=())
+    with closing(Threads(1)) as pool:
+        Sweeper(kernels, pool).sweep(work, rows_of(pair, kept), spans, lambda more: None, deliver)
     ordered = [parts[index] for index in sorted(parts)]
     while len(ordered) > 1:
         at = order(len(ordered) - 1)
@@ -174,7 +173,8 @@ def test_cuts_and_rows_that_take_no_part_do_not_matter(
         kept = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
         kept[data.draw(st.permutations(range(n)))[:4]] = True
     numbers = np.arange(n) if kept is None else np.flatnonzero(kept)
-    positions = st.permutations(range(len(numbers))).map(lambda all_of_them: np.array(all_of_them[:4]))
+    sizes, orders = st.sampled_from([1, 2, 4]), st.permutations(range(len(numbers)))
+    positions = st.builds(lambda order, size: np.array(order[:size]), orders, sizes)
     cores = cores_of(pair, kept, *data.draw(st.lists(positions, min_size=1, max_size=3)))
     cuts = tuple(data.draw(st.lists(st.integers(0, n), max_size=5)))
     found, likeness = run(

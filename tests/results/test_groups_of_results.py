@@ -27,7 +27,7 @@ import specscale as ss
 from specscale.embeddings.array import ArrayEmbedding
 from specscale.embeddings.rows import Match, PairedRows
 from specscale.embeddings.store import EmbeddingStore
-from specscale.errors import ChangedError, InputError
+from specscale.errors import ChangedError, InputError, OptionError
 from specscale.places.checksum import crc32c
 from specscale.places.files import located, remove_file
 from specscale.places.records import to_json
@@ -38,7 +38,7 @@ from specscale.results.workplace import OURS
 from specscale.stores.ingest import ingest
 
 ROWS = 200
-HOW: dict[str, Any] = {"features": "landmarks", "size": 20, "n_modes": 2, "top": 5, "certify": 0}
+HOW: dict[str, Any] = {"features": "landmarks", "size": 20, "n_modes": 2, "top": 5, "certify": 0, "rounds": 0}
 COLUMNS = (2, 0)  # of three candidates, one of which is left
 Alter = Callable[[Path], Any]
 
@@ -136,6 +136,9 @@ def test_every_member_comes_in_the_order_of_rows(result: Path) -> None:
     (one,) = every_member(opened, [1])
     assert one["row"].to_pylist() == members(COLUMNS[1]).tolist()
     assert [*every_member(opened, [])] == []
+    for number in (2, -1):
+        with pytest.raises(OptionError, match=rf"r\.spec: no group {number}: its groups are 0 to 1$"):
+            next(every_member(opened, [0, number]))
 
 
 def test_members_are_known_where_the_store_is_gone(result: Path) -> None:
@@ -296,10 +299,13 @@ def test_results_of_an_earlier_version_looked_for_no_groups(tmp_path: Path) -> N
 def test_the_page_of_a_notebook_leads_with_the_groups(result: Path) -> None:
     summary = json.loads((result / "summary.json").read_text())
     summary["inputs"]["a"]["name"] = "<b>"
+    noise = {**summary["groups"][1], "group": 2, "verdict": "noise", "certified": False}
+    summary["groups"].append(noise)
     (result / "summary.json").write_text(json.dumps(summary))
     page = ss.open_result(result)._repr_html_()
     assert page.index("<th>group</th>") < page.index("<th>mode</th>")
     assert "<td>theme</td>" in page
+    assert "<td>noise</td>" not in page
     assert "&lt;b&gt;" in page
     assert "<td><b></td>" not in page
 

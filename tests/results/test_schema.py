@@ -14,6 +14,7 @@ import pytest
 
 from specscale.method.options import Options
 from specscale.places.records import Count, Lenient, Positive, Said, fault, faulty_fields, needed, read_record, to_json
+from specscale.results.group_files import SAMPLES
 from specscale.results.schema import (
     BandwidthRecord,
     ComparisonRecord,
@@ -80,7 +81,7 @@ def test_every_table_of_the_page_is_of_the_schema(tmp_path: Path) -> None:
         arrays = {path.split("/")[2] for path in archive.namelist() if path.startswith("ab.spec/spec.zarr/")}
     others = {
         "`plan`": [*kept("ab.spec/summary.json")["plan"]],
-        "members.parquet": ["group", "kind", *members.column_names[2:5], "likeness", "source_row"],
+        "members.parquet": SAMPLES.names,
         "modes.parquet": members.column_names,
         "spec.zarr": [*arrays - {"zarr.json"}, "members", "likeness"],
     }
