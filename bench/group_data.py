@@ -226,17 +226,15 @@ class Match:
     found: int
 
 
+def likest(which: str, rows: Rows, sets: Sequence[tuple[str, Rows]]) -> Match:
+    """How some rows of an embedding's came out: the set of its own that is most like them."""
+    found = [(jaccard(rows, members), len(members)) for kind, members in sets if kind == which]
+    return Match(which, len(rows), *max(found, default=(0.0, 0)))
+
+
 def matched(groups: Sequence[Group], truth: Sequence[tuple[str, Rows]]) -> tuple[list[Match], list[Group]]:
     """What became of the planted groups, and the certified groups that are none of them."""
-    certified = [(one, one.rows()) for one in groups if one.certified]
-    matches, known = [], set()
-    for which, rows in truth:
-        likest = (0.0, 0)
-        for number, (one, members) in enumerate(certified):
-            if one.grouped_by == which:
-                likeness = jaccard(rows, members)
-                likest = max(likest, (likeness, len(members)))
-                if likeness >= 0.5:
-                    known.add(number)
-        matches.append(Match(which, len(rows), *likest))
-    return matches, [one for number, (one, _) in enumerate(certified) if number not in known]
+    certified = [one for one in groups if one.certified]
+    sets = [(one.grouped_by, one.rows()) for one in certified]
+    beside = [one for one, own in zip(certified, sets, strict=True) if likest(*own, truth).jaccard < 0.5]
+    return [likest(which, rows, sets) for which, rows in truth], beside
