@@ -91,8 +91,8 @@ def kinds(seeds: Sequence[int], n: int = ROWS) -> None:
         table,
         f"{n:,} rows, {len(seeds)} seeds; of 30 rows to n/5, tight and wide (in each dimension 0.05 and 0.7 of the "
         "spread of all rows, else 0.35), near-duplicates (0.001), overlapping (rows half-way between two of "
-        "A's; rows of a group of A's and of one of B's), nested, and all rows in one of eight groups of A's and of B's; "
-        "found: a certified group with Jaccard ≥ 0.8",
+        "A's; rows of a group of A's and of one of B's), nested, and all rows in one of eight groups of "
+        "A's and of B's; found: a certified group with Jaccard ≥ 0.8",
     )
 
 
@@ -151,8 +151,8 @@ def nulls(seeds: Sequence[int], n: int) -> None:
         "groups_nulls",
         table,
         "an embedding against its rotation, or twice with noise of its own (0.02 to 2 times its spread): planted "
-        "groups, clusters in 1 to 100 dimensions, heavy tails, a spectrum that falls; contrast on the half held out, over "
-        "what clouds without groups show",
+        "groups, clusters in 1 to 100 dimensions, heavy tails, a spectrum that falls; contrast on the half held out, "
+        "over what clouds without groups show",
     )
 
 
