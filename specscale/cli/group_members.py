@@ -140,7 +140,7 @@ def _numbers(result: ComparisonResult, group: Group, about: About | None) -> lis
         f"{names['B']}{_estimate(group)}; of any two rows {group.background_a:.3f} and {group.background_b:.3f}",
         f"contrast {_with_error(group.contrast, group.contrast_se)}: by how much more than any two rows "
         f"{names[own]} finds two members alike than {names[other]} does",
-        f"evidence: {_evidence(group)}",
+        f"evidence: {_evidence(result, group)}",
     ]
     if group.auc_a is not None and group.auc_b is not None:
         lines.append(
@@ -177,15 +177,21 @@ def _estimate(group: Group) -> str:
     return f" (measured on some members, ± {group.estimate_error:.3f})" if group.estimate_error else ""
 
 
-def _evidence(group: Group) -> str:
+def _evidence(result: ComparisonResult, group: Group) -> str:
     """What the half of the rows says that the group was not found in."""
+    half = f"{count_of(group.held_out_size, 'member')} in the half of the rows that it was not found in"
     if group.held_out_contrast is None or group.held_out_se is None:
-        return f"none: {count_of(group.held_out_size, 'member')} in the half of the rows that it was not found in"
-    null = "" if group.null_contrast is None else f"; where there is nothing to find {group.null_contrast:.3f}"
-    return (
-        f"contrast {_with_error(group.held_out_contrast, group.held_out_se)} of "
-        f"{count_of(group.held_out_size, 'member')} in the half of the rows that it was not found in{null}"
-    )
+        return f"none: {half}"
+    against = [] if group.null_contrast is None else [f"{group.null_contrast:.3f} where there is nothing to find"]
+    names, eta = called(result), result.record.options["eta"]
+    if group.grouped_by == "A":
+        other, shared = names["B"], eta * (group.similarity_b - group.background_b)
+    else:
+        other, shared = names["A"], group.similarity_a - group.background_a
+    if shared > 0:
+        against.append(f"{shared:.3f} by which {other} finds them alike too")
+    held = f", held against {' and '.join(against)}" if against else ""
+    return f"contrast {_with_error(group.held_out_contrast, group.held_out_se)} of {half}{held}"
 
 
 def _with_error(value: float, error: float) -> str:
