@@ -56,7 +56,7 @@ def test_the_disk_that_the_work_holds_counts(pair: Pair, tmp_path: Path, monkeyp
     with pytest.raises(PlanError, match="are free: choose another place"):
         compare(*pair, out=tmp_path / "other", **SETTINGS)
     compare(*pair, out=tmp_path / "out", resume=True, **SETTINGS)
-    monkeypatch.setattr("specscale.method.plan.free_space", lambda place: -disk)
+    monkeypatch.setattr("specscale.method.plan.free_space", lambda place: -(1 << 30))
     with pytest.raises(PlanError, match=r"are free and .*B hold work already: choose another place"):
         compare(*pair, out=tmp_path / "third", resume=True, **{**SETTINGS, "top": 4})
 
