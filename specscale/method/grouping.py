@@ -142,7 +142,7 @@ class GroupSearch:
             self.find(self.rest.modes, self.rest.read, number)
 
     def _likeness(self, low: int, high: int) -> NDArray[np.float32]:
-        """The likeness of the rows at positions ``low:high``, of those that take part, to the candidates of all rounds."""
+        """The likeness of rows at positions ``low:high``, of those that take part, to the candidates of all rounds."""
         return np.concatenate([one.likeness.read(low, high) for one in self._rounds], axis=1)
 
     def _shared(self, last: _Found) -> NDArray[np.int64]:
