@@ -142,7 +142,7 @@ class GroupSearch:
             self.find(self.rest.modes, self.rest.read, number)
 
     def _likeness(self, low: int, high: int) -> NDArray[np.float32]:
-        """The likeness to the candidates of all rounds of those rows at ``low:high`` that take part."""
+        """The likeness of rows at positions ``low:high``, of those that take part, to the candidates of all rounds."""
         return np.concatenate([one.likeness.read(low, high) for one in self._rounds], axis=1)
 
     def _shared(self, last: _Found) -> NDArray[np.int64]:
@@ -294,7 +294,7 @@ def groups_cost(extent: ProblemSize, number: int = 1) -> Cost:
         threads=extent.threads,
         top=extent.top,
         sample=DRAWN,
-        span_rows=extent.span_rows,
+        span_rows=extent.n_kept // max(extent.spans, 1) + 1,
     )
     pool = min(SAMPLE_ROWS + tails * TAIL_ROWS, extent.n_kept)
     looking = 8 * pool * 2 * p + extent.threads * 24 * (SAMPLE_ROWS + TAIL_ROWS) * CORE_ROWS
