@@ -211,9 +211,7 @@ def test_workers_share_all_that_passes_over_the_rows() -> None:
     assert [step.name for step in refined.steps if refined.shared(step)] == [
         *("covariance", "start", "refine", "scores", "certificate", "groups")
     ]
-    assert [step.name for step in exact.steps if exact.shared(step)] == [
-        *("exact", "scores", "certificate", "groups")
-    ]
+    assert [step.name for step in exact.steps if exact.shared(step)] == [*("exact", "scores", "certificate", "groups")]
 
 
 # --- other numbers of rows

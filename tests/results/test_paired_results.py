@@ -23,7 +23,7 @@ from specscale.runtime.cluster.connecting import local_cluster
 from specscale.stores.ingest import ingest
 
 CHUNK = 32_768
-SETTINGS: dict[str, Any] = {"size": 20, "certify": 0, "top": 6, "sigma": (3.0, 2.0), "n_modes": 2}
+SETTINGS: dict[str, Any] = {"size": 20, "certify": 0, "top": 6, "sigma": (3.0, 2.0), "n_modes": 2, "rounds": 0}
 SMALL: dict[str, Any] = {**SETTINGS, "features": "exact", "size": None}
 
 
