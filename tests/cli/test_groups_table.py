@@ -104,6 +104,8 @@ def test_nothing_found_is_said_too(result: Result) -> None:
     assert sentence_of(with_groups(result, {"certified": False})) == f"{none}; 1 candidate is noise."
     one = with_groups(result, modes=result.record.modes[:1])
     assert sentence_of(one).startswith("no group and no theme was found by 1 mode: ")
+    few = with_groups(result, options={**result.record.options, "least_group": ROWS + 1})
+    assert sentence_of(few) == "no group was found: 400 rows are fewer than a group has, 401 (--least-group)."
     no_mode = sentence_of(with_groups(result, modes=[], spec_diff=0.0))
     assert no_mode.startswith("no mode: no |λ| exceeds 0.00001")
     assert no_mode.endswith("so there is no group to tell")
