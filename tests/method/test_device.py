@@ -188,7 +188,7 @@ def imaginary(card: type[CardKernels], monkeypatch: pytest.MonkeyPatch) -> Look:
 
 def in_small_blocks(card: type[CardKernels], monkeypatch: pytest.MonkeyPatch) -> Look:
     """Passes run on the card that does at once what it is asked for, a few rows at a time."""
-    with_small_blocks(monkeypatch, 2048)
+    with_small_blocks(monkeypatch, 4096)
     return imaginary(card, monkeypatch)
 
 
