@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from specscale.method.matrix import compare_many
     from specscale.method.result import Result, open_result
     from specscale.results.comparison import Mode
+    from specscale.results.groups import Group
     from specscale.results.matrix import MatrixResult, open_matrix
     from specscale.stores.ingest import ingest
     from specscale.stores.renaming import rename
 
 __all__ = [
     "EmbeddingStore",
+    "Group",
     "MatrixResult",
     "Mode",
     "Result",
@@ -42,6 +44,7 @@ __all__ = [
 
 _HOMES = {
     "EmbeddingStore": "specscale.embeddings.store",
+    "Group": "specscale.results.groups",
     "MatrixResult": "specscale.results.matrix",
     "Mode": "specscale.results.comparison",
     "Result": "specscale.method.result",

@@ -8,16 +8,21 @@ as the starts of the eigensolvers and the first frequencies of seed 0 do, of whi
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = [
+    "GROUPS",
     "LANDMARKS",
     "SURVEY",
     "VARIMAX",
     "certificate_draws",
+    "clouds",
     "clustered_rows",
     "compared_rows",
     "frequency_block",
+    "half_of",
     "pivots",
+    "priorities",
     "remainder_races",
     "row_weights",
     "sampled_rows",
@@ -26,8 +31,9 @@ __all__ = [
     "start_of_lanczos",
 ]
 
-SURVEY, LANDMARKS, VARIMAX = 0, 1, 2
-"""What samples of rows are for: to look at them, to be landmarks, to rotate modes."""
+SURVEY, LANDMARKS, VARIMAX, GROUPS = 0, 1, 2, 3
+"""What samples of rows are for: to look at them, to be landmarks, to rotate modes, to find
+groups among."""
 
 
 def frequency_block(seed: int, block: int) -> np.random.Generator:
@@ -60,6 +66,22 @@ def remainder_races(seed: int, row: int) -> np.random.Generator:
     return _philox(seed, 0x5EED0000 + row)
 
 
+def clouds(seed: int, which: int) -> np.random.Generator:
+    """A cloud without groups that is like the rows of one embedding."""
+    return _philox(seed, 0xC10D5 + which)
+
+
+def half_of(seed: int, start: int, stop: int) -> NDArray[np.bool_]:
+    """Whether each of the rows ``start:stop`` is of the second of two halves: a fair coin for each row of any n."""
+    return (_words(seed, 0x4A1FE5, start, stop) >> np.uint64(63)).astype(np.bool_)
+
+
+def priorities(seed: int, start: int, stop: int) -> NDArray[np.float64]:
+    """Numbers in [0, 1) of the rows ``start:stop``; the smallest of any set of rows are a uniform sample of it."""
+    words = _words(seed, 0x9410417, start, stop) >> np.uint64(11)
+    return words.astype(np.float64) * 2.0**-53
+
+
 def clustered_rows(seed: int) -> np.random.Generator:
     """Rows on which measures of clusters are taken."""
     return _philox(seed, 0x3EA5)
@@ -87,3 +109,10 @@ def row_weights() -> np.random.Generator:
 
 def _philox(seed: int, stream: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed, stream]))
+
+
+def _words(seed: int, stream: int, start: int, stop: int) -> NDArray[np.uint64]:
+    """Words ``start:stop`` of a stream, of which each step of the counter makes four."""
+    bits, skipped = np.random.Philox(key=[seed, stream]), start % 4
+    bits.advance(start // 4)
+    return np.asarray(bits.random_raw(skipped + stop - start)[skipped:], dtype=np.uint64)

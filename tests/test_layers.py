@@ -31,6 +31,7 @@ LAYERS = [
     "sources",
     "stores",
     "passes",
+    "grouping",
     "pictures",
     "runtime",
     "results",

@@ -18,6 +18,7 @@ from specscale.cli.compare import compare, plan
 from specscale.cli.demo import demo
 from specscale.cli.ending import ending
 from specscale.cli.explain import explain
+from specscale.cli.groups import groups
 from specscale.cli.inert import complain, inert_streams
 from specscale.cli.info import info
 from specscale.cli.ingest import ingest
@@ -44,6 +45,7 @@ app.command()(rename)
 app.command()(compare)
 app.command()(plan)
 app.command()(matrix)
+app.command()(groups)
 app.command()(modes)
 app.command()(explain)
 app.command()(bandwidth)

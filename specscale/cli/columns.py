@@ -67,6 +67,16 @@ def cut(text: str, room: int) -> str:
     return kept.rstrip() + _ELLIPSIS
 
 
+def wrapped(text: str, width: int) -> list[str]:
+    """Return the lines of a text, of `width` cells at most; a word that is longer, as a path, stays whole."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and cells(f"{lines[-1]} {word}") > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".lstrip()
+    return lines
+
+
 def padded(text: str, width: int, right: bool = False) -> str:
     """Return a text that takes `width` cells, cut where it is longer."""
     text = cut(text, width)

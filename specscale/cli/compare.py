@@ -50,7 +50,7 @@ def compare(
 
     Exit status 3 when a rule of --fail-on holds.
     """
-    rules = _rules(fail_on or [], answer["certify"])
+    rules = _rules(fail_on or [], answer)
     if out is None and update is None:
         raise typer.BadParameter("say where the result goes", param_hint="'--out' / '-o'")
     from specscale.method.compare import compare as run
@@ -77,8 +77,8 @@ def compare(
     if json:
         print_json({**result.summary, **({"gate": [one.to_json() for one in verdicts]} if rules else {})})
     elif not quiet:
+        from specscale.cli.overview import print_overview
         from specscale.cli.pairing import print_pairing
-        from specscale.cli.tables import print_overview
 
         print_pairing(result.record)
         if update is not None and result is before:
@@ -90,7 +90,7 @@ def compare(
         for one in holding:
             complain(str(one))
         if not quiet:
-            from specscale.cli.tables import print_causes
+            from specscale.cli.overview import print_causes
 
             print_causes(result, holding)
         raise typer.Exit(GATE_STATUS)
@@ -126,7 +126,7 @@ def plan(
         print_plan(planned, machine)
 
 
-def _rules(texts: list[str], certify: int) -> list[Rule]:
+def _rules(texts: list[str], answer: dict[str, Any]) -> list[Rule]:
     """The rules of --fail-on, before any work."""
     from specscale.errors import OptionError
     from specscale.insight.gate import Rule
@@ -136,5 +136,6 @@ def _rules(texts: list[str], certify: int) -> list[Rule]:
     except OptionError as error:
         raise typer.BadParameter(str(error), param_hint="--fail-on") from None
     for rule in rules:
-        rule.check_certificate(certify)
+        rule.check_certificate(answer["certify"])
+        rule.check_rounds(answer["rounds"])
     return rules

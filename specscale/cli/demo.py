@@ -48,7 +48,7 @@ def demo(
 
     The status is 1 when a planted group is not found.
     """
-    from specscale.cli.tables import print_modes, print_overview
+    from specscale.cli.overview import print_overview, print_strongest
     from specscale.demo import place
     from specscale.errors import OptionError
 
@@ -74,7 +74,6 @@ def demo(
     if quiet:
         return
     print()
+    print_overview(result)
     if kind is Kind.text:
-        print_modes(result, 5)
-    else:
-        print_overview(result)
+        print_strongest(result, 5)

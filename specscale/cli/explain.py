@@ -19,9 +19,13 @@ def explain(
         ),
     ],
     top: Annotated[
-        int | None, typer.Option(metavar="N", help="Members of each tail of a mode; by default all that were kept.")
+        int | None,
+        typer.Option(
+            metavar="N", help="The likest members of each, as far as they were kept; by default all there are."
+        ),
     ] = None,
     alpha: Annotated[float, typer.Option(help="False discovery rate of the labels that are shown.")] = 0.05,
+    modes: Annotated[bool, typer.Option("--modes", help="Of the tails of modes, also where there are groups.")] = False,
     fetch: o.Fetch = False,
     json: o.Json = False,
 ) -> None:
@@ -30,7 +34,7 @@ def explain(
     from specscale.method.result import open_result
 
     result = open_result(out, fetch=fetch)
-    explanation = run(result, labels, top, alpha)
+    explanation = run(result, labels, top, alpha, modes=modes)
     if json:
         print_json({**inputs_of(result), **explanation.to_json()})
     else:

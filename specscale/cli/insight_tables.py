@@ -1,4 +1,4 @@
-"""Labels, overlap and agreement of groups as text."""
+"""Labels of groups, and overlap and agreement of the tails of modes, as text."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from specscale.cli.columns import padded, text_of
+from specscale.cli.heading import names_of
 from specscale.cli.inert import flowing
 
 if TYPE_CHECKING:
     from specscale.insight.enrichment import Explanation
-    from specscale.insight.groups import Group
     from specscale.insight.measures import Agreement
+    from specscale.insight.members import Members
     from specscale.insight.overlap import Overlap
+    from specscale.insight.tails import Tail
     from specscale.results.comparison import ComparisonResult
 
 _MOST_LABELS = 10  # of one group
@@ -38,11 +40,7 @@ def print_explanation(result: ComparisonResult, explanation: Explanation) -> Non
         explanation.groups, explanation.unlabelled_members, explanation.found, strict=True
     ):
         note = f", {unlabelled:,} more without a label" if unlabelled else ""
-        note += ", of a mode that is not certified" if group.certified is False else ""
-        print(
-            f"mode {group.name}, grouped by {_names(result)[group.grouped_by]}, "
-            f"{len(group.rows) - unlabelled:,} members{note}"
-        )
+        print(_title(result, group, len(group.rows) - unlabelled, note))
         enriched = [one for one in found if one.enriched]
         for one in enriched[:_MOST_LABELS]:
             here, everywhere = f"{one.count:,} of {one.members:,}", f"{one.rows:,} of {one.compared:,}"
@@ -57,13 +55,13 @@ def print_explanation(result: ComparisonResult, explanation: Explanation) -> Non
 
 
 def print_overlap(result: ComparisonResult, overlap: Overlap) -> None:
-    """Print the pairs of groups that share members."""
+    """Print the pairs of tails that share members."""
     pairs = overlap.pairs()
-    print(f"{_heading(result)}; groups that share a tenth of their members, of {len(overlap.groups):,}")
+    print(f"{_heading(result)}; tails of modes that share a tenth of their members, of {len(overlap.groups):,}")
     if not pairs:
         print("no two groups do")
         return
-    print(f"\n{'group':>6}  {'and':>6}  {'in both':>8}  {'of the one':>10}  {'of the other':>12}")
+    print(f"\n{'tail':>6}  {'and':>6}  {'in both':>8}  {'of the one':>10}  {'of the other':>12}")
     for pair in pairs:
         first, second = overlap.groups[pair.first], overlap.groups[pair.second]
         print(
@@ -72,11 +70,11 @@ def print_overlap(result: ComparisonResult, overlap: Overlap) -> None:
 
 
 def print_measures(result: ComparisonResult, agreements: list[Agreement]) -> None:
-    """Print how each embedding agrees with the groups of each direction."""
-    names = _names(result)
+    """Print how each embedding agrees with the tails of each direction."""
+    names = names_of(result)
     print(_heading(result))
     print(
-        f"\n{'groups of':<9}  {'seen in':<7}  {'groups':>6}  {'members':>8}  {'NMI':>6}  {'AMI':>6}  "
+        f"\n{'tails of':<9}  {'seen in':<7}  {'tails':>6}  {'members':>8}  {'NMI':>6}  {'AMI':>6}  "
         f"{'silhouette':>10}  {'intra':>8}  {'inter':>8}  {'ratio':>6}"
     )
     for one in agreements:
@@ -86,22 +84,29 @@ def print_measures(result: ComparisonResult, agreements: list[Agreement]) -> Non
             f"{_number(one.inter, 8, 4)}  {_number(one.ratio, 6, 3)}" + (f"  {one.note}" if one.note else "")
         )
     print(
-        f"\nNMI and AMI of the groups with K-means in {names['A']} (A) and {names['B']} (B); intra and inter: mean "
-        "distance within a group and between groups, ratio: the one over the other; silhouette: of the members, on a "
+        f"\nNMI and AMI of the tails with K-means in {names['A']} (A) and {names['B']} (B); intra and inter: mean "
+        "distance within a tail and between tails, ratio: the one over the other; silhouette: of the members, on a "
         "sample"
     )
 
 
 def _heading(result: ComparisonResult) -> str:
-    names = _names(result)
+    names = names_of(result)
     return f"A = {names['A']}, B = {names['B']}: {result.record.rows.compared:,} rows"
 
 
-def _names(result: ComparisonResult) -> dict[str, str]:
-    return {which.upper(): flowing(one.name) for which, one in result.record.inputs.items()}
+def _title(result: ComparisonResult, group: Members | Tail, members: int, note: str) -> str:
+    """Which group it is, or which tail."""
+    from specscale.insight.members import Members
+
+    name, told = names_of(result)[group.grouped_by], f"{members:,} members{note}"
+    if isinstance(group, Members):
+        return f"{group.verdict} {group.group}, held together by {name}, {told}"
+    doubt = ", of a mode that is not certified" if group.certified is False else ""
+    return f"mode {group.name}, grouped by {name}, {told}{doubt}"
 
 
-def _grouped(group: Group) -> str:
+def _grouped(group: Tail) -> str:
     return f"{group.grouped_by} {group.name}"
 
 

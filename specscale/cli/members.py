@@ -1,9 +1,10 @@
-"""Members of modes as the lines of a table."""
+"""Members of modes and groups as the lines of a table."""
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from specscale.cli.columns import GAP, cells, is_number, may_be_cut, padded, room_of, shared, text_of
@@ -11,9 +12,22 @@ from specscale.cli.inert import flowing
 from specscale.errors import OptionError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from specscale.results.comparison import ComparisonResult
 
-OWN = ("mode", "tail", "rank", "row", "source_row", "id", "score")
+
+def _downwards(likeness: float) -> str:
+    """A likeness of three digits, none of which makes a member of a near miss."""
+    return f"{math.floor(1000 * likeness) / 1000:.3f}"
+
+
+OF_TAILS: Mapping[str, Callable[[Any], str]] = {"tail": str, "rank": str, "score": "{:+.5f}".format}
+"""The columns that say where in a tail of a mode a member stands, and how they are written."""
+OF_GROUPS: Mapping[str, Callable[[Any], str]] = {"rank": str, "likeness": _downwards}
+"""Those of a member of a group."""
+OWN = ("mode", "tail", "rank", "row", "source_row", "id", "score", "likeness")
+_NUMBERS = ("rank", "score", "likeness")
 _ALONE = 240  # cells of a column where a line has no end
 _AMONG_OTHERS = 60
 _LEAST = 12  # cells of a column that is shown at all
@@ -36,12 +50,34 @@ def members_of(result: ComparisonResult, top: int, show: str | None = None) -> l
         When there is no such column.
     """
     from specscale.results.directory import top_members
+
+    return described_records(result, top_members(result.members_table(), top), show)
+
+
+def described_records(result: ComparisonResult, members: pa.Table, show: str | None) -> list[dict[str, Any]]:
+    """Return some members of a result with the columns of the samples that `show` names."""
     from specscale.tables.values import records
 
-    table = result.described_table(top_members(result.members_table(), top))
+    table = result.described_table(members)
     own = [name for name in table.column_names if name in OWN]
     there = [name for name in table.column_names if name not in OWN]
     return records(table.select([*own, *(there if show is None else _chosen(show, there, result))]))
+
+
+def why_no_columns(result: ComparisonResult) -> str | None:
+    """Return why the samples' columns cannot be read; None where there are none."""
+    from specscale.masking import is_masked, masked
+    from specscale.results.described import unread
+
+    if not any(one.columns for one in result.record.inputs.values()):
+        return None
+    places = unread(result)
+    if not places:
+        return "no store of them is any more where it was, as it was compared"
+    where = flowing(masked(places[0]))
+    if is_masked(places[0]):
+        return f"they are at {where}, an address that was kept without its password and query"
+    return f"they are said to be at {where}; to have them read from there add --fetch"
 
 
 def _chosen(show: str, there: list[str], result: ComparisonResult) -> list[str]:
@@ -64,14 +100,18 @@ class MemberTable:
     Parameters
     ----------
     records : all members that will be printed
+    own : the columns before the id, or the row, and how their values are written
     file : where to
     """
 
-    def __init__(self, records: Sequence[dict[str, Any]], file: TextIO | None = None) -> None:
+    def __init__(
+        self, records: Sequence[dict[str, Any]], own: Mapping[str, Callable[[Any], str]], file: TextIO | None = None
+    ) -> None:
         self._file = file or sys.stdout
+        self._own = own
         self._line = room_of(self._file)
         self._key = "id" if any(record["id"] is not None for record in records) else "row"
-        columns = ["tail", "rank", "score", self._key]
+        columns = [*own, self._key]
         mine = [name for name in (records[0] if records else {}) if name not in OWN]
         lines = [self._texts(record, mine) for record in records]
         wanted = [
@@ -95,9 +135,10 @@ class MemberTable:
         self._mine, self.left_out = mine[: len(free)], mine[len(free) :]
         self._names, self._widths = [*columns, *self._mine], [*fixed, *free]
         numbers = {name for name in self._mine if values[name] and all(map(is_number, values[name]))}
+        numbers.update(name for name in own if name in _NUMBERS)
         if all(is_number(_value(record, self._key)) for record in records):
             numbers.add(self._key)
-        self._right = [place in (1, 2) or name in numbers for place, name in enumerate(self._names)]
+        self._right = [name in numbers for name in self._names]
 
     def print_heading(self) -> None:
         """Print the names of the columns."""
@@ -110,12 +151,8 @@ class MemberTable:
 
     def _texts(self, record: dict[str, Any], mine: Sequence[str]) -> list[str]:
         key = _value(record, self._key)
-        return [
-            record["tail"],
-            str(record["rank"]),
-            f"{record['score']:+.5f}",
-            *(text_of(value) for value in (key, *(record[name] for name in mine))),
-        ]
+        own = [written(record[name]) for name, written in self._own.items()]
+        return [*own, *(text_of(value) for value in (key, *(record[name] for name in mine)))]
 
     def _print(self, texts: Sequence[str]) -> None:
         cut_to_width = [

@@ -1,4 +1,4 @@
-"""The command that shows the groups of a result."""
+"""The command that shows the modes of a result."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def modes(
             show_default=False,
         ),
     ] = None,
-    overlap: Annotated[bool, typer.Option("--overlap", help="Which groups share members, and how many.")] = False,
+    overlap: Annotated[bool, typer.Option("--overlap", help="Which tails share members, and how many.")] = False,
     measures: Annotated[
-        bool, typer.Option("--measures", help="How well each embedding tells the groups apart: NMI, silhouette, ….")
+        bool, typer.Option("--measures", help="How well each embedding tells the tails apart: NMI, silhouette, ….")
     ] = False,
     show: Annotated[
         str | None,
@@ -37,20 +37,20 @@ def modes(
     fetch: o.Fetch = False,
     json: o.Json = False,
 ) -> None:
-    """Show the groups of a result, with what is known of their members."""
+    """Show the modes of a result, the directions that its groups were found in, with the members of their tails."""
     from specscale.method.result import open_result
 
     if show is not None and (overlap or measures):
-        raise typer.BadParameter("goes with the groups, not with --overlap or --measures", param_hint="'--show'")
+        raise typer.BadParameter("goes with the members, not with --overlap or --measures", param_hint="'--show'")
     result = open_result(out, fetch=fetch)
     if not (overlap or measures):
         shown = _TOP if top is None else top
         if json:
-            from specscale.cli.tables import modes_json
+            from specscale.cli.mode_tables import modes_json
 
             print_json(modes_json(result, shown, show))
         else:
-            from specscale.cli.tables import print_modes
+            from specscale.cli.mode_tables import print_modes
 
             print_modes(result, shown, show)
         return

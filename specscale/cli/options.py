@@ -15,8 +15,8 @@ FailOn = Annotated[
     typer.Option(
         "--fail-on",
         metavar="RULE",
-        help="Exit with status 3 when the rule holds, as 'spec_diff>0.05', 'certified>0' or, of any mode, "
-        "'eigenvalue>0.03'; may be given several times.",
+        help="Exit with status 3 when the rule holds, as 'groups>0', 'group_share>0.02', 'spec_diff>0.05' or, of any "
+        "mode, 'eigenvalue>0.03'; may be given several times.",
         show_default=False,
     ),
 ]

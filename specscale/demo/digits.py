@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.demo.place import Demo
+from specscale.insight.found import found_groups, own_auc
 from specscale.method.result import Result
 from specscale.pictures.montage import Section, Strip, montage
 from specscale.results.comparison import Mode
+from specscale.results.groups import Group
 
 __all__ = ["MONTAGE", "gradient_histograms", "run_digits"]
 
@@ -63,8 +66,8 @@ def run_digits(demo: Demo, *, seed: int = 0) -> Result:
         np.save(demo.out / f"{name}.npy", vectors)
         stores.append(demo.store(demo.out / f"{name}.npy", metadata, name))
     result = demo.compare(stores[0], stores[1], "digits", sigma=(_SIGMA, _SIGMA), n_modes=6, seed=seed)
-    draw(result, images, demo.out / MONTAGE)
-    demo.say(f"{demo.out / MONTAGE}: the strongest members of the leading modes")
+    what = draw(result, images, labels, demo.out / MONTAGE)
+    demo.say(f"{demo.out / MONTAGE}: {what}, drawn")
     return result
 
 
@@ -100,47 +103,88 @@ def gradient_histograms(images: NDArray[np.float32], bands: int = 4, bins: int =
     return np.asarray(np.sqrt(rows / rows.sum(axis=1, keepdims=True)), dtype=np.float32)
 
 
-def draw(result: Result, images: NDArray[np.float32], path: Path) -> None:
-    """Draw the members of the leading modes of each direction, with what the two kernels say of them.
+def draw(result: Result, images: NDArray[np.float32], labels: NDArray[np.int64], path: Path) -> str:
+    """Draw the groups of each direction, and what the two embeddings say of them; without any the leading modes.
 
     Parameters
     ----------
     result : a comparison of the digits
     images : (n, 8, 8) grey values from 0 to 1, ink is 1
+    labels : (n,) the digits
     path : PNG file to write
+
+    Returns
+    -------
+    str
+        What was drawn.
     """
-    embeddings = {which: np.load(str(result.path.parent / f"{name}.npy")) for which, name in _NAMES.items()}
-    sigmas = {which.upper(): one.sigma for which, one in result.record.bandwidths.items() if one}
-    sections = []
-    for which, other in (("A", "B"), ("B", "A")):
-        strips: list[Strip] = []
-        for mode in (mode for mode in result.modes if mode.grouped_by == which):
-            tails = []
-            for tail in "+-":
-                members = mode.top(_IMAGES, tail)
-                rows = members["row"].to_numpy()
-                bars = {_NAMES[one]: _mean_kernel(embeddings[one][rows], sigmas[one]) for one in _NAMES}
-                # The weaker tail of a mode may be no group at all.
-                if bars[_NAMES[which]] > _CONTRAST * bars[_NAMES[other]]:
-                    ink = (255 * (1 - images[rows])).astype(np.uint8)
-                    tails.append((tail, ink, _shares(members["label"].to_numpy()), bars))
-            for tail, ink, shares, bars in tails:
-                strips.append(Strip(*_caption(mode, tail if len(tails) > 1 else "", shares), ink, bars))
-        heading = f"Grouped by {_NAMES[which]}, not by {_NAMES[other]}"
-        sections.append(Section(heading, _NOTES[which], _NAMES[which], strips[:_ROWS]))
+    ink = (255 * (1 - images)).astype(np.uint8)
+    found, footer = found_groups(result), _OF_GROUPS
+    if found:
+        strips = {which: _groups([one for one in found if one.grouped_by == which], ink, labels) for which in "AB"}
+    else:
+        strips, footer = {which: _tails(result, which, ink) for which in "AB"}, _OF_MODES
+    sections = [
+        Section(
+            f"Grouped by {_NAMES[which]}, not by {_NAMES[other]}", _NOTES[which], _NAMES[which], strips[which][:_ROWS]
+        )
+        for which, other in (("A", "B"), ("B", "A"))
+    ]
     picture = montage(
         "1,797 handwritten digits, two embeddings",
         "Pixels: the grey value at each of the 8 x 8 places.   Gradients: the directions of the edges at each height, "
         "wherever they lie from left to right.",
         sections,
-        "A row is one group that specscale found without knowing the digits: its strongest members, and how alike the "
-        "two embeddings find them (mean kernel value).\n"
-        "Eigenvalue = a - b: the group's weight in pixels less its weight in gradients, "
-        "with its standard error. Two opposite groups may share a mode: its tails + and -.",
+        footer,
     )
     picture.save(path, optimize=True)
+    return "the groups" if found else "the strongest members of the leading modes"
 
 
+def _groups(groups: Sequence[Group], ink: NDArray[np.uint8], labels: NDArray[np.int64]) -> list[Strip]:
+    """A strip for each group: its members from the core outwards, and the digits of all of them."""
+    strips = []
+    for group in groups:
+        rows = group.top(_IMAGES)["row"].to_numpy()
+        auc = own_auc(group)
+        told = "" if auc is None else f"   AUC {auc:.2f}"
+        lines = (f"{group.size:,} rows, {group.share:.1%}{told}", _shares(labels[group.rows()]))
+        bars = {_NAMES["A"]: group.similarity_a, _NAMES["B"]: group.similarity_b}
+        strips.append(Strip(f"{group.verdict} {group.group}", lines, ink[rows], bars))
+    return strips
+
+
+def _tails(result: Result, which: str, ink: NDArray[np.uint8]) -> list[Strip]:
+    """A strip for each tail of a mode that its embedding holds together, as the kernels of its members say."""
+    embeddings = {one: np.load(str(result.path.parent / f"{name}.npy")) for one, name in _NAMES.items()}
+    sigmas = {one.upper(): bandwidth.sigma for one, bandwidth in result.record.bandwidths.items() if bandwidth}
+    strips = []
+    for mode in (mode for mode in result.modes if mode.grouped_by == which):
+        tails = []
+        for tail in "+-":
+            members = mode.top(_IMAGES, tail)
+            rows = members["row"].to_numpy()
+            bars = {_NAMES[one]: _mean_kernel(embeddings[one][rows], sigmas[one]) for one in _NAMES}
+            # The weaker tail of a mode may be no group at all.
+            if bars[_NAMES[which]] > _CONTRAST * bars[_NAMES["B" if which == "A" else "A"]]:
+                tails.append((tail, ink[rows], _shares(members["label"].to_numpy()), bars))
+        for tail, drawn, shares, bars in tails:
+            strips.append(Strip(*_caption(mode, tail if len(tails) > 1 else "", shares), drawn, bars))
+    return strips
+
+
+_OF_GROUPS = (
+    "A row is one group that specscale found without knowing the digits: the members that are most like its core, and "
+    "how alike the two embeddings find all its members (mean kernel value).\n"
+    "A group has an edge, a theme has none and its size is a convention. AUC: how well the embedding that holds it "
+    "together tells its members from all other rows."
+)
+_OF_MODES = (
+    "A row is one tail of a mode that specscale found without knowing the digits: its strongest members, and how alike "
+    "the two embeddings find them (mean kernel value).\n"
+    "Eigenvalue = a - b: the mode's weight in pixels less its weight in gradients, "
+    "with its standard error. Two opposite groups may share a mode: its tails + and -."
+)
 _NOTES = {
     "A": "Ink in the same places, even where the digits differ.",
     "B": "The same strokes from top to bottom, drawn wider, thinner or further to one side.",

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale import seeds
-from specscale.embeddings.base import Embedding
-from specscale.embeddings.chunks import READERS
+from specscale.embeddings.base import Embedding, readers
 from specscale.embeddings.intact import Verifier
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.embeddings.turns import Looked, Turns
@@ -29,6 +28,7 @@ _UNDER_WAY = 64 << 20  # bytes asked for ahead, what a gigabyte a second deliver
 _FEWEST, _MOST = 2, 8  # blocks
 _READ = 512 << 20  # bytes of the blocks that several threads read ahead, those of many chunks
 _GAP = 128 << 10  # bytes between two rows that are read along rather than asked for around
+_LOCAL_GAP = 64 << 10  # the same of a local file
 _RUN = 4 << 20  # bytes of one read of several rows
 _COUNTED = 8192  # rows of the mask that are counted together
 
@@ -215,10 +215,10 @@ class PairedRows:
 
     def take(self, positions: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         """Return the kept rows at distinct ascending `positions` among them, (s, p) for each embedding."""
-        numbers = self._numbers(positions)
-        return tuple(_take_remote(one, numbers) if one.remote else _take(one, numbers) for one in self.embeddings)
+        numbers = self.numbers(positions)
+        return tuple(_take(one, numbers) for one in self.embeddings)
 
-    def _numbers(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    def numbers(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows at ascending positions among those that take part; only the runs that hold them are looked at."""
         if self.kept is None:
             return positions
@@ -273,32 +273,25 @@ def kept_digest(kept: NDArray[np.bool_] | None, count: int) -> str | None:
 
 
 def _take(embedding: Embedding, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Read ascending `rows` one by one, or at once where they follow one another: (s, p)."""
-    if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
-        return embedding.read(int(rows[0]), int(rows[-1]) + 1)
-    out = np.empty((len(rows), embedding.p), dtype=embedding.dtype)
-    for i, row in enumerate(rows):
-        embedding.read(int(row), int(row) + 1, out[i : i + 1])
-    return out
-
-
-def _take_remote(embedding: Embedding, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Read ascending `rows` many at once, those near one another together: (s, p)."""
+    """Read ascending `rows`, those near one another together, of a remote embedding many at once: (s, p)."""
+    gap = _GAP if embedding.remote else _LOCAL_GAP
     row_bytes = embedding.p * embedding.dtype.itemsize
     begins = [0] if len(rows) else []
-    for i in range(1, len(rows)):
-        gap, length = rows[i] - rows[i - 1] - 1, rows[i] + 1 - rows[begins[-1]]
-        if gap * row_bytes > _GAP or length * row_bytes > _RUN:
+    for i, between in enumerate((np.diff(rows) - 1).tolist(), 1):
+        if between * row_bytes > gap or (rows[i] + 1 - rows[begins[-1]]) * row_bytes > _RUN:
             begins.append(i)
     out = np.empty((len(rows), embedding.p), dtype=embedding.dtype)
 
     def fill(part: slice) -> None:
         numbers = rows[part]
-        first = int(numbers[0])
-        out[part] = embedding.read(first, int(numbers[-1]) + 1)[numbers - first]
+        first, last = int(numbers[0]), int(numbers[-1])
+        if last - first + 1 == len(numbers):
+            embedding.read(first, last + 1, out[part])
+        else:
+            out[part] = embedding.read(first, last + 1)[numbers - first]
 
     parts = [slice(begin, end) for begin, end in pairwise([*begins, len(rows)])]
-    for _ in read_ahead(fill, parts, READERS):
+    for _ in read_ahead(fill, parts, readers(embedding)):
         pass
     return out
 

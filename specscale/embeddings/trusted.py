@@ -28,7 +28,7 @@ _MOST_CHUNKS = 1 << 22
 _MOST_ROWS = 1 << 53
 _MOST_ELEMENTS = 1 << 30  # of a chunk that is decoded whole
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
-_TYPES = ("float16", "float32", "float64", "int64")
+_TYPES = ("float16", "float32", "float64", "int64", "bool")
 _GROUP = {"attributes", "consolidated_metadata", "node_type", "zarr_format"}
 _ARRAY = {
     *("attributes", "chunk_grid", "chunk_key_encoding", "codecs", "data_type", "dimension_names", "fill_value"),
@@ -36,6 +36,7 @@ _ARRAY = {
 }
 _KEYS = {"name": "default", "configuration": {"separator": "/"}}
 _CODECS = [{"name": "bytes", "configuration": {"endian": "little"}}]
+_CODECS_OF_BYTES = [{"name": "bytes"}]  # which have no order
 _PICKLE = "pickle"
 
 Check = Callable[[str, dict[str, Any]], str | None]
@@ -51,9 +52,11 @@ def check_own(key: str, metadata: dict[str, Any]) -> str | None:
         return "the group holds more than attributes" if wrong else None
     if metadata.get("node_type") != "array" or metadata.keys() - _ARRAY or metadata.get("storage_transformers"):
         return "no array as specscale writes it"
-    if metadata.get("data_type") not in _TYPES:
+    kind = metadata.get("data_type")
+    if kind not in _TYPES:
         return f"its type is none of {', '.join(_TYPES)}"
-    if metadata.get("codecs") != _CODECS or metadata.get("chunk_key_encoding") != _KEYS:
+    codecs = _CODECS_OF_BYTES if kind == "bool" else _CODECS
+    if metadata.get("codecs") != codecs or metadata.get("chunk_key_encoding") != _KEYS:
         return "its chunks are not plain ones, as specscale writes them"
     if metadata.get("fill_value") not in ("NaN", -1, 0) or metadata.get("dimension_names") is not None:
         return "no array as specscale writes it"

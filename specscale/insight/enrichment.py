@@ -1,9 +1,9 @@
-"""Which labels are enriched among the members of each group."""
+"""Which labels are enriched among the members of each group, or of each tail of a mode."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from specscale.errors import OptionError
-from specscale.insight.groups import Group, groups_of, opened
 from specscale.insight.labels import Labels, label_column, labels_of
+from specscale.insight.members import Members, members_of
+from specscale.insight.tails import Tail, opened, tails_of
 from specscale.places.files import Location
 from specscale.results.comparison import ComparisonResult
 
@@ -31,7 +32,9 @@ class Enrichment:
 
     Attributes
     ----------
-    mode, tail, grouped_by : the group
+    group : number of the group; None of a tail of a mode
+    mode, tail : the tail; None of a group
+    grouped_by : "A" or "B", the embedding that holds it together
     label : the label
     count, members : members of the group with this label, and with any
     rows, compared : compared rows with this label, and with any
@@ -42,8 +45,9 @@ class Enrichment:
     log10_p, log10_q : decimal logarithms of p and q, which themselves are 0 below 5e-324
     """
 
-    mode: int
-    tail: str
+    group: int | None
+    mode: int | None
+    tail: str | None
     grouped_by: str
     label: Any
     count: int
@@ -69,7 +73,7 @@ class Explanation:
     compared, unlabelled : compared rows with a label, and without, which are left out
     labels : distinct labels among the compared rows
     tests : tests made, one for each label and each group with a labelled member
-    groups : the groups
+    groups : the groups, or the tails
     unlabelled_members : members without a label, for each group
     found : the labels that occur in each group, by ascending p within it
     """
@@ -80,7 +84,7 @@ class Explanation:
     unlabelled: int
     labels: int
     tests: int
-    groups: list[Group]
+    groups: Sequence[Members | Tail]
     unlabelled_members: list[int]
     found: list[list[Enrichment]]
 
@@ -114,7 +118,12 @@ class Explanation:
 
 
 def explain(
-    result: ComparisonResult | str | Location, labels: str = "label", top: int | None = None, alpha: float = 0.05
+    result: ComparisonResult | str | Location,
+    labels: str = "label",
+    top: int | None = None,
+    alpha: float = 0.05,
+    *,
+    modes: bool = False,
 ) -> Explanation:
     """Find the labels that are more frequent in a group than among all compared rows.
 
@@ -122,12 +131,16 @@ def explain(
     discovery rate is controlled over all labels and groups (Benjamini and Hochberg 1995). Rows without a label are
     left out of both sides.
 
+    Groups and themes are those that the result's evidence holds for, with every member. Where there are none, or where
+    modes are asked for, it is the tails of the modes whose kept members are looked at.
+
     Parameters
     ----------
     result : a result, or its directory
     labels : a column of A's store, or else of B's, one label for each row
-    top : members of each group, by default all that the result keeps
+    top : the likest members of each group, or the first of each tail; by default all there are
     alpha : the false discovery rate of what counts as enriched
+    modes : whether the tails of the modes are looked at where there are groups
 
     Returns
     -------
@@ -146,7 +159,8 @@ def explain(
         raise OptionError(f"--alpha is a false discovery rate between 0 and 1, not {alpha:g}")
     result = opened(result)
     column = label_column(result, labels)
-    groups = groups_of(result, top)
+    groups: Sequence[Members | Tail] = [] if modes else members_of(result, top)
+    groups = groups or tails_of(result, top)
     if not groups:
         return Explanation(labels, alpha, 0, 0, 0, 0, [], [], [])
     counted = labels_of(result, column, np.concatenate([one.rows for one in groups]))
@@ -224,7 +238,7 @@ def benjamini_hochberg(log_p: NDArray[np.float64], tests: int) -> NDArray[np.flo
     return log_q
 
 
-def _split(codes: NDArray[np.int64], groups: list[Group]) -> Iterator[NDArray[np.int64]]:
+def _split(codes: NDArray[np.int64], groups: Sequence[Members | Tail]) -> Iterator[NDArray[np.int64]]:
     start = 0
     for group in groups:
         yield codes[start : start + len(group.rows)]
@@ -245,7 +259,7 @@ def _tabled(
 
 
 def _enrichment(
-    group: Group,
+    group: Members | Tail,
     codes: NDArray[np.int64],
     counted: Labels,
     code: int,
@@ -256,9 +270,11 @@ def _enrichment(
 ) -> Enrichment:
     members, rows, compared = int(np.count_nonzero(codes >= 0)), int(counted.rows[code]), int(counted.rows.sum())
     q = math.exp(log_q)
+    number, mode, tail = (group.group, None, None) if isinstance(group, Members) else (None, group.mode, group.tail)
     return Enrichment(
-        group.mode,
-        group.tail,
+        number,
+        mode,
+        tail,
         group.grouped_by,
         counted.values[code],
         count,

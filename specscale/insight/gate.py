@@ -9,14 +9,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from specscale.errors import OptionError
+from specscale.insight.found import found_groups, own_auc
 
 if TYPE_CHECKING:
     from specscale.results.comparison import ComparisonResult, Mode
+    from specscale.results.groups import Group
 
-__all__ = ["CERTIFICATE", "FIELDS", "OF_ALL", "Rule", "Verdict"]
+__all__ = ["CERTIFICATE", "FIELDS", "FIELDS_OF_GROUPS", "GROUPS", "OF_ALL", "Rule", "Verdict"]
 
-OF_ALL = ("spec_diff", "certified", "modes")
-"""What a rule can hold against its number once for the result: SPEC-diff, the certified modes, the modes."""
+GROUPS = "groups"
+OF_ALL = (GROUPS, "spec_diff", "certified", "modes")
+"""What a rule can hold against its number once for the result: the groups and themes that its evidence holds for,
+SPEC-diff, the certified modes, the modes."""
+FIELDS_OF_GROUPS = tuple(
+    f"group_{name}"
+    for name in (
+        "size", "share", "similarity_a", "similarity_a_se", "similarity_b", "similarity_b_se", "contrast",
+        "contrast_se", "auc", "auc_a", "auc_b", "held_out_size", "held_out_contrast", "held_out_se", "distinct", "edge",
+    )
+)  # fmt: skip
+"""What it can hold against its number for each of these groups and themes: numeric fields of
+:class:`specscale.results.groups.Group`; ``group_auc`` is the AUC in the embedding that holds the group together."""
 FIELDS = (
     "eigenvalue", "eta", "a", "b", "se", "effective_size", "rayleigh", "rayleigh_se", "residual", "exact_a", "exact_b",
 )  # fmt: skip
@@ -29,8 +42,14 @@ _ALSO = {
     "eta": ("η",),
     "rayleigh": ("exact λ", "|exact λ|", "exact |λ|", "exact lambda"),
     "rayleigh_se": ("exact se", "exact λ se", "exact lambda se"),
+    "group_size": ("rows", "group rows"),
+    "group_share": ("share",),
+    "group_similarity_a": ("in A",),
+    "group_similarity_b": ("in B",),
+    "group_auc": ("AUC",),
 }  # what tables call the fields, besides "SPEC-diff" and "effective size", which are those but for signs between words
 _OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
+_LISTED = 8  # groups that a line names
 _SIGNED = ("eigenvalue", "rayleigh")  # positive for A's groups, negative for B's
 
 
@@ -44,17 +63,24 @@ class Verdict:
     holds : whether it holds
     value : what its number is compared with; of a field of the modes the largest, or for < and <= the smallest, and
         None where there is no mode
-    modes : numbers of the modes that caused it; none where it does not hold
+    modes, groups : numbers of the modes, or of the groups, that caused it; none where it does not hold
     """
 
     rule: Rule
     holds: bool
     value: float | None
-    modes: tuple[int, ...]
+    modes: tuple[int, ...] = ()
+    groups: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict as plain values."""
-        return {"rule": str(self.rule), "holds": self.holds, "value": self.value, "modes": list(self.modes)}
+        return {
+            "rule": str(self.rule),
+            "holds": self.holds,
+            "value": self.value,
+            "modes": list(self.modes),
+            "groups": list(self.groups),
+        }
 
     def __str__(self) -> str:
         if not self.holds or self.value is None:
@@ -62,16 +88,22 @@ class Verdict:
         value = f"{self.value:.6g}"
         if not self.rule.met_by(float(value)):  # rounding must not contradict the verdict
             value = repr(self.value)
+        told = f"{self.rule} holds: {self.rule.name} is {value}"
+        if self.rule.name == GROUPS and self.groups:
+            return f"{told}, {_listed('group', self.groups)}"
         if self.rule.name in OF_ALL:
-            return f"{self.rule} holds: {self.rule.name} is {value}"
-        first, more = self.modes[0], len(self.modes) - 1
-        others = f", and {more} more mode{'s' * (more > 1)}" if more else ""
-        return f"{self.rule} holds: {self.rule.name} is {value} in mode {first}{others}"
+            return told
+        noun, (first, *others) = ("group", self.groups) if self.rule.of_groups else ("mode", self.modes)
+        more = f", and {len(others)} more {noun}{'s' * (len(others) > 1)}" if others else ""
+        return f"{told} in {noun} {first}{more}"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule NAME OP NUMBER, such as ``spec_diff>0.05``.
+    """A rule NAME OP NUMBER, such as ``groups>0``.
+
+    ``groups`` counts the groups and themes that the evidence of the other half of the rows holds for. A name of a field
+    of theirs, as ``group_share``, holds when any of them meets it.
 
     A name of a field of the modes holds when any mode meets it. The eigenvalue, and ``rayleigh``, which is the
     eigenvalue under the exact kernels, count by their size: ``eigenvalue>0.03`` holds when one of the two embeddings,
@@ -82,7 +114,7 @@ class Rule:
 
     Attributes
     ----------
-    name : one of OF_ALL or FIELDS
+    name : one of OF_ALL, FIELDS_OF_GROUPS or FIELDS
     op : ">", ">=", "<" or "<="
     number : zero or positive
     """
@@ -104,8 +136,9 @@ class Rule:
         name = None if found is None else _NAMES.get(_key(found[1]))
         if found is None or name is None or float(found[3]) == float("inf"):
             raise OptionError(
-                f"{text!r} is no rule: a rule is NAME OP NUMBER in quotes, as 'spec_diff>0.05', with OP one of > >= < "
-                f"<=, NUMBER zero or positive, and NAME one of {', '.join(OF_ALL)} of the result or "
+                f"{text!r} is no rule: a rule is NAME OP NUMBER in quotes, as 'groups>0', with OP one of > >= < "
+                f"<=, NUMBER zero or positive, and NAME one of {', '.join(OF_ALL)} of the result, "
+                f"{', '.join(map(_named, FIELDS_OF_GROUPS))} of any group or theme or "
                 f"{', '.join(map(_named, FIELDS))} of any mode (eigenvalue and rayleigh by their size)"
             )
         return cls(name, found[2], float(found[3]))
@@ -114,6 +147,11 @@ class Rule:
         short = f"{self.number:.15g}"
         number = short if float(short) == self.number else repr(self.number)
         return f"{self.name}{self.op}{number}"
+
+    @property
+    def of_groups(self) -> bool:
+        """Whether it is about groups."""
+        return self.name == GROUPS or self.name in FIELDS_OF_GROUPS
 
     def met_by(self, value: float) -> bool:
         """Whether a number meets the rule."""
@@ -124,8 +162,13 @@ class Rule:
         if self.name in CERTIFICATE and not certify:
             raise OptionError(
                 f"--fail-on '{self}' needs the certificate, which --certify 0 leaves out: give --certify 256, or a "
-                f"rule over {', '.join(name for name in OF_ALL + FIELDS if name not in CERTIFICATE)}"
+                f"rule over {', '.join(name for name in _KNOWN if name not in CERTIFICATE)}"
             )
+
+    def check_rounds(self, rounds: int) -> None:
+        """Raise OptionError when the rule needs groups, for which a comparison looks in no round."""
+        if self.of_groups and not rounds:
+            raise OptionError(f"--fail-on '{self}' needs groups, which --rounds 0 leaves out: give --rounds 1")
 
     def check(self, result: ComparisonResult) -> Verdict:
         """Hold a result against the rule.
@@ -140,14 +183,16 @@ class Rule:
             Its modes are those that meet the rule, first the one that the value belongs to. Of ``spec_diff`` they are
             the modes whose own eigenvalue meets it by size, or where none does, as it may be with rotated modes or a
             rule that asks for less, the strongest; of ``certified`` the certified ones, or where those are too few the
-            others; of ``modes`` all.
+            others; of ``modes`` all. Of ``groups`` its groups are all that were counted.
 
         Raises
         ------
         OptionError
-            When the rule needs a certificate and the result has none.
+            When the rule needs a certificate, or groups, and the result has none.
         """
         self.check_certificate(result.record.options["certify"])
+        if self.of_groups:
+            return self._of_groups(result)
         modes = sorted(result.modes, key=lambda mode: -abs(mode.eigenvalue))
         if self.name in OF_ALL:
             value, caused = self._of_all(result, modes)
@@ -158,6 +203,21 @@ class Rule:
         modes.sort(key=self._value_of, reverse=self._upwards)
         meeting = [mode for mode in modes if self.met_by(self._value_of(mode))]
         return Verdict(self, bool(meeting), self._value_of(modes[0]), tuple(mode.mode for mode in meeting))
+
+    def _of_groups(self, result: ComparisonResult) -> Verdict:
+        """Hold the groups of a result against the rule."""
+        if not result.looked_for_groups:
+            raise OptionError(
+                f"--fail-on '{self}' needs groups, which were not looked for when {result.path} was made: compare again"
+            )
+        groups = found_groups(result)
+        if self.name == GROUPS:
+            holds = self.met_by(len(groups))
+            return Verdict(self, holds, len(groups), groups=tuple(one.group for one in groups) if holds else ())
+        values = {one.group: value for one in groups if (value := _of_group(one, self.name)) is not None}
+        ordered = sorted(values, key=values.__getitem__, reverse=self._upwards)
+        meeting = tuple(number for number in ordered if self.met_by(values[number]))
+        return Verdict(self, bool(meeting), values[ordered[0]] if ordered else None, groups=meeting)
 
     @property
     def _upwards(self) -> bool:
@@ -178,6 +238,23 @@ class Rule:
         return abs(value) if self.name in _SIGNED else value
 
 
+def _of_group(group: Group, name: str) -> float | None:
+    """A field of a group; None where it has none."""
+    if name == "group_auc":
+        return own_auc(group)
+    value = getattr(group, name.removeprefix("group_"))
+    return None if value is None else float(value)
+
+
+def _listed(noun: str, numbers: tuple[int, ...]) -> str:
+    """Some numbers of groups in a line."""
+    shown = [str(number) for number in numbers[:_LISTED]]
+    if len(numbers) > _LISTED:
+        shown.append(f"{len(numbers) - _LISTED:,} more")
+    told = f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else shown[0]
+    return f"{noun}{'s' * (len(numbers) > 1)} {told}"
+
+
 def _key(name: str) -> str:
     """What stays of a name however its words are joined and its letters are written."""
     return re.sub(r"[\s_\-\u2010-\u2015]+", "_", unicodedata.normalize("NFKC", name).casefold().strip())
@@ -189,6 +266,5 @@ def _named(field: str) -> str:
     return f"{field} ({' or '.join(also)})" if also else field
 
 
-_NAMES = {_key(name): name for name in OF_ALL + FIELDS} | {
-    _key(one): name for name, others in _ALSO.items() for one in others
-}
+_KNOWN = (*OF_ALL, *FIELDS_OF_GROUPS, *FIELDS)
+_NAMES = {_key(name): name for name in _KNOWN} | {_key(one): name for name, others in _ALSO.items() for one in others}

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from specscale import seeds
 from specscale.features.kernel import ExactKernel
-from specscale.insight.groups import Group, groups_of, opened
+from specscale.insight.tails import Tail, opened, tails_of
 from specscale.method.earlier import check_inputs
 from specscale.method.inputs import pair_inputs
 from specscale.method.options import Options
@@ -79,7 +79,7 @@ def measures(result: ComparisonResult | str | Location, top: int | None = None) 
     """
     result = opened(result)
     options = result.parsed("options", Options.from_json)
-    parted = {which: _parted([one for one in groups_of(result, top) if one.grouped_by == which]) for which in "AB"}
+    parted = {which: _parted([one for one in tails_of(result, top) if one.grouped_by == which]) for which in "AB"}
     everyone = np.unique(np.concatenate([rows for rows, _ in parted.values()]))
     vectors = _vectors(result, everyone, options) if len(everyone) else (np.empty((0, 1)), np.empty((0, 1)))
     return [
@@ -145,7 +145,7 @@ def _mean(distances: NDArray[np.float64], chosen: NDArray[np.bool_]) -> float | 
     return float(distances[chosen].mean()) if chosen.any() else None
 
 
-def _parted(groups: list[Group]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _parted(groups: list[Tail]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows of some groups, ascending, and the group of each: of several the one where its |score| is largest."""
     if not groups:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)

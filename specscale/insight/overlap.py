@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from specscale.insight.groups import Group, groups_of, opened
+from specscale.insight.tails import Tail, opened, tails_of
 from specscale.places.files import Location
 from specscale.results.comparison import ComparisonResult
 
@@ -46,7 +46,7 @@ class Overlap:
     counts : (g, g) int64, members of both; on the diagonal the sizes
     """
 
-    groups: list[Group]
+    groups: list[Tail]
     counts: NDArray[np.int64]
 
     @property
@@ -92,7 +92,7 @@ def overlap(result: ComparisonResult | str | Location, top: int | None = None) -
     OptionError, InputError
         When `top` is less than one; when the result keeps no members.
     """
-    groups = groups_of(opened(result), top)
+    groups = tails_of(opened(result), top)
     if not groups:
         return Overlap([], np.zeros((0, 0), dtype=np.int64))
     rows = np.concatenate([one.rows for one in groups])

@@ -229,6 +229,24 @@ class Options:
         help="Rotate the modes of a direction to localised groups.",
         choices=("none", "varimax"),
     )
+    rounds: int = option(
+        1,
+        commands=_PAIR,
+        late=True,
+        doc="rounds of the search for groups, 0 for none",
+        help="Rounds of the search for groups; 0 for none.",
+        metavar="N",
+        check=whole(0),
+    )
+    least_group: int = option(
+        30,
+        commands=_PAIR,
+        late=True,
+        doc="members of a group, at least",
+        help="Members of a group, at least.",
+        metavar="ROWS",
+        check=whole(2),
+    )
     landmarks: str = option(
         "uniform",
         commands=_PAIR,

@@ -25,7 +25,7 @@ from specscale.stores.stored import stored
 __all__ = ["Asked", "Begun", "begun"]
 
 _LATE = tuple(one.name for one in options_of(Options) if one.late)
-_LATER = ("scores", "normalised", "certificate", "start", "refine")  # passes after it
+_LATER = ("scores", "normalised", "certificate", "start", "refine", "groups")  # passes after it
 _USUAL = {"backend": "cpu", "precision": "float32"}
 
 

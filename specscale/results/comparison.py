@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -14,12 +13,15 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.errors import InputError, OptionError
-from specscale.masking import is_masked, masked
+from specscale.masking import masked
 from specscale.places.checksum import crc32c
 from specscale.places.documents import parse_json, read_document
 from specscale.places.files import Location, reaching
-from specscale.results.directory import ResultDirectory, top_members
-from specscale.results.schema import ComparisonRecord, ModeRecord, check_map
+from specscale.results.compared import ComparisonDirectory
+from specscale.results.directory import top_members
+from specscale.results.group_files import LIKENESS, MEMBERS, group_array
+from specscale.results.groups import Group
+from specscale.results.schema import GroupRecord, ModeRecord, check_map
 from specscale.tables.values import frame
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ T = TypeVar("T")
 
 MAPS_FILE = "maps.json"
 TAILS = ("+", "-")
+MODE_HEADING = ("mode", "grouped by", "λ ± se", "a", "b", "effective size", "verdict")
+GROUP_HEADING = ("group", "grouped by", "size", "share", "similarity in A", "in B", "contrast ± se", "verdict")
 LEFT_OUT = "left out, as rounding"  # of the warning about modes that are not certain
 
 
@@ -84,17 +88,12 @@ class Mode(ModeRecord):
         return frame(self._result.described_table(chosen))
 
 
-class ComparisonResult(ResultDirectory):
+class ComparisonResult(ComparisonDirectory):
     """The result of a comparison, read from its directory as it is needed.
 
     `path` and `summary`, and what is raised where there is no such result, are those of
     :class:`specscale.results.directory.ResultDirectory`.
     """
-
-    kind = ComparisonRecord
-    record: ComparisonRecord
-    command = "compare"
-    again = "run the comparison again"
 
     def __init__(self, path: str | Location, fetch: bool = False) -> None:
         super().__init__(path, fetch)
@@ -102,13 +101,6 @@ class ComparisonResult(ResultDirectory):
         scores = self.array_if_any("scores")
         if scores is not None and scores.shape != (self.record.rows.total, len(self.record.modes)):
             raise self.damaged("the array scores is")
-
-    def _contradiction(self) -> str | None:
-        if self.record.inputs.keys() != {"a", "b"}:
-            return "inputs"
-        if [one.mode for one in self.record.modes] != list(range(len(self.record.modes))):
-            return "modes"
-        return super()._contradiction()
 
     @classmethod
     def of(cls, path: Location, inputs: tuple[Any, Any], *, temporary: bool) -> Self:
@@ -137,33 +129,6 @@ class ComparisonResult(ResultDirectory):
         if self._inputs is not None:
             return self._inputs
         return self.source("a"), self.source("b")
-
-    def source(self, which: str) -> str:
-        """Return the path that embedding "a" or "b" was read from.
-
-        Raises
-        ------
-        InputError
-            When it was an array, or is on another server and was not asked for.
-        """
-        source = self.record.inputs[which].source
-        if is_masked(source):
-            raise InputError(
-                f"{self.path}: the address of {which.upper()}, {source}, was kept without its password and query: give "
-                "the embeddings anew, to specscale compare"
-            )
-        # The paths of files are absolute in a result, and what is left are names of arrays.
-        if not Path(source).is_absolute() and "://" not in source and not any(sign in source for sign in "*?["):
-            raise InputError(
-                f"{self.path}: {which.upper()} was an array, which is not to be found again: "
-                'write it with specscale.ingest(array, "NAME.zarr") and compare the store'
-            )
-        if not self.may_read(source):
-            raise InputError(
-                f"{self.path}: {which.upper()} is said to be at {source}: to have it read from there, where you trust "
-                "whoever made the result, add --fetch, or open_result(…, fetch=True)"
-            )
-        return source
 
     @property
     def maps(self) -> list[dict[str, Any]]:
@@ -210,6 +175,32 @@ class ComparisonResult(ResultDirectory):
         return [Mode(**vars(one), _result=self) for one in self.record.modes]
 
     @property
+    def groups(self) -> list[Group]:
+        """The groups, A's first and then B's, strongest first in each; none where they were not looked for."""
+        return [Group(**vars(one), _result=self) for one in self.record.groups or ()]
+
+    @property
+    def looked_for_groups(self) -> bool:
+        """Whether groups were looked for; an earlier version did not."""
+        return self.record.groups is not None
+
+    @property
+    def memberships(self) -> zarr.Array[Any]:
+        """Which rows are members of which groups, (n, groups) bool, as a Zarr array; a row may belong to several.
+
+        Raises
+        ------
+        InputError
+            As of `likeness`, when it is damaged or gone, as it is without groups.
+        """
+        return group_array(self, MEMBERS)
+
+    @property
+    def likeness(self) -> zarr.Array[Any]:
+        """How like the core of each group each row is, (n, groups) float32; NaN in rows that were not compared."""
+        return group_array(self, LIKENESS)
+
+    @property
     def uncertain(self) -> bool:
         """Whether modes were left out of the result, as rounding may have made them."""
         return any(LEFT_OUT in one for one in self.record.warnings)
@@ -238,17 +229,17 @@ class ComparisonResult(ResultDirectory):
         """Add the user's columns to some members: A's where its store still is where it was, else B's."""
         return frame(self.described_table(pa.Table.from_pandas(members, preserve_index=False)))
 
-    def described_table(self, members: pa.Table) -> pa.Table:
-        """Do the same with an Arrow table."""
-        from specscale.results.described import describe
-
-        return describe(self, members)
-
     def to_pandas(self) -> pd.DataFrame:
-        """Return one line for each mode, without its members."""
+        """Return one line for each mode, without its members; `groups_to_pandas` has one for each group."""
         import pandas as pd
 
         return pd.DataFrame(map(vars, self.record.modes), columns=[one.name for one in fields(ModeRecord)])
+
+    def groups_to_pandas(self) -> pd.DataFrame:
+        """Return one line for each group, without its members."""
+        import pandas as pd
+
+        return pd.DataFrame(map(vars, self.record.groups or ()), columns=[one.name for one in fields(GroupRecord)])
 
     def __repr__(self) -> str:
         a, b = (self.record.inputs[which] for which in "ab")
@@ -258,16 +249,33 @@ class ComparisonResult(ResultDirectory):
         )
 
     def _repr_html_(self) -> str:
-        names = {which.upper(): one.name for which, one in self.record.inputs.items()}
-        rows = "".join(
-            f"<tr><td>{m.mode}</td><td>{html.escape(names[m.grouped_by])}</td>"
-            f"<td>{m.eigenvalue:+.5f} ± {m.se:.5f}</td><td>{m.a:.5f}</td><td>{m.b:.5f}</td>"
-            f"<td>{m.effective_size:,.0f}</td><td>{m.verdict}</td></tr>"
+        names = {which.upper(): html.escape(one.name) for which, one in self.record.inputs.items()}
+        groups = [
+            (
+                *(str(g.group), names[g.grouped_by], f"{g.size:,}", f"{g.share:.1%}", f"{g.similarity_a:.3f}"),
+                *(f"{g.similarity_b:.3f}", f"{g.contrast:.3f} ± {g.contrast_se:.3f}", g.verdict),
+            )
+            for g in self.groups
+            if g.verdict != "noise"
+        ]
+        modes = [
+            (
+                *(str(m.mode), names[m.grouped_by], f"{m.eigenvalue:+.5f} ± {m.se:.5f}", f"{m.a:.5f}", f"{m.b:.5f}"),
+                *(f"{m.effective_size:,.0f}", m.verdict),
+            )
             for m in self.modes
-        )
+        ]
         return (
-            f"<p><b>{html.escape(names['A'])}</b> against <b>{html.escape(names['B'])}</b>: "
+            f"<p><b>{names['A']}</b> against <b>{names['B']}</b>: "
             f"{self.record.rows.compared:,} rows, SPEC-diff {self.spec_diff:.4g}</p>"
-            "<table><thead><tr><th>mode</th><th>grouped by</th><th>λ ± se</th><th>a</th><th>b</th>"
-            f"<th>effective size</th><th>verdict</th></tr></thead><tbody>{rows}</tbody></table>"
+            + (_html_table(GROUP_HEADING, groups) if groups else "")
+            + ("<p>no groups</p>" if self.looked_for_groups and not groups else "")
+            + _html_table(MODE_HEADING, modes)
         )
+
+
+def _html_table(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table of cells whose text is escaped."""
+    head = "".join(f"<th>{one}</th>" for one in heading)
+    rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

@@ -9,15 +9,26 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from specscale.embeddings.base import Embedding
-from specscale.embeddings.prefix import ids_digest_of_first
+from specscale.embeddings.prefix import begins_with, ids_digest_of_first
 from specscale.embeddings.reordered import origin_of
-from specscale.embeddings.store import EmbeddingStore
-from specscale.errors import InputError
+from specscale.embeddings.store import EmbeddingStore, is_store
+from specscale.errors import ChangedError, InputError
 from specscale.places.files import exists, reaching
 from specscale.results.directory import ResultDirectory, beside, described_by
+from specscale.results.schema import InputRecord
 from specscale.tables.parquet import read_table
+from specscale.tables.values import numbers
 
-__all__ = ["KEPT_ROW", "describe", "kept_columns", "partners_name", "rows_of_input", "sample_columns", "unread"]
+__all__ = [
+    "KEPT_ROW",
+    "describe",
+    "ids_of",
+    "kept_columns",
+    "partners_name",
+    "rows_of_input",
+    "sample_columns",
+    "unread",
+]
 
 KEPT_ROW = "specscale_row"  # of a table of columns that a result keeps: the row of the first embedding
 
@@ -84,9 +95,7 @@ def describe(result: ResultDirectory, members: pa.Table) -> pa.Table:
     for place, (key, described) in enumerate(result.input_keys):
         kept = _kept(result, key)
         if kept is not None:
-            order = np.argsort(known := kept.column(KEPT_ROW).to_numpy())
-            places = order[np.searchsorted(known, rows, sorter=order).clip(max=max(len(known) - 1, 0))]
-            return beside(members, kept.drop_columns([KEPT_ROW]).take(pa.array(places)))
+            return beside(members, kept.drop_columns([KEPT_ROW]).take(_places(kept.column(KEPT_ROW).to_numpy(), rows)))
         if not result.may_read(described.source):
             break
         own = rows_of_input(result, place, rows)
@@ -100,6 +109,33 @@ def describe(result: ResultDirectory, members: pa.Table) -> pa.Table:
     return members
 
 
+def ids_of(source: str, described: InputRecord, ids_digest: str | None, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """The ids of some rows of an input, from its store.
+
+    Parameters
+    ----------
+    source, described, ids_digest : where it is, and what the summary says of it and of its ids
+    rows : (m,) its rows
+
+    Raises
+    ------
+    InputError
+        When it is no store that can be read, or no longer has its ids.
+    ChangedError
+        When the store no longer begins with the rows that were compared.
+    """
+    if not is_store(source):
+        raise InputError(f"{source}: ids are read from a store: `specscale ingest` it with them and compare that")
+    store, total = EmbeddingStore(source), described.rows
+    same = begins_with(store, total, described.digest)
+    if not same or (store.ids and ids_digest_of_first(store, total) != ids_digest):
+        raise ChangedError(f"{source}: no longer the embedding that was compared: compare them anew")
+    table = store.rows(rows.tolist(), [described.ids_column]) if described.ids_column in store.columns else None
+    if table is None:
+        raise InputError(f"{source}: there is no column {described.ids_column!r} with its ids: compare them anew")
+    return np.asarray(table.column(0).to_numpy())
+
+
 def unread(result: ResultDirectory) -> list[str]:
     """Where the samples' columns of a result are said to be, and are not looked for unless that is asked for."""
     if any(exists(result.path / kept_columns(key)) for key, _ in result.input_keys):
@@ -111,4 +147,18 @@ def unread(result: ResultDirectory) -> list[str]:
 def _kept(result: ResultDirectory, key: str) -> Any:
     """The table of columns that a result keeps of an input; None where it keeps none."""
     path = result.path / kept_columns(key)
-    return read_table(path, result.again) if exists(path) else None
+    if not exists(path):
+        return None
+    table = read_table(path, result.again)
+    at = table.schema.get_all_field_indices(KEPT_ROW)
+    if len(at) != 1 or table.schema.types[at[0]] != pa.int64() or table.column(at[0]).null_count:
+        raise result.damaged(f"{path.name} is")
+    return table
+
+
+def _places(known: NDArray[np.int64], rows: NDArray[np.int64]) -> pa.Array:
+    """Where rows are in a table of those that are known, null for others."""
+    order = np.argsort(known)
+    places = np.searchsorted(known, rows, sorter=order).clip(max=max(len(known) - 1, 0))
+    there = known[order[places]] == rows if len(known) else np.zeros(len(rows), np.bool_)
+    return numbers(order[places] if len(known) else places, ~there)

@@ -50,6 +50,7 @@ class ResultDirectory:
     """
 
     kind: ClassVar[type[ComparisonRecord] | type[MatrixRecord]]
+    schemas: ClassVar[tuple[int | str, ...]]
     command: ClassVar[str]
     again: ClassVar[str]
 
@@ -85,14 +86,14 @@ class ResultDirectory:
         of_matrix = isinstance(schema, str) and schema.startswith("matrix ")
         if not of_matrix and type(schema) is not int:
             raise self._impossible("schema_version")
-        expected = self.kind.schema_version
-        if of_matrix != isinstance(expected, str):
+        if of_matrix != isinstance(self.schemas[-1], str):
             other, reader = ("matrix", "open_matrix") if of_matrix else ("compare", "open_result")
             raise InputError(
                 f"{self.path}: a result of `specscale {other}`, not of {self.command}: open it with specscale.{reader}"
             )
-        if schema != expected:
-            raise InputError(f"{self.path}: a result of schema {schema}, this version reads {expected}")
+        if schema not in self.schemas:
+            known = " and ".join(map(str, self.schemas))
+            raise InputError(f"{self.path}: a result of schema {schema}, this version reads {known}")
 
     def _contradiction(self) -> str | None:
         """The field of summary.json that others contradict; None where there is none."""

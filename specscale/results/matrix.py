@@ -12,7 +12,7 @@ from specscale.masking import masked
 from specscale.places.files import Location, unchained
 from specscale.results.described import describe
 from specscale.results.directory import ResultDirectory, top_members
-from specscale.results.schema import InputRecord, MatrixRecord, PairRecord
+from specscale.results.schema import MATRIX_SCHEMA, InputRecord, MatrixRecord, PairRecord
 from specscale.tables.values import frame
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class MatrixResult(ResultDirectory):
 
     kind = MatrixRecord
     record: MatrixRecord
+    schemas = (MATRIX_SCHEMA,)
     command = "matrix"
     again = "run specscale matrix again"
 

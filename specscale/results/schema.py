@@ -14,11 +14,13 @@ from specscale.places.records import Count, Lenient, NotNegative, Number, Positi
 __all__ = [
     "MATRIX_SCHEMA",
     "SCHEMA",
+    "SCHEMAS",
     "BandwidthRecord",
     "ComparisonRecord",
     "ConstraintRecord",
     "DeviceRecord",
     "DuplicatesRecord",
+    "GroupRecord",
     "HowItWent",
     "InputRecord",
     "MapRecord",
@@ -34,7 +36,8 @@ __all__ = [
     "check_map",
 ]
 
-SCHEMA = 2
+SCHEMA = 3
+SCHEMAS = (2, SCHEMA)  # that are read; 2 had no groups
 MATRIX_SCHEMA = "matrix 1"
 
 
@@ -56,6 +59,8 @@ class OptionsRecord:
     match: str | None = None
     certify: Count = 0
     refine: Count = 0
+    rounds: Count = 0
+    least_group: Count = 0
     rotate: str = "none"
     landmarks: str = "uniform"
     min_matched: NotNegative = 0.0
@@ -168,6 +173,41 @@ class ModeRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupRecord:
+    """A group of rows, counted and checked."""
+
+    group: Count
+    grouped_by: Literal["A", "B"]
+    verdict: Literal["group", "theme", "noise"]
+    certified: bool
+    found_in: list[str]
+    size: Count
+    share: NotNegative
+    core: list[Count]
+    background: Number
+    level: Number
+    threshold: Number
+    similarity_a: Number
+    similarity_a_se: NotNegative
+    similarity_b: Number
+    similarity_b_se: NotNegative
+    estimate_error: NotNegative
+    background_a: Number
+    background_b: Number
+    contrast: Number
+    contrast_se: NotNegative
+    auc_a: NotNegative | None
+    auc_b: NotNegative | None
+    held_out_size: Count
+    held_out_contrast: Number | None
+    held_out_se: NotNegative | None
+    null_contrast: Number | None
+    distinct: NotNegative
+    edge: Number | None
+    merged: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConstraintRecord:
     """The constraint that groups were found under."""
 
@@ -233,6 +273,7 @@ class _Modes:
 
     spec_diff: NotNegative
     constraint: ConstraintRecord | None
+    groups: list[GroupRecord] | None = None
     modes: list[ModeRecord]
 
 

@@ -14,26 +14,40 @@ import zarr
 from numpy.typing import NDArray
 
 from specscale.embeddings.dropped import numbered
-from specscale.embeddings.layout import chunk_rows
+from specscale.embeddings.layout import chunk_rows, chunk_runs
 from specscale.embeddings.reordered import origin_of, rows_of_origin
 from specscale.embeddings.rows import PairedRows
 from specscale.embeddings.store import EmbeddingStore
 from specscale.passes.scores import ScoreSummary, WriteScores
+from specscale.places.ahead import read_ahead
 from specscale.places.checksum import crc32c
-from specscale.places.files import Location, make_folder, reaching, remove_file, remove_tree, write_whole, zarr_store
+from specscale.places.files import (
+    Location,
+    is_local,
+    make_folder,
+    reaching,
+    remove_file,
+    remove_tree,
+    write_whole,
+    zarr_store,
+)
 from specscale.places.records import to_json
 from specscale.results.comparison import MAPS_FILE, TAILS
 from specscale.results.described import KEPT_ROW, kept_columns, partners_name, sample_columns
+from specscale.results.group_files import GROUPS_FILE, LIKENESS, MEMBERS, SAMPLES_FILE
+from specscale.results.group_writer import LEAST_LIKENESS, FoundGroup, ReadLikeness, SampledRows, groups_table
 from specscale.results.schema import ComparisonRecord, MatrixRecord
 from specscale.results.score_array import SCORES, ScoreArray
 from specscale.spectral.difference import Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.tiles import TiledSymmetric
+from specscale.stopping import check_signals
 from specscale.tables.values import numbers, texts
 
 __all__ = ["ResultWriter", "Writer", "checksum_of", "members_table"]
 
 _BAND_BYTES = 8 << 20
+_WRITERS = 4  # chunks under way at once to a remote result
 _ARRAYS = "spec.zarr"
 _DAMAGE = (ValueError, KeyError, TypeError, zarr.errors.BaseZarrError)
 
@@ -52,6 +66,7 @@ class Writer:
         with reaching(folder):
             self._arrays = _opened(folder / _ARRAYS)
         self._checksums: dict[str, int] = {}
+        self._shown: list[NDArray[np.int64]] = []
 
     def _array(
         self, name: str, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...], fill: float = np.nan
@@ -106,22 +121,22 @@ class Writer:
                 self._whole(f"{name}_{key}", values, chunks)
 
     def _members(self, table: pa.Table, rows: PairedRows, keys: Sequence[str]) -> None:
-        """Write modes.parquet, and what is needed to find the columns of the members, with a key for each embedding."""
+        """Write modes.parquet, and what is needed to find the columns of all that is shown, by each embedding's key."""
         self._table("modes.parquet", table)
-        members = np.unique(np.array(table.column("row").to_pylist(), np.int64))
+        shown = np.unique(np.concatenate([np.array(table.column("row").to_pylist(), np.int64), *self._shown]))
         for key, one in zip(keys, rows.embeddings, strict=True):
-            origin, partners, own = origin_of(one), rows_of_origin(one), members
+            origin, partners, own = origin_of(one), rows_of_origin(one), shown
             if partners is not None:
                 array = self._array(partners_name(key), partners.shape, "int64", (chunk_rows(len(partners)),), fill=-1)
                 with reaching(self.folder):
                     array[...] = partners
-                own = partners[members]
+                own = partners[shown]
             # Files that were compared as they are leave no store behind.
             if isinstance(origin, EmbeddingStore) and origin.source != origin.path:
                 wanted = sample_columns(one)
                 found = origin.rows(own.tolist(), wanted) if wanted else None
                 if found is not None:
-                    self._table(kept_columns(key), found.append_column(KEPT_ROW, numbers(members)))
+                    self._table(kept_columns(key), found.append_column(KEPT_ROW, numbers(shown)))
 
     def _table(self, name: str, table: pa.Table) -> None:
         content = pa.BufferOutputStream()  # Arrow takes no path that is not UTF-8
@@ -219,6 +234,48 @@ class ResultWriter(Writer):
     def _score_array(self) -> None:
         n, k = self._shape
         self._array(SCORES, (n, k), "float32", (chunk_rows(n), max(k, 1)))
+
+    def groups(self, found: Sequence[FoundGroup], rows: PairedRows, read: ReadLikeness) -> None:
+        """Write groups.parquet, members.parquet, and which rows are members of which groups, a chunk at a time.
+
+        Before :meth:`members`, which keeps the columns of what is in members.parquet as well. What is there of an
+        interrupted run is written over by the same bytes.
+
+        Parameters
+        ----------
+        found : the groups, in the order of their numbers
+        rows : the paired rows
+        read : reads the likeness of rows to every candidate
+        """
+        sampled = SampledRows(found)
+        if found:
+            self._likeness(found, read, sampled)
+        self._table(GROUPS_FILE, groups_table([one.record for one in found]))
+        self._table(SAMPLES_FILE, sampled.table(rows, _ids(rows, sampled.rows.tolist())))
+        self._shown.append(sampled.rows)
+
+    def _likeness(self, found: Sequence[FoundGroup], read: ReadLikeness, sampled: SampledRows) -> None:
+        """Write the likeness of all rows to the groups, and which are members."""
+        (n, _), count = self._shape, len(found)
+        likeness = self._array(LIKENESS, (n, count), "float32", (chunk_rows(n), count))
+        members = self._array(MEMBERS, (n, count), "bool", (chunk_rows(n), count), fill=False)
+        columns, sizes = [one.column for one in found], np.zeros(count, np.int64)
+        checksums = {LIKENESS: 0, MEMBERS: 0}
+
+        def copy(run: tuple[int, int]) -> tuple[int, dict[str, NDArray[Any]]]:
+            values = np.ascontiguousarray(read(*run)[:, columns], np.float32)
+            parts = {LIKENESS: values, MEMBERS: values >= LEAST_LIKENESS}
+            with reaching(self.folder):
+                likeness[slice(*run)], members[slice(*run)] = parts[LIKENESS], parts[MEMBERS]
+            return run[0], parts
+
+        for start, parts in read_ahead(copy, chunk_runs(n), 1 if is_local(self.folder) else _WRITERS):
+            check_signals()
+            checksums = {name: crc32c(part, checksums[name]) for name, part in parts.items()}
+            sizes += np.count_nonzero(parts[MEMBERS], axis=0)
+            sampled.pick_up(start, parts[LIKENESS])
+        assert sizes.tolist() == [one.record.size for one in found], "members that were counted are not those written"
+        self._checksums.update(checksums)
 
     def members(self, tails: ScoreSummary, rows: PairedRows) -> None:
         """Write modes.parquet: the top members of both tails of every mode."""

@@ -15,7 +15,7 @@ from conftest import Pair, command
 from rich.cells import cell_len
 
 from specscale.cli.columns import cut, padded, shared, text_of
-from specscale.cli.members import MemberTable
+from specscale.cli.members import OF_TAILS, MemberTable
 
 Said = Callable[..., str]
 
@@ -59,7 +59,7 @@ def result(said: Said, pair: Pair) -> str:
 
 def table_of(out: str) -> list[str]:
     """The lines of the members of mode 0, with their heading."""
-    lines = out.split("\n\n")[1].splitlines()
+    lines = next(part for part in out.split("\n\n") if part.startswith("mode 0, ")).splitlines()
     return lines[next(i for i, line in enumerate(lines) if line.startswith("  tail")) :]
 
 
@@ -137,7 +137,7 @@ def test_ids_are_shown_in_place_of_rows(capsys: pytest.CaptureFixture[str]) -> N
         {"mode": 0, "tail": "+", "rank": 1, "row": 3, "id": "x\x1b", "score": 0.5, "text": "t"},
         {"mode": 0, "tail": "-", "rank": 1, "row": 4, "id": "longer", "score": -0.25, "text": None},
     ]
-    table = MemberTable(records)
+    table = MemberTable(records, OF_TAILS)
     table.print_heading()
     table.print(records)
     assert capsys.readouterr().out.splitlines() == [
@@ -151,10 +151,10 @@ def test_rows_are_the_sources_where_some_were_dropped(
     said: Said, capsys: pytest.CaptureFixture[str], pair: Pair
 ) -> None:
     records = [{"mode": 0, "tail": "+", "rank": 1, "row": 3, "source_row": 5, "id": None, "score": 0.5}]
-    MemberTable(records).print(records)
+    MemberTable(records, OF_TAILS).print(records)
     assert capsys.readouterr().out.split() == ["+", "1", "+0.50000", "5"]
     records[0]["source_row"] = None
-    MemberTable(records).print(records)
+    MemberTable(records, OF_TAILS).print(records)
     assert capsys.readouterr().out.split(maxsplit=3) == ["+", "1", "+0.50000", "3 of the store\n"]
     a = pair[0].copy()
     a[[0, 2, 600]] = np.nan
@@ -220,7 +220,7 @@ def test_widths_are_shared_fairly() -> None:
 def test_nothing_is_printed_where_the_output_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", None)
     records = [{"mode": 0, "tail": "+", "rank": 1, "row": 3, "id": None, "score": 0.5, "text": "t"}]
-    table = MemberTable(records)
+    table = MemberTable(records, OF_TAILS)
     table.print_heading()
     table.print(records)
     assert table.left_out == []

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import specscale as ss
 from specscale.errors import OptionError
-from specscale.insight.gate import CERTIFICATE, FIELDS, OF_ALL, Rule
+from specscale.insight.gate import CERTIFICATE, FIELDS, FIELDS_OF_GROUPS, OF_ALL, Rule
 from specscale.results.comparison import Mode
 
 MakePair = Callable[..., Any]
@@ -35,7 +35,7 @@ def result(make_pair: MakePair) -> ss.Result:
 
 
 @given(
-    name=st.sampled_from(OF_ALL + FIELDS),
+    name=st.sampled_from(OF_ALL + FIELDS_OF_GROUPS + FIELDS),
     op=st.sampled_from(sorted(OPERATORS)),
     number=st.floats(0, allow_infinity=False, allow_nan=False),
     blanks=st.lists(st.sampled_from(["", " ", "  "]), min_size=4, max_size=4),
@@ -59,7 +59,7 @@ def test_what_is_no_rule_is_refused_with_what_is_legal(text: str) -> None:
     with pytest.raises(OptionError) as caught:
         Rule.parse(text)
     assert len(str(caught.value).splitlines()) == 1
-    for name in (*OF_ALL, *FIELDS, ">=", "quotes"):
+    for name in (*OF_ALL, *FIELDS_OF_GROUPS, *FIELDS, ">=", "quotes"):
         assert name in str(caught.value)
 
 
@@ -82,6 +82,8 @@ def test_every_number_that_the_table_heads_has_its_rule(
     stores: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(monkeypatch, "compare", *stores, "-o", tmp_path / "out", *FAST) == 0
+    capsys.readouterr()
+    assert command(monkeypatch, "modes", tmp_path / "out", "--top", 0) == 0
     out = capsys.readouterr().out
     (heading,) = (line for line in out.splitlines() if line.startswith("mode "))
     names = re.split(r" {2,}| ± ", heading)
@@ -158,6 +160,7 @@ def test_rules_over_the_result(result: ss.Result) -> None:
         "holds": False,
         "value": len(real),
         "modes": [],
+        "groups": [],
     }
     noise = Rule("certified", "<=", len(real)).check(result)
     assert noise.holds
@@ -290,15 +293,22 @@ def test_json_says_what_every_rule_found(
     told = json.loads(done.out)
     found = ss.open_result(out)
     assert {key: told[key] for key in told if key != "gate"} == found.summary
-    assert [set(one) for one in told["gate"]] == [{"rule", "holds", "value", "modes"}] * 2
+    assert [set(one) for one in told["gate"]] == [{"rule", "holds", "value", "modes", "groups"}] * 2
     assert told["gate"][0] == {
         "rule": "modes>=1",
         "holds": True,
         "value": len(found.modes),
         "modes": told["gate"][0]["modes"],
+        "groups": [],
     }
     assert sorted(told["gate"][0]["modes"]) == list(range(len(found.modes)))
-    assert told["gate"][1] == {"rule": "spec_diff>0.9", "holds": False, "value": found.spec_diff, "modes": []}
+    assert told["gate"][1] == {
+        "rule": "spec_diff>0.9",
+        "holds": False,
+        "value": found.spec_diff,
+        "modes": [],
+        "groups": [],
+    }
     assert command(monkeypatch, "compare", *stores, "-o", tmp_path / "plain", *FAST, "--json") == 0
     assert "gate" not in json.loads(capsys.readouterr().out)
 

@@ -31,6 +31,7 @@ from specscale.kernels.gpu import GpuKernels
 from specscale.passes import base
 from specscale.passes.base import Pass
 from specscale.passes.covariance import covariance
+from specscale.passes.membership import Core, membership
 from specscale.passes.products import Held, products
 from specscale.passes.remainders import Remainders, remainders
 from specscale.passes.scores import MappedScores, score
@@ -116,6 +117,18 @@ def remainders_of(maps: str, folder: Path) -> Case:
     return Case(remainders(Remainders.of(LANDMARKS), 12, 0), vars)
 
 
+def membership_of(maps: str, folder: Path) -> Case:
+    edges = (*(ROWS.kept_before(span.start) for span in SPANS), ROWS.n_kept)
+    (folder / "likeness").mkdir()
+    likeness = RowArray(folder / "likeness", edges, (2,), "float32")
+    runs = (np.arange(0, 40), 1), (np.arange(30, ROWS.n_kept, 50), -1)
+    cores = [Core(positions, ROWS.take(positions), direction, 0.01, 0.1) for positions, direction in runs]
+    work = membership(EXACT, cores, eta=1.0, seed=0, top=TOP, sample=5, likeness=likeness)
+    return Case(
+        work, lambda found: {"likeness": likeness.read(0, ROWS.n_kept), "sizes": found.sizes, "drawn": found.drawn}
+    )
+
+
 def both(maps: str, folder: Path) -> Case:
     first, second = covariance_of(maps, folder), remainders_of(maps, folder)
     return Case(base.at_once(first.work, second.work), lambda both: {**first.found(both[0]), **second.found(both[1])})
@@ -131,6 +144,7 @@ CASES = [
     pytest.param(certificate, "", id="certificate"),
     pytest.param(stripe, "", id="stripe"),
     pytest.param(remainders_of, "", id="remainders"),
+    pytest.param(membership_of, "", id="membership"),
     pytest.param(both, "landmarks", id="covariance and remainders"),
 ]
 

@@ -23,6 +23,7 @@ from specscale.features.linear import LinearMap
 from specscale.kernels.base import Kernels, load_kernels
 from specscale.passes.base import Accumulator, Pass, at_once
 from specscale.passes.covariance import covariance
+from specscale.passes.membership import Core, membership
 from specscale.passes.products import Held, products
 from specscale.passes.remainders import Remainders, remainders
 from specscale.passes.scores import MappedScores, score
@@ -44,7 +45,14 @@ Swept = list[tuple[int, dict[str, bytes]]]
 
 @pytest.fixture
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("runtime.sweeper", "passes.mapping", "passes.scores", "passes.products", "passes.remainders"):
+    for name in (
+        "runtime.sweeper",
+        "passes.mapping",
+        "passes.scores",
+        "passes.products",
+        "passes.remainders",
+        "passes.membership",
+    ):
         monkeypatch.setattr(f"specscale.{name}.BLOCK_ROWS", BLOCK)
 
 
@@ -63,9 +71,10 @@ class Outputs:
 
     def __init__(self) -> None:
         self.written: dict[int, bytes] = {}
+        self.shape: tuple[int, ...] = 2, 3
 
     def empty(self, rows: int) -> NDArray[Any]:
-        return np.empty((rows, 2, 3))
+        return np.empty((rows, *self.shape))
 
     def write(self, first: int, values: NDArray[Any]) -> None:
         self.written[first] = values.tobytes()
@@ -105,7 +114,24 @@ def of_products(written: dict[int, bytes]) -> Pass[Any]:
     return products("products", exact, Anchors((X[:40], Y[:40])), at, 3, N, outputs, "exact")
 
 
-PASSES = {"covariance": of_covariance, "scores": of_scores, "products": of_products}
+def of_membership(written: dict[int, bytes]) -> Pass[Any]:
+    outputs = Outputs()
+    outputs.written, outputs.shape = written, (2,)
+    exact = tuple(ExactKernel(np.zeros(5), False, sigma) for sigma in (2.0, 3.0))
+    positions = np.flatnonzero(WHERE)
+    cores = [
+        Core(one, (X[positions[one]], Y[positions[one]]), direction, 0.0, 0.1)
+        for one, direction in ((np.arange(30), 1), (np.arange(20, 300, 9), -1))
+    ]
+    return membership(exact, cores, eta=1.0, seed=0, top=4, sample=3, likeness=outputs)
+
+
+PASSES = {
+    "covariance": of_covariance,
+    "scores": of_scores,
+    "products": of_products,
+    "membership": of_membership,
+}
 passes = pytest.mark.parametrize("name", PASSES)
 
 
@@ -143,7 +169,7 @@ def test_who_asks_for_work_never_waits_for_it(name: str) -> None:
     assert (found, written) == expected(name)
     assert sum(added) == N
     assert kernels.device.waited <= {"specscale-looker", "specscale-deliverer"}
-    assert "specscale-deliverer" in kernels.device.waited or name == "remainders"
+    assert "specscale-deliverer" in kernels.device.waited or name == "membership"
 
 
 def test_products_are_asked_for_under_their_names() -> None:

@@ -289,7 +289,7 @@ def test_the_summary_says_what_was_compared(pair: Pair, tmp_path: Path) -> None:
     result = compare(*pair, out=tmp_path / "out", seed=5, eta=0.5, features="orthogonal")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary == result.summary
-    assert summary["schema_version"] == 2
+    assert summary["schema_version"] == 3
     assert (summary["options"]["seed"], summary["options"]["eta"]) == (5, 0.5)
     assert summary["rows"]["compared"] == summary["rows"]["total"] == len(pair[0])
     assert summary["spec_diff"] == result.spec_diff

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from oracle import Truth, difference, features_of
 
 import specscale as ss
-from specscale.cli.tables import print_overview
+from specscale.cli.overview import print_overview
 from specscale.errors import OptionError
 from specscale.method.comparison import Comparison
 from specscale.method.options import LARGEST_ETA

@@ -8,10 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import command
 
 import specscale as ss
+from specscale.method.update import compare_grown
+from specscale.stores.ingest import ingest
 
 DATA = Path(__file__).parents[1] / "data"
 PLACE = "/data/"  # where they were when they were written
@@ -82,15 +87,29 @@ def test_commands_say_what_they_said(said: Said, kept: Any, name: str, arguments
 def test_a_comparison_is_gone_on_from(earlier: Path, kept: Any) -> None:
     result = ss.open_result(earlier / "ab.spec")
     assert isinstance(result, ss.Result)
-    before = {**result.summary, "options": {**result.summary["options"], "precision": "float32"}}  # there was no other
+    later = {"precision": "float32", "rounds": 1, "least_group": 30}  # which options had been added since
+    before = {**result.summary, "options": {**result.summary["options"], **later}}
     assert result.options().to_json() == before["options"]
     assert alike(fields(result.with_eta(0.5)), kept["with_eta"])
     assert alike(fields(result.constrained(0.03, 2)), kept["constrained"])
     again = ss.compare("a.zarr", "b.zarr", size=8, n_modes=2, top=5, certify=40)
     measured = ("plan", "measured", "versions", "checksums")
-    assert [*again.summary] == [*result.summary]
-    for key in again.summary.keys() - measured:
+    assert [one for one in again.summary if one != "groups"] == [*result.summary]
+    for key in again.summary.keys() - {*measured, "schema_version", "groups"}:
         assert alike(again.summary[key], before[key]), key
+
+
+@pytest.mark.slow
+def test_a_comparison_is_updated(earlier: Path) -> None:
+    before = ss.open_result(earlier / "ab.spec")
+    for name, width in (("a", 6), ("b", 4)):
+        more = {"id": [f"t{row}" for row in range(4)], "text": ["more"] * 4, "label": ["red"] * 4}
+        pq.write_table(pa.table(more), earlier / f"{name}.parquet")
+        vectors = np.random.default_rng(width).normal(size=(4, width)).astype(np.float32)
+        ingest(vectors, earlier / f"{name}.zarr", append=True, metadata=earlier / f"{name}.parquet", id_column="id")
+    result = compare_grown(before, earlier / "a.zarr", earlier / "b.zarr", out=earlier / "new.spec")
+    assert (before.record.schema_version, result.record.schema_version) == (2, 3)
+    assert result.record.rows.compared == before.record.rows.compared + 4
 
 
 def test_a_matrix_opens(earlier: Path, kept: Any) -> None:

@@ -1,4 +1,4 @@
-"""The groups of a result: the top members of each tail of each mode."""
+"""The tails of the modes of a result: the top members of each."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from specscale.places.files import Location, unchained
 from specscale.results.comparison import TAILS, ComparisonResult
 from specscale.results.directory import top_members
 
-__all__ = ["Group", "groups_of", "opened"]
+__all__ = ["Tail", "opened", "tails_of"]
 
 
 @dataclass(frozen=True)
-class Group:
+class Tail:
     """The members of one tail of one mode.
 
     Attributes
@@ -43,7 +43,7 @@ class Group:
         return f"{self.mode}{self.tail}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return which group it is, as plain values."""
+        """Return which tail it is, as plain values."""
         return {name: getattr(self, name) for name in ("mode", "tail", "grouped_by", "certified")}
 
 
@@ -52,13 +52,13 @@ def opened(result: ComparisonResult | str | Location) -> ComparisonResult:
     return result if isinstance(result, ComparisonResult) else ComparisonResult(unchained(result))
 
 
-def groups_of(result: ComparisonResult, top: int | None = None) -> list[Group]:
-    """Return the groups of a result, mode by mode.
+def tails_of(result: ComparisonResult, top: int | None = None) -> list[Tail]:
+    """Return the tails of the modes of a result, mode by mode.
 
     Parameters
     ----------
     result : the result
-    top : members of each group, by default all that the result keeps
+    top : members of each tail, by default all that the result keeps
 
     Raises
     ------
@@ -76,12 +76,12 @@ def groups_of(result: ComparisonResult, top: int | None = None) -> list[Group]:
     if top is not None:
         members = top_members(members, top)
     columns = {name: members.column(name).to_numpy() for name in ("mode", "tail", "rank", "row", "score")}
-    groups = []
+    tails = []
     for mode in modes:
         for tail in TAILS:
             here = np.flatnonzero((columns["mode"] == mode.mode) & (columns["tail"] == tail))
             here = here[np.argsort(columns["rank"][here])]
             if len(here):
                 rows, scores = columns["row"][here], columns["score"][here].astype(np.float64)
-                groups.append(Group(mode.mode, tail, mode.grouped_by, mode.certified, rows, scores))
-    return groups
+                tails.append(Tail(mode.mode, tail, mode.grouped_by, mode.certified, rows, scores))
+    return tails

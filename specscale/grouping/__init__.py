@@ -1,0 +1,1 @@
+"""Groups of samples, found around the ends of modes."""
