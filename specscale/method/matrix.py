@@ -229,7 +229,7 @@ def _steps(extent: ProblemSize) -> Steps:
         Step(scoring, _Matrix.score),
     )
     if extent.precision != "float32":
-        computing += (Step(rounding_cost(extent, _modes(extent), True, scoring), _Matrix.measure_rounding),)
+        computing += (Step(rounding_cost(extent, _modes(extent), True, [scoring]), _Matrix.measure_rounding),)
     return Steps(looking(extent), choosing(extent), computing)
 
 
