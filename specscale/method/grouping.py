@@ -29,9 +29,10 @@ from specscale.method.run import Run
 from specscale.method.steps import ProblemSize, Step, held_beside
 from specscale.passes.membership import Core, membership, membership_cost
 from specscale.passes.tallies import Memberships, side_by_side, tallies_size
+from specscale.places.files import Location
 from specscale.results.group_writer import LEAST_LIKENESS, FoundGroup, likeness_of_rows
 from specscale.results.schema import GroupRecord
-from specscale.results.writing import ResultWriter
+from specscale.results.writing import Writer
 from specscale.runtime.row_arrays import RowArray
 from specscale.runtime.spans import Span
 from specscale.spectral.difference import LEAST_EIGENVALUE, Modes
@@ -70,6 +71,7 @@ class GroupSearch:
     run : the run
     problem : what is compared
     spans : the runs of rows that are checkpointed
+    folder : keeps what is in progress; by default one of its name
 
     Attributes
     ----------
@@ -79,11 +81,11 @@ class GroupSearch:
     rest: Rest | None = None
     _together: Memberships
 
-    def __init__(self, run: Run, problem: Problem, spans: list[Span]) -> None:
+    def __init__(self, run: Run, problem: Problem, spans: list[Span], folder: Location | None = None) -> None:
         self._run, self._problem, self._spans = run, problem, spans
         self._exact: tuple[ExactKernel, ...] = problem.exact
         self._eta = problem.options.eta
-        self._folder = run.place.folder / _NAME
+        self._folder = folder or run.place.folder / _NAME
         self._positions, self._raw = problem.rows.sample(SAMPLE_ROWS, problem.options.seed, seeds.GROUPS)
         self._second = _halves(problem.rows, problem.options.seed, self._positions)
         self._grouped = np.zeros(problem.rows.n, np.bool_)
@@ -95,9 +97,9 @@ class GroupSearch:
         """What is said of the groups."""
         return [one.record for one in self._found]
 
-    def write(self, writer: ResultWriter) -> None:
-        """Write the groups."""
-        writer.groups(self._found, self._problem.rows, likeness_of_rows(self._likeness, self._problem.rows))
+    def write(self, writer: Writer, pair: str = "") -> None:
+        """Write the groups; `pair` ends the names of what is written of a pair of a matrix."""
+        writer.groups(self._found, self._problem.rows, likeness_of_rows(self._likeness, self._problem.rows), pair)
 
     def find(self, modes: Modes | VectorModes, read: ReadScores, number: int = 1) -> None:
         """Find groups around the ends of modes.
