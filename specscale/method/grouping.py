@@ -47,17 +47,9 @@ SAMPLE_ROWS = 4096  # of which one half has the background, the other what the e
 
 @dataclass(frozen=True)
 class _Found:
-    """Candidates, and how all rows stand to them.
-
-    Attributes
-    ----------
-    candidates : the candidates
-    memberships : what was counted and listed
-    likeness : of the rows that take part to the candidates
-    """
+    """Candidates of a round, and the likeness of the rows that take part to them."""
 
     candidates: list[Candidate]
-    memberships: Memberships
     likeness: RowArray
 
 
@@ -114,13 +106,9 @@ class GroupSearch:
         candidates = self._candidates(tails, number) if tails else []
         if not candidates:
             return
-        found = self._memberships(candidates, number)
-        self._rounds.append(found)
-        self._together = (
-            side_by_side(self._together, found.memberships, self._shared(found))
-            if len(self._rounds) > 1
-            else found.memberships
-        )
+        found, likeness = self._memberships(candidates, number)
+        self._rounds.append(_Found(candidates, likeness))
+        self._together = side_by_side(self._together, found, self._shared(likeness)) if len(self._rounds) > 1 else found
         every = [candidate for one in self._rounds for candidate in one.candidates]
         self._found = Judge(self._problem, self._run.kernels, self._background).groups(every, self._together)
 
@@ -147,11 +135,11 @@ class GroupSearch:
         """The likeness of rows at positions ``low:high``, of those that take part, to the candidates of all rounds."""
         return np.concatenate([one.likeness.read(low, high) for one in self._rounds], axis=1)
 
-    def _shared(self, last: _Found) -> NDArray[np.int64]:
+    def _shared(self, last: RowArray) -> NDArray[np.int64]:
         """How many rows are members of a candidate of the rounds before, and of one of the last."""
-        new = len(last.candidates)
+        (new,) = last.shape
         shared: NDArray[np.int64] = np.zeros((len(self._together.shared), new), np.int64)
-        for low, high in pairwise(last.likeness.edges):
+        for low, high in pairwise(last.edges):
             # The products are exact for the rows of a chunk, and fast.
             members = (self._likeness(low, high) >= LEAST_LIKENESS).astype(np.float32)
             shared += (members[:, :-new].T @ members[:, -new:]).astype(np.int64)
@@ -208,8 +196,8 @@ class GroupSearch:
             if same[one] == one
         ]
 
-    def _memberships(self, candidates: list[Candidate], number: int) -> _Found:
-        """How all rows stand to candidates; their likeness is in the work directory then."""
+    def _memberships(self, candidates: list[Candidate], number: int) -> tuple[Memberships, RowArray]:
+        """How all rows stand to candidates, and their likeness to these, which is in the work directory."""
         rows, options, folder = self._problem.rows, self._problem.options, self._folder / str(number) / "memberships"
         edges = (*(rows.kept_before(start) for start, _ in chunk_runs(rows.n)), rows.n_kept)
         likeness = RowArray(folder, edges, (len(candidates),), "float32")
@@ -223,7 +211,7 @@ class GroupSearch:
             likeness=likeness,
         )
         work = replace(work, name=step_of_round(_NAME, number))
-        return _Found(candidates, self._run.sweep_beside(work, rows, self._spans, folder, likeness), likeness)
+        return self._run.sweep_beside(work, rows, self._spans, folder, likeness), likeness
 
     @cached_property
     def _background(self) -> Background:
@@ -275,7 +263,7 @@ def _round(extent: ProblemSize, number: int) -> list[Step[GroupSearch]]:
     def then(act: Callable[[Rest], None]) -> Callable[[GroupSearch], None]:
         return lambda search: act(search.rest) if search.rest else None
 
-    first, *others = rest_steps(extent, number)
+    first, *others = rest_steps(extent, number, _held(extent, number - 1))
     return [
         Step(first.cost, leaving_out(first.action)),
         *(Step(one.cost, then(one.action)) for one in others),
@@ -283,9 +271,21 @@ def _round(extent: ProblemSize, number: int) -> list[Step[GroupSearch]]:
     ]
 
 
+def _candidates(extent: ProblemSize) -> int:
+    """Candidates of one round, at most."""
+    return 4 * min(extent.modes, MOST_MODES)
+
+
+def _held(extent: ProblemSize, rounds: int) -> int:
+    """Bytes of what the search knows after some rounds."""
+    candidates, row = rounds * _candidates(extent), -(-extent.read // extent.n)
+    rows = min(SAMPLE_ROWS, extent.n_kept) + candidates * min(CORE_ROWS, extent.n_kept)
+    return rows * row + 2 * tallies_size(candidates, extent.top, DRAWN)
+
+
 def groups_cost(extent: ProblemSize, number: int = 1) -> Cost:
     """State what a round of the search takes, with as many cores as there can be."""
-    tails = 4 * min(extent.modes, MOST_MODES)
+    tails = _candidates(extent)
     p, core = sum(extent.dimensions), min(CORE_ROWS, extent.n_kept)
     cost = membership_cost(
         extent.dimensions,
@@ -309,7 +309,6 @@ def groups_cost(extent: ProblemSize, number: int = 1) -> Cost:
     )
     beside = extent.vectors + extent.features + extent.tiles
     if number > 1:
-        candidates = tails * number
-        beside += masks_held(extent) + 3 * 4 * CHUNK_ROWS * candidates + tallies_size(candidates, extent.top, DRAWN)
+        beside += masks_held(extent) + 3 * 4 * CHUNK_ROWS * tails * number + _held(extent, number)
         beside += 0 if extent.maps else extent.vectors
     return held_beside(extent.slowed(cost), beside)
