@@ -297,7 +297,7 @@ def groups_cost(extent: ProblemSize, number: int = 1) -> Cost:
         threads=extent.threads,
         top=extent.top,
         sample=DRAWN,
-        span_rows=extent.n_kept // max(extent.spans, 1) + 1,
+        span_rows=extent.span_rows,
     )
     pool = min(SAMPLE_ROWS + tails * TAIL_ROWS, extent.n_kept)
     looking = 8 * pool * 2 * p + extent.threads * 24 * (SAMPLE_ROWS + TAIL_ROWS) * CORE_ROWS

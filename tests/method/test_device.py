@@ -106,7 +106,7 @@ def test_a_plan_asks_the_card(card: type[CardKernels], monkeypatch: pytest.Monke
     assert found["copy_rate"] > 0
     assert DEVICE_SLACK < found["peak"] < found["memory"] == card.memory
     on_card = {step["name"]: step["device_memory"] for step in told[1]["steps"]}
-    assert {name for name, memory in on_card.items() if memory} == {"covariance", "scores", "certificate"}
+    assert {name for name, memory in on_card.items() if memory} == {"covariance", "scores", "certificate", "groups"}
     assert found["peak"] == DEVICE_SLACK + max(on_card.values())
     assert told[0]["machine"].keys() == told[1]["machine"].keys()
 
@@ -276,7 +276,8 @@ def test_no_step_takes_more_of_the_card_than_was_planned(
     for name, memory in planned.items():
         if memory:
             assert measured[name] <= memory, name
-            assert measured[name] > 0.15 * memory, name  # more would refuse what fits
+            if name != "groups":  # which is planned with as many cores as there can be
+                assert measured[name] > 0.15 * memory, name  # more would refuse what fits
 
 
 # --- what a result says
