@@ -23,7 +23,7 @@ def sentence_of(result: ComparisonResult) -> str:
     if not result.looked_for_groups:
         if result.record.schema_version < _FIRST_WITH_GROUPS:
             return "this result is of an earlier version, which did not look for groups: compare again to get them"
-        return "groups were not looked for"
+        return "groups were not looked for: compare again without --rounds 0 to get them"
     found, noise = found_groups(result), len(result.groups) - len(found_groups(result))
     told = [_of_direction(result, which, found) for which in directions(result)]
     if not found:

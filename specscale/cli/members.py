@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
 
     from specscale.results.comparison import ComparisonResult
 
+
+def _downwards(likeness: float) -> str:
+    """A likeness of three digits, none of which makes a member of a near miss."""
+    return f"{math.floor(1000 * likeness) / 1000:.3f}"
+
+
 OF_TAILS: Mapping[str, Callable[[Any], str]] = {"tail": str, "rank": str, "score": "{:+.5f}".format}
 """The columns that say where in a tail of a mode a member stands, and how they are written."""
-OF_GROUPS: Mapping[str, Callable[[Any], str]] = {"rank": str, "likeness": "{:.3f}".format}
+OF_GROUPS: Mapping[str, Callable[[Any], str]] = {"rank": str, "likeness": _downwards}
 """Those of a member of a group."""
-OWN = ("mode", "tail", "group", "kind", "rank", "row", "source_row", "id", "score", "likeness")
+OWN = ("mode", "tail", "rank", "row", "source_row", "id", "score", "likeness")
 _NUMBERS = ("rank", "score", "likeness")
 _ALONE = 240  # cells of a column where a line has no end
 _AMONG_OTHERS = 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,12 +13,19 @@ from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.errors import InputError
 from specscale.features.landmarks import LandmarkMap
 from specscale.method.certifying import certified, far_rows
-from specscale.method.grouping import GroupSearch, groups_cost
+from specscale.method.grouping import GroupSearch, further_rounds, groups_cost
 from specscale.method.job import Job
 from specscale.method.judging import certain_modes, warn_unsettled
 from specscale.method.modes import localised, oriented
 from specscale.method.preparation import choosing, looking
-from specscale.method.refining import found_exactly, known_scores, refined, start_vectors, stripes_at_once
+from specscale.method.refining import (
+    exact_cost,
+    found_exactly,
+    known_scores,
+    refined,
+    refinement_cost,
+    start_vectors,
+)
 from specscale.method.rounding import rounding_cost
 from specscale.method.steps import ProblemSize, Step, Steps, covariance_of_maps, held_beside, tails_held
 from specscale.method.summary import how_it_went, mode_records, standard_errors, what_was_compared
@@ -26,7 +34,7 @@ from specscale.passes.covariance import covariance
 from specscale.passes.products import products_cost
 from specscale.passes.remainders import Drawn, far_draws, remainders_cost
 from specscale.passes.scores import MappedScores, ScoreSource, ScoreSummary, score, score_cost
-from specscale.passes.stripes import stripe_rooms, sweeps_cost
+from specscale.passes.stripes import stripe_rooms
 from specscale.places.files import remove_tree
 from specscale.results.schema import ComparisonRecord, ConstraintRecord
 from specscale.results.writing import ResultWriter
@@ -35,7 +43,7 @@ from specscale.runtime.events import Noted
 from specscale.runtime.spans import full_spans
 from specscale.spectral.certificate import Certificate
 from specscale.spectral.difference import Modes, check_possible, solve_cost, solve_difference
-from specscale.spectral.lanczos import BLOCKS, GUARD, MAX_BLOCKS, VectorModes
+from specscale.spectral.lanczos import GUARD, VectorModes
 from specscale.spectral.tiles import TiledSymmetric
 
 __all__ = ["Comparison", "comparison_steps", "computing", "from_covariance", "solving"]
@@ -143,8 +151,8 @@ class Comparison(Job):
 
     def group(self) -> None:
         """Find the groups around the ends of the modes."""
-        self.groups = GroupSearch(self.run, self.problem, self.plan.spans, self.modes, self.writer.read_scores)
-        self.groups.find()
+        self.groups = GroupSearch(self.run, self.problem, self.plan.spans)
+        self.groups.find(self.modes, self.writer.read_scores)
 
     def finish(self) -> None:
         """Take all steps, write what they have found and give the result its name."""
@@ -221,11 +229,11 @@ def from_covariance(extent: ProblemSize) -> tuple[Step[Comparison], ...]:
     options = extent.options
     steps: list[Step[Comparison]] = []
     if not extent.maps:
-        steps.append(Step(_exact(extent), Comparison.find_exactly))
+        steps.append(Step(exact_cost(extent), Comparison.find_exactly))
     elif options.refine:
         steps.append(Step(solving(extent, GUARD), Comparison.solve_roughly))
         steps.append(Step(_start(extent), Comparison.begin_refining))
-        steps.append(Step(_refinement(extent), Comparison.refine))
+        steps.append(Step(refinement_cost(extent), Comparison.refine))
     else:
         steps.append(Step(solving(extent), Comparison.solve))
     steps.append(Step(_scoring(extent), Comparison.score))
@@ -233,65 +241,40 @@ def from_covariance(extent: ProblemSize) -> tuple[Step[Comparison], ...]:
         steps.append(Step(_certificate(extent), Comparison.certify))
     if options.rounds:
         steps.append(Step(groups_cost(extent), Comparison.group))
+        steps += [Step(one.cost, _of_groups(one.action)) for one in further_rounds(extent)]
     if extent.precision != "float32":
         mapped = bool(extent.maps) and not options.refine
-        cost = rounding_cost(extent, 2 * _modes(extent), mapped, steps[-1].cost)
+        cost = rounding_cost(extent, 2 * extent.modes, mapped, steps[-1].cost)
         steps.append(Step(cost, Comparison.measure_rounding))
     return tuple(steps)
 
 
+def _of_groups(action: Callable[[GroupSearch], None]) -> Callable[[Comparison], None]:
+    """What is done to a comparison where something is done to its search for groups."""
+
+    def act(job: Comparison) -> None:
+        assert job.groups is not None
+        action(job.groups)
+
+    return act
+
+
 def solving(extent: ProblemSize, more: int = 0) -> Cost:
     """What finding the modes from the covariance takes, and some more than are wanted."""
-    cost = solve_cost(extent.d, _modes(extent) + more)
+    cost = solve_cost(extent.d, extent.modes + more)
     return replace(cost, memory=cost.memory + extent.features)
 
 
-def _modes(extent: ProblemSize) -> int:
-    """Modes of each direction; there are no more than features, or rows."""
-    return min(extent.options.n_modes, extent.d or extent.n_kept)
-
-
-def _block(extent: ProblemSize) -> int:
-    """Vectors of one block of the exact operator."""
-    return min(2 * (_modes(extent) + GUARD), extent.n_kept)
-
-
-def _vectors(extent: ProblemSize) -> int:
-    """Bytes of the scores of all modes, where these are in memory."""
-    return 8 * extent.n_kept * 2 * _modes(extent) if extent.options.refine or not extent.maps else 0
-
-
 def _start(extent: ProblemSize) -> Cost:
-    n_kept, block = extent.n_kept, _block(extent)
+    n_kept, block = extent.n_kept, extent.block
     cost = score_cost(
         extent.maps, extent.n, n_kept, extent.read, block, CHUNK_ROWS, extent.threads, precision=extent.precision
     )
     return held_beside(replace(cost, name="start"), extent.tiles + 8 * n_kept * block)
 
 
-def _refinement(extent: ProblemSize) -> Cost:
-    cost = _sweeps("refine", extent, extent.options.refine + 1)
-    return replace(cost, memory=cost.memory + extent.features + extent.tiles)
-
-
-def _exact(extent: ProblemSize) -> Cost:
-    cost = _sweeps("exact", extent, BLOCKS)
-    # Convergence may take more blocks than it mostly does.
-    return replace(cost, memory=cost.memory + 8 * extent.n_kept * _block(extent) * (MAX_BLOCKS - BLOCKS))
-
-
-def _sweeps(name: str, extent: ProblemSize, sweeps: int) -> Cost:
-    n_kept, at_once = extent.n_kept, stripes_at_once(extent.n_kept, extent.workers)
-    cost = sweeps_cost(
-        *(name, extent.dimensions, n_kept, _block(extent), sweeps, extent.read, extent.threads),
-        at_once,
-        extent.precision,
-    )
-    return extent.slowed(cost)
-
-
 def _scoring(extent: ProblemSize) -> Cost:
-    n_kept, k, vectors = extent.n_kept, 2 * _modes(extent), _vectors(extent)
+    n_kept, k, vectors = extent.n_kept, 2 * extent.modes, extent.vectors
     maps = () if vectors else extent.maps
     cost = score_cost(maps, extent.n, n_kept, extent.read, k, CHUNK_ROWS, extent.threads, extent.top, extent.precision)
     asked = min(extent.options.certify, n_kept)
@@ -301,16 +284,16 @@ def _scoring(extent: ProblemSize) -> Cost:
         cost = _at_once(cost, remainders_cost(extent.dimensions, size, n_kept, draws, extent.threads))
     cost = replace(cost, memory=cost.memory + tails_held(k, extent.top))
     if vectors:
-        rooms = stripe_rooms(len(extent.dimensions), n_kept, _block(extent))
+        rooms = stripe_rooms(len(extent.dimensions), n_kept, extent.block)
         cost = replace(cost, memory=max(cost.memory, rooms))
     return held_beside(cost, extent.tiles + (vectors + extent.features if vectors else 0))
 
 
 def _certificate(extent: ProblemSize) -> Cost:
-    k, asked = 2 * _modes(extent), min(extent.options.certify, extent.n_kept)
+    k, asked = 2 * extent.modes, min(extent.options.certify, extent.n_kept)
     read = extent.read + extent.n * k * 4
     cost = products_cost("certificate", extent.dimensions, asked, k, extent.n_kept, read, extent.threads)
-    return held_beside(extent.slowed(cost), _vectors(extent) + extent.features + extent.tiles)
+    return held_beside(extent.slowed(cost), extent.vectors + extent.features + extent.tiles)
 
 
 def _at_once(first: Cost, second: Cost) -> Cost:

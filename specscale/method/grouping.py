@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from specscale import seeds
 from specscale.cost import Cost
-from specscale.embeddings.layout import chunk_runs
+from specscale.embeddings.layout import CHUNK_ROWS, chunk_runs
 from specscale.embeddings.rows import PairedRows
-from specscale.errors import InputError
 from specscale.features.kernel import ExactKernel
 from specscale.grouping.clouds import CLOUD_ROWS, cloud_contrast
 from specscale.grouping.cores import CORE_ROWS, FoundCore, find_core
@@ -22,14 +22,14 @@ from specscale.grouping.pool import Pool
 from specscale.grouping.tails import MOST_MODES, TAIL_ROWS, Scored, Tail, tails_of
 from specscale.grouping.within import pair_mean
 from specscale.method.certifying import ReadScores
+from specscale.method.deflation import Rest, masks_held, rest_steps, step_of_round
 from specscale.method.group_records import DRAWN, Background, Candidate, Judge
 from specscale.method.problem import Problem
 from specscale.method.run import Run
-from specscale.method.steps import ProblemSize, held_beside
+from specscale.method.steps import ProblemSize, Step, held_beside
 from specscale.passes.membership import Core, membership, membership_cost
-from specscale.passes.tallies import Memberships
-from specscale.places.files import remove_tree
-from specscale.results.group_writer import FoundGroup, likeness_of_rows
+from specscale.passes.tallies import Memberships, side_by_side, tallies_size
+from specscale.results.group_writer import LEAST_LIKENESS, FoundGroup, likeness_of_rows
 from specscale.results.schema import GroupRecord
 from specscale.results.writing import ResultWriter
 from specscale.runtime.row_arrays import RowArray
@@ -44,25 +44,50 @@ _NAME = "groups"
 SAMPLE_ROWS = 4096  # of which one half has the background, the other what the evidence is held against
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Candidates, and how all rows stand to them.
+
+    Attributes
+    ----------
+    candidates : the candidates
+    memberships : what was counted and listed
+    likeness : of the rows that take part to the candidates
+    """
+
+    candidates: list[Candidate]
+    memberships: Memberships
+    likeness: RowArray
+
+
 class GroupSearch:
-    """The search for the groups of a comparison whose modes are known.
+    """The search for the groups of a comparison: around the ends of its modes, and then of those of what is left.
+
+    Each round adds candidates to those before; all are judged together.
 
     Parameters
     ----------
     run : the run
     problem : what is compared
     spans : the runs of rows that are checkpointed
-    modes : the modes
-    read : gives their scores
+
+    Attributes
+    ----------
+    rest : the rows that are of no group so far; None where no round has found any since they were looked through
     """
 
-    def __init__(
-        self, run: Run, problem: Problem, spans: list[Span], modes: Modes | VectorModes, read: ReadScores
-    ) -> None:
-        self._run, self._problem, self._spans, self._modes, self._read = run, problem, spans, modes, read
+    rest: Rest | None = None
+    _together: Memberships
+
+    def __init__(self, run: Run, problem: Problem, spans: list[Span]) -> None:
+        self._run, self._problem, self._spans = run, problem, spans
         self._exact: tuple[ExactKernel, ...] = problem.exact
         self._eta = problem.options.eta
         self._folder = run.place.folder / _NAME
+        self._positions, self._raw = problem.rows.sample(SAMPLE_ROWS, problem.options.seed, seeds.GROUPS)
+        self._second = _halves(problem.rows, problem.options.seed, self._positions)
+        self._grouped = np.zeros(problem.rows.n, np.bool_)
+        self._rounds: list[_Found] = []
         self._found: list[FoundGroup] = []
 
     @property
@@ -72,64 +97,96 @@ class GroupSearch:
 
     def write(self, writer: ResultWriter) -> None:
         """Write the groups."""
-        likeness = self._likeness
-        writer.groups(self._found, self._problem.rows, likeness_of_rows(likeness.read, self._problem.rows))
+        writer.groups(self._found, self._problem.rows, likeness_of_rows(self._likeness, self._problem.rows))
 
-    def find(self) -> None:
-        """Find the groups."""
-        rows, options = self._problem.rows, self._problem.options
-        self._positions, raw = rows.sample(SAMPLE_ROWS, options.seed, seeds.GROUPS)
-        second = _halves(rows, options.seed, self._positions)
-        tails = self._tails(self._positions)
-        candidates = self._candidates(tails, raw, second) if tails else []
-        self._likeness = self._likeness_to(len(candidates))
+    def find(self, modes: Modes | VectorModes, read: ReadScores, number: int = 1) -> None:
+        """Find groups around the ends of modes.
+
+        Parameters
+        ----------
+        modes : the modes, of all rows or of some
+        read : gives their scores, NaN where a row does not take part
+        number : of the round
+        """
+        tails = self._tails(modes, read)
+        candidates = self._candidates(tails, number) if tails else []
         if not candidates:
             return
-        found = self._memberships(candidates)
-        judge = Judge(self._problem, self._run.kernels, self._background(tuple(one[second] for one in raw)))
-        self._found = judge.groups(candidates, found)
+        found = self._memberships(candidates, number)
+        self._rounds.append(found)
+        self._together = (
+            side_by_side(self._together, found.memberships, self._shared(found))
+            if len(self._rounds) > 1
+            else found.memberships
+        )
+        every = [candidate for one in self._rounds for candidate in one.candidates]
+        self._found = Judge(self._problem, self._run.kernels, self._background).groups(every, self._together)
 
-    def _likeness_to(self, candidates: int) -> RowArray:
-        """The likeness of the rows that take part to so many candidates, in the work directory."""
-        rows = self._problem.rows
-        edges = (*(rows.kept_before(start) for start, _ in chunk_runs(rows.n)), rows.n_kept)
-        return RowArray(self._folder, edges, (candidates,), "float32")
+    def leave_out(self, number: int) -> None:
+        """Leave the groups found so far out of the rows that a round looks through.
 
-    def _scored(self) -> Iterator[tuple[Scored, NDArray[np.bool_]]]:
-        """The scores of the rows that take part, a chunk at a time, and which rows are of the second half."""
+        Where there are none that it has not left out before, or too few rows are left, it has nothing to look for.
+        """
+        problem, before = self._problem, self._grouped
+        columns = [one.column for one in self._found if one.record.certified]
+        read, self._grouped = likeness_of_rows(self._likeness, problem.rows), np.zeros_like(before)
+        for start, stop in chunk_runs(problem.rows.n) if columns else ():
+            self._grouped[start:stop] = (read(start, stop)[:, columns] >= LEAST_LIKENESS).any(axis=1)
+        rest = Rest(self._run, problem, self._spans, self._grouped, number, self._folder / str(number))
+        enough = rest.rows.n_kept >= problem.options.least_group
+        self.rest = rest if enough and not np.array_equal(before, self._grouped) else None
+
+    def find_more(self, number: int) -> None:
+        """Find groups around the ends of the modes of what is left."""
+        if self.rest:
+            self.find(self.rest.modes, self.rest.read, number)
+
+    def _likeness(self, low: int, high: int) -> NDArray[np.float32]:
+        """The likeness of rows at positions ``low:high``, of those that take part, to the candidates of all rounds."""
+        return np.concatenate([one.likeness.read(low, high) for one in self._rounds], axis=1)
+
+    def _shared(self, last: _Found) -> NDArray[np.int64]:
+        """How many rows are members of a candidate of the rounds before, and of one of the last."""
+        new = len(last.candidates)
+        shared: NDArray[np.int64] = np.zeros((len(self._together.shared), new), np.int64)
+        for low, high in pairwise(last.likeness.edges):
+            # The products are exact for the rows of a chunk, and fast.
+            members = (self._likeness(low, high) >= LEAST_LIKENESS).astype(np.float32)
+            shared += (members[:, :-new].T @ members[:, -new:]).astype(np.int64)
+        return shared
+
+    def _scored(self, read: ReadScores) -> Iterator[tuple[Scored, NDArray[np.bool_]]]:
+        """The scores of the rows that have some, a chunk at a time, and which rows are of the second half."""
         rows, offset = self._problem.rows, 0
         for start, stop in chunk_runs(rows.n):
             kept = slice(None) if rows.kept is None else np.flatnonzero(rows.kept[start:stop])
-            scores = self._read(start, stop)[kept].astype(np.float64)
+            scores = read(start, stop)[kept].astype(np.float64)
             second = seeds.half_of(self._problem.options.seed, start, stop)[kept]
-            yield Scored(np.arange(offset, offset + len(scores)), scores), second
+            there = np.flatnonzero(~np.isnan(scores).any(axis=1))
+            yield Scored(offset + there, scores[there]), second[there]
             offset += len(scores)
 
-    def _tails(self, sampled: NDArray[np.int64]) -> list[Tail]:
-        """The ends of the modes, rotated by varimax over a sample, among the first half of the rows."""
-        parts = []
-        for (positions, scores), _ in self._scored():
-            low, high = np.searchsorted(sampled, [positions[0], positions[-1] + 1]) if len(positions) else (0, 0)
-            parts.append(scores[sampled[low:high] - (positions[0] if len(positions) else 0)])
-        rotation = rotation_of(self._modes, np.concatenate(parts))
-        first = (Scored(one.positions[~second], one.scores[~second]) for one, second in self._scored())
-        return tails_of(first, rotation, self._modes.eigenvalues)
+    def _tails(self, modes: Modes | VectorModes, read: ReadScores) -> list[Tail]:
+        """The ends of modes, rotated by varimax over a sample, among the first half of the rows."""
+        parts = [scores[np.isin(positions, self._positions)] for (positions, scores), _ in self._scored(read)]
+        rotation = rotation_of(modes, np.concatenate(parts), MOST_MODES)
+        first = (Scored(one.positions[~second], one.scores[~second]) for one, second in self._scored(read))
+        return tails_of(first, rotation, modes.eigenvalues)
 
-    def _candidates(
-        self, tails: Sequence[Tail], raw: tuple[NDArray[Any], ...], second: NDArray[np.bool_]
-    ) -> list[Candidate]:
+    def _candidates(self, tails: Sequence[Tail], number: int) -> list[Candidate]:
         """The cores at these ends that are not one another's."""
-        rows = self._problem.rows
-        positions = np.unique(np.concatenate([self._positions[~second], *(one.positions for one in tails)]))
+        rows, first = self._problem.rows, self._positions[~self._second]
+        suffix = "" if number == 1 else f" round {number}"
+        positions = np.unique(np.concatenate([first, *(one.positions for one in tails)]))
         pool = Pool(self._exact, rows.take(positions), self._eta, self._run.kernels)
-        sample = np.searchsorted(positions, self._positions[~second])
+        sample = np.searchsorted(positions, first)
         found: list[FoundCore | None] = [None] * len(tails)
 
-        def look(number: int) -> None:
-            tail = tails[number]
-            found[number] = find_core(pool, np.searchsorted(positions, tail.positions), sample, tail.direction)
+        def look(which: int) -> None:
+            tail = tails[which]
+            found[which] = find_core(pool, np.searchsorted(positions, tail.positions), sample, tail.direction)
 
-        self._run.pool.run([lambda number=number: look(number) for number in range(len(tails))])  # type: ignore[misc]
+        self._run.pool.run([lambda which=which: look(which) for which in range(len(tails))])  # type: ignore[misc]
         there = [(tail, core) for tail, core in zip(tails, found, strict=True) if core and _stands_out(core)]
         if not there:
             return []
@@ -143,16 +200,17 @@ class GroupSearch:
                     core.background,
                     core.level,
                 ),
-                tuple(there[other][0].name for other in range(len(there)) if same[other] == number),
+                tuple(f"{there[other][0].name}{suffix}" for other in range(len(there)) if same[other] == one),
             )
-            for number, (tail, core) in enumerate(there)
-            if same[number] == number
+            for one, (tail, core) in enumerate(there)
+            if same[one] == one
         ]
 
-    def _memberships(self, candidates: Sequence[Candidate]) -> Memberships:
-        """How all rows stand to the cores; their likeness is in the work directory then."""
-        options = self._problem.options
-        likeness = self._likeness
+    def _memberships(self, candidates: list[Candidate], number: int) -> _Found:
+        """How all rows stand to candidates; their likeness is in the work directory then."""
+        rows, options, folder = self._problem.rows, self._problem.options, self._folder / str(number) / "memberships"
+        edges = (*(rows.kept_before(start) for start, _ in chunk_runs(rows.n)), rows.n_kept)
+        likeness = RowArray(folder, edges, (len(candidates),), "float32")
         work = membership(
             self._exact,
             [one.core for one in candidates],
@@ -162,20 +220,14 @@ class GroupSearch:
             sample=DRAWN,
             likeness=likeness,
         )
-        work = replace(work, name=_NAME)
-        found = self._run.sweep(work, self._problem.rows, self._spans)
-        try:
-            for start, stop in chunk_runs(self._problem.rows.n):
-                likeness.read(self._problem.rows.kept_before(start), self._problem.rows.kept_before(stop))
-        except InputError:  # a power cut may have left it half written
-            remove_tree(self._folder)
-            found = self._run.sweep(work, self._problem.rows, self._spans)
-        return found
+        work = replace(work, name=step_of_round(_NAME, number))
+        return _Found(candidates, self._run.sweep_beside(work, rows, self._spans, folder, likeness), likeness)
 
-    def _background(self, sample: tuple[NDArray[Any], ...]) -> Background:
+    @cached_property
+    def _background(self) -> Background:
         """The kernels of any two rows, and what clouds without groups would show."""
         kernels, seed = self._run.kernels, self._problem.options.seed
-        few = tuple(one[:CLOUD_ROWS] for one in sample)
+        few = tuple(one[self._second][:CLOUD_ROWS] for one in self._raw)
         pool = Pool(self._exact, few, self._eta, kernels)
         all_of_them = np.arange(len(pool))
         a, b = (pair_mean(pool.kernel(which, all_of_them, all_of_them)) for which in range(2))
@@ -205,9 +257,33 @@ def _halves(rows: PairedRows, seed: int, positions: NDArray[np.int64]) -> NDArra
     return found
 
 
-def groups_cost(extent: ProblemSize) -> Cost:
-    """State what the search takes, with as many cores as there can be."""
-    tails = 4 * min(extent.options.n_modes, MOST_MODES)
+def further_rounds(extent: ProblemSize) -> list[Step[GroupSearch]]:
+    """The steps of the rounds after the first."""
+    return [step for number in range(2, extent.options.rounds + 1) for step in _round(extent, number)]
+
+
+def _round(extent: ProblemSize, number: int) -> list[Step[GroupSearch]]:
+    def leaving_out(act: Callable[[Rest], None]) -> Callable[[GroupSearch], None]:
+        def first(search: GroupSearch) -> None:
+            search.leave_out(number)
+            then(act)(search)
+
+        return first
+
+    def then(act: Callable[[Rest], None]) -> Callable[[GroupSearch], None]:
+        return lambda search: act(search.rest) if search.rest else None
+
+    first, *others = rest_steps(extent, number)
+    return [
+        Step(first.cost, leaving_out(first.action)),
+        *(Step(one.cost, then(one.action)) for one in others),
+        Step(groups_cost(extent, number), lambda search: search.find_more(number)),
+    ]
+
+
+def groups_cost(extent: ProblemSize, number: int = 1) -> Cost:
+    """State what a round of the search takes, with as many cores as there can be."""
+    tails = 4 * min(extent.modes, MOST_MODES)
     p, core = sum(extent.dimensions), min(CORE_ROWS, extent.n_kept)
     cost = membership_cost(
         extent.dimensions,
@@ -225,8 +301,13 @@ def groups_cost(extent: ProblemSize) -> Cost:
     cloud = 2 * (8 * CLOUD_ROWS * (CLOUD_ROWS + max(extent.dimensions)))
     cost = replace(
         cost,
-        name=_NAME,
+        name=step_of_round(_NAME, number),
         memory=max(cost.memory, looking, cloud) + 8 * tails * core * tails * core,
         operations=cost.operations + 2.0 * 3 * tails * SAMPLE_ROWS * core * p,
     )
-    return held_beside(extent.slowed(cost), extent.features + extent.tiles)
+    beside = extent.vectors + extent.features + extent.tiles
+    if number > 1:
+        candidates = tails * number
+        beside += masks_held(extent) + 3 * 4 * CHUNK_ROWS * candidates + tallies_size(candidates, extent.top, DRAWN)
+        beside += 0 if extent.maps else extent.vectors
+    return held_beside(extent.slowed(cost), beside)

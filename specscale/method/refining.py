@@ -9,23 +9,25 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from specscale.cost import Cost
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.errors import InputError
 from specscale.method.problem import Problem
 from specscale.method.run import Run
+from specscale.method.steps import ProblemSize
 from specscale.passes.base import Pass
 from specscale.passes.products import products
 from specscale.passes.scores import KnownScores, ScoreSource, score
-from specscale.passes.stripes import STRIPE_ROWS, VISIT_ROWS, Stripe
+from specscale.passes.stripes import STRIPE_ROWS, VISIT_ROWS, Stripe, sweeps_cost
 from specscale.places.files import Location, exists, remove_tree
 from specscale.runtime.checkpoints import load_arrays, save_arrays
 from specscale.runtime.events import Event, Moved, PassFinished, PassStarted, RowsDone, Warned
 from specscale.runtime.local import Planned
 from specscale.runtime.row_arrays import RowArray
 from specscale.runtime.spans import Span
-from specscale.spectral.lanczos import VectorModes, exact_modes, random_start
+from specscale.spectral.lanczos import BLOCKS, MAX_BLOCKS, VectorModes, exact_modes, random_start
 
-__all__ = ["found_exactly", "refined", "start_vectors", "stripes_at_once"]
+__all__ = ["exact_cost", "found_exactly", "refined", "refinement_cost", "start_vectors", "stripes_at_once"]
 
 PATIENCE = 10.0  # seconds of work that a killed run may lose, beyond the tasks it is at
 _TASKS = 8  # of each worker, from one wait for all of them to the next
@@ -82,11 +84,11 @@ class _Operator:
     run: Run
     problem: Problem
     name: str
+    folder: Location
 
     def multiply(self, V: NDArray[np.float64], number: int) -> NDArray[np.float64]:
         """Products (2, n, b) of both operators with block `number` (n, b)."""
-        folder = self.run.place.folder / self.name
-        path, place = folder / f"{number}.node", folder / f"{number}"
+        path, place = self.folder / f"{number}.node", self.folder / f"{number}"
         total, done = self._taken_up(path, V.shape)
         visits = _Visit.all(self.problem)
         crew = self.run.executor.crew
@@ -203,13 +205,44 @@ def refined(run: Run, problem: Problem, start: NDArray[np.float64]) -> VectorMod
     start : (n_kept, b) approximate modes, some more than are wanted
     """
     options = problem.options
-    operator = _Operator(run, problem, "refine")
+    operator = _Operator(run, problem, "refine", run.place.folder / "refine")
     return exact_modes(operator.multiply, start, options.eta, options.n_modes, options.refine, run.pool.run)
 
 
-def found_exactly(run: Run, problem: Problem) -> VectorModes:
-    """Find the modes of the exact operator from nothing, to convergence; parameters as in `refined`."""
+def found_exactly(run: Run, problem: Problem, name: str = "exact", folder: Location | None = None) -> VectorModes:
+    """Find the modes of the exact operator from nothing, to convergence.
+
+    Parameters
+    ----------
+    run : the run
+    problem : what is compared
+    name : of the step
+    folder : keeps what is in progress; by default one of the name
+    """
     options = problem.options
-    operator = _Operator(run, problem, "exact")
+    operator = _Operator(run, problem, name, folder or run.place.folder / name)
     start = random_start(problem.rows.n_kept, options.n_modes)
     return exact_modes(operator.multiply, start, options.eta, options.n_modes, None, run.pool.run)
+
+
+def refinement_cost(extent: ProblemSize) -> Cost:
+    """What refining takes."""
+    cost = _sweeps("refine", extent, extent.options.refine + 1)
+    return replace(cost, memory=cost.memory + extent.features + extent.tiles)
+
+
+def exact_cost(extent: ProblemSize) -> Cost:
+    """What finding exact modes takes."""
+    cost = _sweeps("exact", extent, BLOCKS)
+    # Convergence may take more blocks than it mostly does.
+    return replace(cost, memory=cost.memory + 8 * extent.n_kept * extent.block * (MAX_BLOCKS - BLOCKS))
+
+
+def _sweeps(name: str, extent: ProblemSize, sweeps: int) -> Cost:
+    n_kept, at_once = extent.n_kept, stripes_at_once(extent.n_kept, extent.workers)
+    cost = sweeps_cost(
+        *(name, extent.dimensions, n_kept, extent.block, sweeps, extent.read, extent.threads),
+        at_once,
+        extent.precision,
+    )
+    return extent.slowed(cost)

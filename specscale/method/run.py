@@ -6,20 +6,23 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeVar, cast
 
 from specscale.embeddings.rows import PairedRows
-from specscale.errors import ClusterError, OptionError
+from specscale.errors import ClusterError, InputError, OptionError
 from specscale.kernels.base import Kernels, load_kernels
 from specscale.kernels.precision import Precision, check_precision
 from specscale.method.execution import Execution
 from specscale.method.steps import Step
 from specscale.passes.base import Pass
+from specscale.places.files import Location, remove_tree
 from specscale.results.workplace import Workplace
 from specscale.runtime.checkpoints import Parts
 from specscale.runtime.events import Event, Moved, Notify, Stage, Warned, silent
 from specscale.runtime.local import Executor, LocalExecutor
 from specscale.runtime.memory import return_memory
+from specscale.runtime.row_arrays import RowArray
 from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads, single_threaded_blas
 from specscale.stopping import stoppable
@@ -90,10 +93,33 @@ class Run:
         self._under_way = around
         return_memory()
 
-    def sweep(self, work: Pass[R], rows: PairedRows, spans: list[Span], parts: Parts | None = None) -> R:
-        """Run a pass over the rows; `parts` keeps those partial results that outlast the run."""
+    def sweep(
+        self,
+        work: Pass[R],
+        rows: PairedRows,
+        spans: list[Span],
+        parts: Parts | None = None,
+        folder: Location | None = None,
+    ) -> R:
+        """Run a pass over the rows.
+
+        `parts` keeps those partial results that outlast the run, `folder` all others: by default one of its name.
+        """
         with self.step(work.name):
-            return self.executor.run(work, rows, spans, self.place.folder / work.name, self.listen, parts)
+            return self.executor.run(work, rows, spans, folder or self.place.folder / work.name, self.listen, parts)
+
+    def sweep_beside(
+        self, work: Pass[R], rows: PairedRows, spans: list[Span], folder: Location, written: RowArray
+    ) -> R:
+        """Run a pass that writes an array into its folder, and anew where that cannot be read back."""
+        found = self.sweep(work, rows, spans, folder=folder)
+        try:
+            for low, high in pairwise(written.edges):
+                written.read(low, high)
+        except InputError:  # a power cut may have left it half written
+            remove_tree(folder)
+            found = self.sweep(work, rows, spans, folder=folder)
+        return found
 
     def listen(self, event: Event) -> None:
         """Take an event of a pass."""

@@ -19,6 +19,7 @@ from specscale.method.options import Options
 from specscale.passes.covariance import covariance_cost
 from specscale.passes.mapping import feature_cost
 from specscale.runtime.combining import held_nodes
+from specscale.spectral.lanczos import GUARD
 from specscale.spectral.tiles import TiledSymmetric
 
 __all__ = ["ProblemSize", "Step", "Steps", "covariance_of_maps", "held_beside", "tails_held"]
@@ -86,6 +87,7 @@ class ProblemSize:
     n, n_kept : rows, and rows that take part
     read : bytes of the embeddings
     spans : number of spans
+    span_rows : rows of a span, at most
     threads : threads that compute
     workers : how many workers a cluster has; None where this process does all
     apart : whether the passes run on cards
@@ -99,6 +101,7 @@ class ProblemSize:
     n_kept: int
     read: int
     spans: int
+    span_rows: int
     threads: int
     workers: int | None
     apart: bool = False
@@ -122,6 +125,21 @@ class ProblemSize:
     def top(self) -> int:
         """Members kept of each tail."""
         return min(self.options.top, self.n_kept)
+
+    @property
+    def modes(self) -> int:
+        """Modes of each direction; there are no more than features, or rows."""
+        return min(self.options.n_modes, self.d or self.n_kept)
+
+    @property
+    def block(self) -> int:
+        """Vectors of one block of the exact operator."""
+        return min(2 * (self.modes + GUARD), self.n_kept)
+
+    @property
+    def vectors(self) -> int:
+        """Bytes of the scores of all modes, where these are in memory."""
+        return 8 * self.n_kept * 2 * self.modes if self.options.refine or not self.maps else 0
 
     @cached_property
     def features(self) -> int:

@@ -27,6 +27,7 @@ __all__ = [
     "combine",
     "empty_tallies",
     "finished",
+    "side_by_side",
     "tallies_size",
 ]
 
@@ -173,6 +174,28 @@ def finished(total: Accumulator) -> Memberships:
     drawn = total["drawn rows"]
     counts = total["sizes"], total["shared"], total["histogram"], total["similarities"]
     return Memberships(*counts, closest, near, drawn[:, :2], drawn[:, 2])
+
+
+def side_by_side(first: Memberships, second: Memberships, shared: NDArray[np.int64]) -> Memberships:
+    """What is known of the cores of two passes, of which the second follow the first.
+
+    Parameters
+    ----------
+    first, second : of G and of H cores
+    shared : (G, H) rows that are members of one of the first and of one of the second
+    """
+
+    def listed(name: str) -> Listed:
+        pair = getattr(first, name), getattr(second, name)
+        return Listed(*(np.concatenate([getattr(one, field) for one in pair]) for field in ("rows", "likeness")))
+
+    counted = ("sizes", "histogram", "similarities", "drawn", "drawn_near")
+    return Memberships(
+        shared=np.block([[first.shared, shared], [shared.T, second.shared]]),
+        closest=listed("closest"),
+        near=listed("near"),
+        **{name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in counted},
+    )
 
 
 def _count(total: Accumulator, seen: Seen, core: int, members: NDArray[np.intp]) -> None:

@@ -77,7 +77,7 @@ def _best_angle(x: Array, y: Array, w: Array) -> tuple[float, float]:
     return float(np.arctan2(q, p)) / 4, (q * q / (peak + p) if p > 0 else peak - p) / 4
 
 
-def rotation_of(modes: Modes | VectorModes, scores: Array) -> Array:
+def rotation_of(modes: Modes | VectorModes, scores: Array, most: int | None = None) -> Array:
     """Find the varimax rotation of A's modes among themselves and of B's among themselves.
 
     Eigenvectors of nearly equal λ mix the groups that they span. Rotated ones are orthonormal as before and span the
@@ -87,14 +87,15 @@ def rotation_of(modes: Modes | VectorModes, scores: Array) -> Array:
     ----------
     modes : the modes
     scores : (s, k) their scores on a sample of the rows
+    most : modes of each direction to rotate, the leading ones; by default all
 
     Returns
     -------
     rotation : (k, k) orthogonal, for ``scores @ rotation``; λ of A's modes comes first and falls, then |λ| of B's falls
     """
-    rotation = np.zeros((len(modes.eigenvalues), len(modes.eigenvalues)))
+    rotation = np.eye(len(modes.eigenvalues))
     for direction in (modes.eigenvalues > 0, modes.eigenvalues < 0):
-        chosen = np.flatnonzero(direction)
+        chosen = np.flatnonzero(direction)[:most]
         turn = varimax(scores[:, chosen])
         strength = np.abs(np.einsum("ij,ik,kj->j", turn, modes.action[np.ix_(chosen, chosen)], turn))
         rotation[np.ix_(chosen, chosen)] = turn[:, np.argsort(-strength, kind="stable")]
