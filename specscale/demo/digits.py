@@ -63,15 +63,9 @@ def run_digits(demo: Demo, *, seed: int = 0) -> Result:
     for name, vectors in zip(_NAMES.values(), (gradient_histograms(images), tone_histograms(images)), strict=True):
         np.save(demo.out / f"{name}.npy", vectors)
         stores.append(demo.store(demo.out / f"{name}.npy", metadata, name))
-<<<<<<< HEAD
     result = demo.compare(stores[0], stores[1], "digits", sigma=(_SIGMA, _SIGMA), seed=seed)
     draw(result, images, labels, demo.out / MONTAGE)
     demo.say(f"{demo.out / MONTAGE}: the groups, drawn")
-=======
-    result = demo.compare(stores[0], stores[1], "digits", sigma=(_SIGMA, _SIGMA), n_modes=6, seed=seed)
-    what = draw(result, images, labels, demo.out / MONTAGE)
-    demo.say(f"{demo.out / MONTAGE}: {what}, drawn")
->>>>>>> main
     return result
 
 
@@ -125,13 +119,8 @@ def tone_histograms(images: NDArray[np.float32], tones: int = 17) -> NDArray[np.
     return _shares_of(histogram)
 
 
-<<<<<<< HEAD
 def draw(result: Result, images: NDArray[np.float32], labels: NDArray[np.int64], path: Path) -> None:
     """Draw the groups of each direction, from their cores outwards, the near misses, and what both embeddings say.
-=======
-def draw(result: Result, images: NDArray[np.float32], labels: NDArray[np.int64], path: Path) -> str:
-    """Draw the groups of each direction, and what the two embeddings say of them; without any the leading modes.
->>>>>>> main
 
     Parameters
     ----------
@@ -139,11 +128,6 @@ def draw(result: Result, images: NDArray[np.float32], labels: NDArray[np.int64],
     images : (n, 8, 8) grey values from 0 to 1, ink is 1
     labels : (n,) the digits
     path : PNG file to write
-
-    Returns
-    -------
-    str
-        What was drawn.
     """
     ink = (255 * (1 - images)).astype(np.uint8)
     sections = []
@@ -163,7 +147,6 @@ def draw(result: Result, images: NDArray[np.float32], labels: NDArray[np.int64],
         "is a convention.",
     )
     picture.save(path, optimize=True)
-    return "the groups" if found else "the strongest members of the leading modes"
 
 
 _NOTES = {
