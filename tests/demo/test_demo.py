@@ -36,7 +36,6 @@ def test_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert demo(monkeypatch, "-o", out) == 0
     printed = capsys.readouterr().out
     result = open_result(out / "digits.spec")
-<<<<<<< HEAD
     digits = load_digits()
     found = found_groups(result, "A")
     counts = [counts_of(digits.target, one) for one in found]
@@ -45,6 +44,7 @@ def test_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert not found_groups(result, "B")
     assert any(one.verdict == "group" for one in found)
     assert "held together by gradients (A), not by tones (B)" in printed
+    assert sentence_of(result) in " ".join(printed.split())
     assert str(out / "montage.png") in printed
 
     with Image.open(out / "montage.png") as opened:
@@ -54,22 +54,6 @@ def test_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         image = digits.images[found[0].top(1, near=near)["row"].item()]
         tile = (255 * (1 - image / 16)).astype(np.uint8).repeat(6, axis=0).repeat(6, axis=1)
         assert occurs(tile, picture), "the likest member, or near miss, of the first group is not in the picture"
-=======
-    assert {mode.grouped_by for mode in result.modes} == {"A", "B"}
-    assert "A = pixels, B = gradients" in printed
-    assert str(out / "montage.png") in printed
-    assert sentence_of(result) in " ".join(printed.split())
-
-    digits = load_digits()
-    found = found_groups(result)
-    first = found[0].top(1) if found else result.modes[0].top(1, "+")
-    assert first["label"].item() == digits.target[first["row"].item()]
-    with Image.open(out / "montage.png") as opened:
-        picture = np.asarray(opened.convert("L"))
-    assert picture.shape[1] == 1478
-    tile = (255 * (1 - digits.images[first["row"].item()] / 16)).astype(np.uint8).repeat(6, axis=0).repeat(6, axis=1)
-    assert occurs(tile, picture), "the likest member of the first group is not in the picture"
->>>>>>> main
 
     before = (out / "montage.png").stat().st_mtime_ns
     assert demo(monkeypatch, "-o", out) == 1
