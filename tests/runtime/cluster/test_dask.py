@@ -371,7 +371,7 @@ def test_the_client_is_killed_and_the_run_resumed(
     command = [sys.executable, str(script), *stores, str(marks), str(tmp_path / "out.spec"), address]
     with subprocess.Popen(command) as process:
         folder = tmp_path / "out.spec.work"
-        while not list(folder.glob(f"**/{name}/*.node")) and process.poll() is None:
+        while not list(folder.glob(f"**/{name}/**/*.node")) and process.poll() is None:
             time.sleep(0.01)
         assert process.poll() is None
         process.kill()
