@@ -68,6 +68,9 @@ def _of_direction(result: ComparisonResult, which: str, found: Sequence[Group]) 
 def _nothing(result: ComparisonResult) -> str:
     """That no candidate is a finding."""
     names, reverse = called(result), ", nor the reverse" * (directions(result) == "AB")
+    compared, least = result.record.rows.compared, result.record.options.get("least_group", 0)
+    if compared < least:
+        return f"no group was found: {count_of(compared, 'row')} are fewer than a group has, {least:,} (--least-group)"
     return (
         f"no group and no theme was found by {count_of(len(result.modes), 'mode')}: nothing that {names['A']} holds "
         f"together and {names['B']} does not{reverse}"

@@ -19,7 +19,7 @@ from specscale.method.options import Options
 
 if TYPE_CHECKING:
     from specscale.results.matrix import MatrixResult
-    from specscale.results.schema import ModeRecord
+    from specscale.results.schema import GroupRecord, ModeRecord
 
 _SHOWN = 3  # modes of a direction that fit in a line
 _WIDEST = 24
@@ -85,8 +85,16 @@ def _print(result: MatrixResult) -> None:
             print("  no mode is certain" if uncertain else "  no mode: no |λ| exceeds 0.00001")
         for which in "AB":
             _print_direction(which, [one for one in pair.modes if one.grouped_by == which])
+            _print_groups(which, [one for one in pair.groups or () if one.grouped_by == which and one.certified])
     print("\n± is the sampling of rows alone; a pair of interest, with a certificate: specscale compare A B")
     print(f"heat map: {place_of(result.path)}/matrix.png")
+
+
+def _print_groups(which: str, groups: list[GroupRecord]) -> None:
+    if groups:
+        sizes = ", ".join(f"{one.size:,}" for one in groups[:_SHOWN])
+        more = f", and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
+        print(f"  {which}'s groups: {sizes} rows{more}")
 
 
 def _print_direction(which: str, modes: list[ModeRecord]) -> None:

@@ -80,6 +80,16 @@ def why_no_columns(result: ComparisonResult) -> str | None:
     return f"they are said to be at {where}; to have them read from there add --fetch"
 
 
+def why_no_columns_of_all(result: ComparisonResult) -> str | None:
+    """Return why they cannot be read of every row."""
+    from specscale.places.files import exists
+    from specscale.results.described import kept_columns
+
+    if any(exists(result.path / kept_columns(key)) for key, _ in result.input_keys):
+        return "of files the result keeps those of some members: `specscale ingest` them and compare the stores"
+    return why_no_columns(result)
+
+
 def _chosen(show: str, there: list[str], result: ComparisonResult) -> list[str]:
     """The columns that --show names, in its order."""
     if show in there:

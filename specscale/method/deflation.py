@@ -108,10 +108,10 @@ def masks_held(extent: ProblemSize) -> int:
     return 3 * extent.n + RING * min(BLOCK_ROWS, extent.n) * -(-extent.read // extent.n)
 
 
-def rest_steps(extent: ProblemSize, number: int) -> list[Step[Rest]]:
-    """The steps to the modes of what is left in some round, and to their scores."""
+def rest_steps(extent: ProblemSize, number: int, held: int) -> list[Step[Rest]]:
+    """The steps to the modes of what is left in some round, and to their scores; `held` bytes are of rounds before."""
     # The covariance of all rows, and modes that are vectors, stay in memory.
-    beside = extent.vectors + extent.tiles + masks_held(extent)
+    beside = extent.vectors + extent.tiles + masks_held(extent) + held
 
     def of(cost: Cost, more: int = 0) -> Cost:
         return held_beside(replace(cost, name=step_of_round(cost.name, number)), beside + more)

@@ -29,9 +29,10 @@ from specscale.method.run import Run
 from specscale.method.steps import ProblemSize, Step, held_beside
 from specscale.passes.membership import Core, membership, membership_cost
 from specscale.passes.tallies import Memberships, side_by_side, tallies_size
+from specscale.places.files import Location
 from specscale.results.group_writer import LEAST_LIKENESS, FoundGroup, likeness_of_rows
 from specscale.results.schema import GroupRecord
-from specscale.results.writing import ResultWriter
+from specscale.results.writing import Writer
 from specscale.runtime.row_arrays import RowArray
 from specscale.runtime.spans import Span
 from specscale.spectral.difference import LEAST_EIGENVALUE, Modes
@@ -46,17 +47,9 @@ SAMPLE_ROWS = 4096  # of which one half has the background, the other what the e
 
 @dataclass(frozen=True)
 class _Found:
-    """Candidates, and how all rows stand to them.
-
-    Attributes
-    ----------
-    candidates : the candidates
-    memberships : what was counted and listed
-    likeness : of the rows that take part to the candidates
-    """
+    """Candidates of a round, and the likeness of the rows that take part to them."""
 
     candidates: list[Candidate]
-    memberships: Memberships
     likeness: RowArray
 
 
@@ -70,6 +63,7 @@ class GroupSearch:
     run : the run
     problem : what is compared
     spans : the runs of rows that are checkpointed
+    folder : keeps what is in progress; by default one of its name
 
     Attributes
     ----------
@@ -79,11 +73,11 @@ class GroupSearch:
     rest: Rest | None = None
     _together: Memberships
 
-    def __init__(self, run: Run, problem: Problem, spans: list[Span]) -> None:
+    def __init__(self, run: Run, problem: Problem, spans: list[Span], folder: Location | None = None) -> None:
         self._run, self._problem, self._spans = run, problem, spans
         self._exact: tuple[ExactKernel, ...] = problem.exact
         self._eta = problem.options.eta
-        self._folder = run.place.folder / _NAME
+        self._folder = folder or run.place.folder / _NAME
         self._positions, self._raw = problem.rows.sample(SAMPLE_ROWS, problem.options.seed, seeds.GROUPS)
         self._second = _halves(problem.rows, problem.options.seed, self._positions)
         self._grouped = np.zeros(problem.rows.n, np.bool_)
@@ -95,9 +89,9 @@ class GroupSearch:
         """What is said of the groups."""
         return [one.record for one in self._found]
 
-    def write(self, writer: ResultWriter) -> None:
-        """Write the groups."""
-        writer.groups(self._found, self._problem.rows, likeness_of_rows(self._likeness, self._problem.rows))
+    def write(self, writer: Writer, pair: str = "") -> None:
+        """Write the groups; `pair` ends the names of what is written of a pair of a matrix."""
+        writer.groups(self._found, self._problem.rows, likeness_of_rows(self._likeness, self._problem.rows), pair)
 
     def find(self, modes: Modes | VectorModes, read: ReadScores, number: int = 1) -> None:
         """Find groups around the ends of modes.
@@ -112,13 +106,9 @@ class GroupSearch:
         candidates = self._candidates(tails, number) if tails else []
         if not candidates:
             return
-        found = self._memberships(candidates, number)
-        self._rounds.append(found)
-        self._together = (
-            side_by_side(self._together, found.memberships, self._shared(found))
-            if len(self._rounds) > 1
-            else found.memberships
-        )
+        found, likeness = self._memberships(candidates, number)
+        self._rounds.append(_Found(candidates, likeness))
+        self._together = side_by_side(self._together, found, self._shared(likeness)) if len(self._rounds) > 1 else found
         every = [candidate for one in self._rounds for candidate in one.candidates]
         self._found = Judge(self._problem, self._run.kernels, self._background).groups(every, self._together)
 
@@ -145,11 +135,11 @@ class GroupSearch:
         """The likeness of rows at positions ``low:high``, of those that take part, to the candidates of all rounds."""
         return np.concatenate([one.likeness.read(low, high) for one in self._rounds], axis=1)
 
-    def _shared(self, last: _Found) -> NDArray[np.int64]:
+    def _shared(self, last: RowArray) -> NDArray[np.int64]:
         """How many rows are members of a candidate of the rounds before, and of one of the last."""
-        new = len(last.candidates)
+        (new,) = last.shape
         shared: NDArray[np.int64] = np.zeros((len(self._together.shared), new), np.int64)
-        for low, high in pairwise(last.likeness.edges):
+        for low, high in pairwise(last.edges):
             # The products are exact for the rows of a chunk, and fast.
             members = (self._likeness(low, high) >= LEAST_LIKENESS).astype(np.float32)
             shared += (members[:, :-new].T @ members[:, -new:]).astype(np.int64)
@@ -210,8 +200,8 @@ class GroupSearch:
             if same[one] == one
         ]
 
-    def _memberships(self, candidates: list[Candidate], number: int) -> _Found:
-        """How all rows stand to candidates; their likeness is in the work directory then."""
+    def _memberships(self, candidates: list[Candidate], number: int) -> tuple[Memberships, RowArray]:
+        """How all rows stand to candidates, and their likeness to these, which is in the work directory."""
         rows, options, folder = self._problem.rows, self._problem.options, self._folder / str(number) / "memberships"
         edges = (*(rows.kept_before(start) for start, _ in chunk_runs(rows.n)), rows.n_kept)
         likeness = RowArray(folder, edges, (len(candidates),), "float32")
@@ -225,7 +215,7 @@ class GroupSearch:
             likeness=likeness,
         )
         work = replace(work, name=step_of_round(_NAME, number))
-        return _Found(candidates, self._run.sweep_beside(work, rows, self._spans, folder, likeness), likeness)
+        return self._run.sweep_beside(work, rows, self._spans, folder, likeness), likeness
 
     @cached_property
     def _background(self) -> Background:
@@ -277,7 +267,7 @@ def _round(extent: ProblemSize, number: int) -> list[Step[GroupSearch]]:
     def then(act: Callable[[Rest], None]) -> Callable[[GroupSearch], None]:
         return lambda search: act(search.rest) if search.rest else None
 
-    first, *others = rest_steps(extent, number)
+    first, *others = rest_steps(extent, number, _held(extent, number - 1))
     return [
         Step(first.cost, leaving_out(first.action)),
         *(Step(one.cost, then(one.action)) for one in others),
@@ -285,10 +275,23 @@ def _round(extent: ProblemSize, number: int) -> list[Step[GroupSearch]]:
     ]
 
 
+def _candidates(extent: ProblemSize) -> int:
+    """Candidates of one round, at most."""
+    return CORES * 4 * min(extent.modes, MOST_MODES)
+
+
+def _held(extent: ProblemSize, rounds: int) -> int:
+    """Bytes of what the search knows after some rounds."""
+    candidates, row = rounds * _candidates(extent), -(-extent.read // extent.n)
+    rows = min(SAMPLE_ROWS, extent.n_kept) + candidates * min(CORE_ROWS, extent.n_kept)
+    return rows * row + 2 * tallies_size(candidates, extent.top, DRAWN)
+
+
 def groups_cost(extent: ProblemSize, number: int = 1) -> Cost:
     """State what a round of the search takes, with as many cores as there can be."""
-    tails = 4 * min(extent.modes, MOST_MODES)
-    p, cores, core = sum(extent.dimensions), CORES * tails, min(CORE_ROWS, extent.n_kept)
+    cores = _candidates(extent)
+    tails = cores // CORES
+    p, core = sum(extent.dimensions), min(CORE_ROWS, extent.n_kept)
     cost = membership_cost(
         extent.dimensions,
         cores=cores,
@@ -298,7 +301,7 @@ def groups_cost(extent: ProblemSize, number: int = 1) -> Cost:
         threads=extent.threads,
         top=extent.top,
         sample=DRAWN,
-        span_rows=extent.n_kept // max(extent.spans, 1) + 1,
+        span_rows=extent.span_rows,
     )
     pool = min(SAMPLE_ROWS + tails * TAIL_ROWS, extent.n_kept)
     looking = 8 * pool * 2 * p + extent.threads * 24 * (SAMPLE_ROWS + TAIL_ROWS) * CORE_ROWS
@@ -312,7 +315,6 @@ def groups_cost(extent: ProblemSize, number: int = 1) -> Cost:
     )
     beside = extent.vectors + extent.features + extent.tiles
     if number > 1:
-        candidates = cores * number
-        beside += masks_held(extent) + 3 * 4 * CHUNK_ROWS * candidates + tallies_size(candidates, extent.top, DRAWN)
+        beside += masks_held(extent) + 3 * 4 * CHUNK_ROWS * cores * number + _held(extent, number)
         beside += 0 if extent.maps else extent.vectors
     return held_beside(extent.slowed(cost), beside)

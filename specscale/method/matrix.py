@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, combinations, pairwise
@@ -10,21 +9,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 
 from specscale.cost import Cost
+from specscale.embeddings.layout import CHUNK_ROWS, chunk_runs
 from specscale.embeddings.rows import PairedRows
 from specscale.errors import OptionError
 from specscale.features.bandwidth import parse_rule
 from specscale.grid import BLOCK_ROWS
 from specscale.method.execution import Execution
+from specscale.method.grouping import GroupSearch, groups_cost
 from specscale.method.inputs import Input, check_names
 from specscale.method.job import Job
 from specscale.method.judging import certain_modes, warn_unsettled
 from specscale.method.keywords import keywords, taken
+from specscale.method.matrix_writer import MatrixWriter
 from specscale.method.modes import oriented
 from specscale.method.options import Options
 from specscale.method.preparation import choosing, looking
@@ -36,10 +34,9 @@ from specscale.method.summary import how_it_went, mode_records, standard_errors,
 from specscale.passes.covariance import covariance
 from specscale.passes.mapping import feature_cost
 from specscale.passes.scores import MappedScores, ScoreSummary, score, score_cost
-from specscale.pictures.plots import plot_matrix
 from specscale.results.matrix import MatrixResult
-from specscale.results.schema import MatrixRecord, PairRecord
-from specscale.results.writing import Writer, members_table
+from specscale.results.schema import GroupRecord, MatrixRecord, PairRecord
+from specscale.runtime.row_arrays import RowArray
 from specscale.spectral.difference import Modes, check_possible, solve_cost, solve_difference
 from specscale.spectral.tiles import TiledSymmetric
 
@@ -52,7 +49,8 @@ def compare_many(embeddings: Sequence[Input], **given: Any) -> MatrixResult:
 
     The covariance of all feature maps side by side holds that of each pair as blocks, so one pass serves every pair;
     its modes are those of :func:`specscale.compare` of the two (with the same rows, `size` and bandwidths). There is
-    no certificate: a pair of interest is then compared by itself.
+    no certificate: a pair of interest is then compared by itself. Groups are looked for where `rounds` is 1, in a pass
+    more for each pair.
 
     Parameters
     ----------
@@ -78,6 +76,11 @@ def compare_many(embeddings: Sequence[Input], **given: Any) -> MatrixResult:
         raise OptionError(
             "--features exact does not go with a matrix, whose pairs come from one covariance: take landmarks, or "
             "compare a pair of interest with --features exact"
+        )
+    if options.rounds > 1:
+        raise OptionError(
+            f"--rounds {options.rounds} does not go with a matrix, which looks for groups once: take 1, or compare a "
+            f"pair of interest with --rounds {options.rounds}"
         )
     check_names(execution.names, len(inputs))
     with running(execution, options.precision) as run:
@@ -113,12 +116,14 @@ class _Matrix(Job):
     solved : the modes of each pair, in the features of its two embeddings
     modes : those of all pairs side by side, in the features of all embeddings
     tails : what the scores pass tells of each mode
+    groups : the search for the groups of each pair; none where they are not looked for
     """
 
     C: TiledSymmetric
     solved: list[Modes]
     modes: Modes
     tails: ScoreSummary
+    groups: Sequence[GroupSearch] = ()
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
@@ -165,34 +170,60 @@ class _Matrix(Job):
     def score(self) -> None:
         """Find the members of all modes."""
         run, problem, rows = self.run, self.problem, self.problem.rows
-        self.writer = _MatrixWriter(run.place.result)
+        self.writer = MatrixWriter(run.place.result)
         self.writer.covariance(self.C)
         del self.C
         source = MappedScores(problem.maps, self.modes.coefficients, rows.n_kept)
         top = min(problem.options.top, rows.n_kept)
+        folder, edges = run.place.folder / "scores", (*(start for start, _ in chunk_runs(rows.n)), rows.n)
+        self.scores = RowArray(folder, edges, (len(self.modes.eigenvalues),), "float32")
+        kept = problem.options.rounds > 0
         work = score(
             source,
             self.modes.action,
             n=rows.n,
             top=top,
-            chunk_rows=BLOCK_ROWS,
-            write=lambda start, scores: None,
+            chunk_rows=CHUNK_ROWS if kept else BLOCK_ROWS,
+            write=self.scores.write if kept else lambda start, scores: None,
         )
-        tails = run.sweep(work, rows, self.plan.spans)
+        if kept:
+            tails = run.sweep_beside(work, rows, self.plan.spans, folder, self.scores)
+        else:
+            tails = run.sweep(work, rows, self.plan.spans)
         if not tails.normed:
             factors = 1 / np.sqrt(tails.squares)
             self.modes, tails = self.modes.scaled(factors), tails.scaled(factors)
         self.tails = tails
 
+    def group(self) -> None:
+        """Find the groups around the ends of the modes of each pair."""
+        self.groups = [self._grouped(*pair) for pair in zip(self.pairs, self.solved, self.columns, strict=True)]
+
+    def _grouped(self, pair: tuple[int, int], modes: Modes, columns: slice) -> GroupSearch:
+        """The groups of a pair, the scores of whose modes are some columns of those of all."""
+        run, problem, (i, j) = self.run, self.problem, pair
+        rows = replace(problem.rows, embeddings=(problem.rows.embeddings[i], problem.rows.embeddings[j]))
+        exact, maps = (problem.exact[i], problem.exact[j]), (problem.maps[i], problem.maps[j])
+        of_two = replace(problem, rows=rows, exact=exact, maps=maps)
+        search = GroupSearch(run, of_two, self.plan.spans, run.place.folder / "groups" / f"{i}-{j}")
+        search.find(modes, lambda start, stop: self.scores.read(start, stop)[:, columns])
+        return search
+
+    @property
+    def columns(self) -> list[slice]:
+        """Where the modes of each pair are among those of all."""
+        return [slice(*ends) for ends in pairwise(accumulate((len(one.eigenvalues) for one in self.solved), initial=0))]
+
     def finish(self) -> None:
         """Take all steps, write what they have found and give the result its name."""
         self.compute()
-        run, rows, modes, tails, names, blocks = (
-            self.run, self.problem.rows, self.modes, self.tails, self.names, self.blocks
+        run, rows, modes, tails, names, blocks, columns = (
+            self.run, self.problem.rows, self.modes, self.tails, self.names, self.blocks, self.columns
         )  # fmt: skip
         records = mode_records(modes, tails, standard_errors(modes, tails, rows.n_kept), None)
-        edges = list(accumulate((len(one.eigenvalues) for one in self.solved), initial=0))
-        columns = [slice(*ends) for ends in pairwise(edges)]
+        for (i, j), one in zip(self.pairs, self.groups, strict=False):
+            one.write(self.writer, f"_{i}_{j}")
+        groups: list[list[GroupRecord] | None] = [one.records for one in self.groups] or [None] * len(self.pairs)
         for (i, j), part in zip(self.pairs, columns, strict=True):
             here = np.concatenate([modes.coefficients[blocks[i], part], modes.coefficients[blocks[j], part]])
             self.writer.coefficients(f"coefficients_{i}_{j}", here)
@@ -202,9 +233,10 @@ class _Matrix(Job):
                 a=names[i],
                 b=names[j],
                 spec_diff=one.spec_diff,
+                groups=of_pair,
                 modes=[replace(record, mode=number) for number, record in enumerate(records[part])],
             )
-            for (i, j), part, one in zip(self.pairs, columns, self.solved, strict=True)
+            for (i, j), part, one, of_pair in zip(self.pairs, columns, self.solved, groups, strict=True)
         ]
         keys = [str(number) for number in range(len(names))]
         self.writer.maps(self.problem.parameters(), [one.arrays() for one in self.problem.maps], keys)
@@ -228,8 +260,10 @@ def _steps(extent: ProblemSize) -> Steps:
         Step(_solving(extent), _Matrix.solve),
         Step(scoring, _Matrix.score),
     )
+    if extent.options.rounds:
+        computing += (Step(_grouping(extent), _Matrix.group),)
     if extent.precision != "float32":
-        computing += (Step(rounding_cost(extent, _modes(extent), True, scoring), _Matrix.measure_rounding),)
+        computing += (Step(rounding_cost(extent, _modes(extent), True, [scoring]), _Matrix.measure_rounding),)
     return Steps(looking(extent), choosing(extent), computing)
 
 
@@ -262,13 +296,35 @@ def _solving(extent: ProblemSize) -> Cost:
 
 def _scoring(extent: ProblemSize) -> Cost:
     k = _modes(extent)
+    kept = extent.options.rounds > 0
     cost = score_cost(
-        *(extent.maps, extent.n, extent.n_kept, extent.read, k, BLOCK_ROWS, extent.threads, extent.top),
-        extent.precision,
+        *(extent.maps, extent.n, extent.n_kept, extent.read, k, CHUNK_ROWS if kept else BLOCK_ROWS),
+        *(extent.threads, extent.top, extent.precision),
     )
-    cost = replace(cost, memory=cost.memory + tails_held(k, extent.top), disk=0)
+    cost = replace(cost, memory=cost.memory + tails_held(k, extent.top), disk=cost.disk if kept else 0)
     # The buffers of features are the same ones; the scratch of the covariance pass is still there.
     return held_beside(cost, extent.features - feature_cost(extent.maps, 0) + 8 * k * (extent.d + k))
+
+
+def _grouping(extent: ProblemSize) -> Cost:
+    """What the search for the groups of all pairs takes, one pair after another."""
+    costs = []
+    for i, j in combinations(range(len(extent.maps)), 2):
+        p = [extent.dimensions[i], extent.dimensions[j]]
+        read = extent.read * sum(p) // sum(extent.dimensions)
+        costs.append(groups_cost(replace(extent, maps=(extent.maps[i], extent.maps[j]), dimensions=p, read=read)))
+    k = _modes(extent)
+    scores, matrices = 4 * CHUNK_ROWS * k, 8 * k * (extent.d + k)
+    largest = max(costs, key=lambda one: one.memory)
+    return replace(
+        largest,
+        memory=largest.memory + extent.features + scores + matrices,
+        operations=sum(one.operations for one in costs),
+        elementary=sum(one.elementary for one in costs),
+        read=sum(one.read for one in costs),
+        disk=sum(one.disk for one in costs),
+        passes=len(costs),
+    )
 
 
 def _together(solved: list[Modes], blocks: list[tuple[slice, slice]]) -> Modes:
@@ -291,50 +347,3 @@ def _together(solved: list[Modes], blocks: list[tuple[slice, slice]]) -> Modes:
         np.concatenate([getattr(one, name) for one in solved]) for name in ("eigenvalues", "a", "b", "residuals")
     )
     return Modes(values, a, b, coefficients, residuals, solved[0].eta, split, max(one.spec_diff for one in solved))
-
-
-class _MatrixWriter(Writer):
-    """Writes the result of a matrix."""
-
-    def coefficients(self, name: str, coefficients: NDArray[np.float64]) -> None:
-        """Write the modes of a pair in the features of its embeddings, (d, k)."""
-        self._coefficients(name, coefficients)
-
-    def members(
-        self, tails: ScoreSummary, rows: PairedRows, pairs: list[tuple[str, str]], columns: list[slice]
-    ) -> None:
-        """Write modes.parquet: the top members of both tails of every mode of every pair."""
-        table = members_table(tails, rows)
-        number = table.column("mode").to_numpy()
-        starts = np.array([part.start for part in columns], dtype=np.int64)
-        which = np.searchsorted([part.stop for part in columns], number, side="right")
-        table = table.set_column(0, "mode", pa.array(number - starts[which], pa.int32()))
-        for position, name in enumerate("ab"):
-            of_pair = pa.array([pair[position] for pair in pairs], pa.string())
-            table = table.add_column(position, name, of_pair.take(pa.array(which, pa.int64())))
-        self._members(table, rows, [str(number) for number in range(len(rows.embeddings))])
-
-    def picture(self, names: list[str], differences: list[float]) -> list[str]:
-        """Draw SPEC-diff of the pairs, and return the names in the order of the picture."""
-        values = np.zeros((len(names), len(names)))
-        for (i, j), one in zip(combinations(range(len(names)), 2), differences, strict=True):
-            values[i, j] = values[j, i] = one
-        order = _clustered(values)
-        called = [names[i] for i in order]
-        with tempfile.TemporaryDirectory() as here:
-            drawn = plot_matrix(called, values[np.ix_(order, order)], Path(here) / "matrix.png")
-            (self.folder / "matrix.png").write_bytes(drawn.read_bytes())
-        return called
-
-
-def _clustered(values: NDArray[np.float64]) -> list[int]:
-    """The order in which alike embeddings are neighbours: hierarchical clustering with optimal leaf order.
-
-    Average linkage; leaves as Bar-Joseph, Gifford and Jaakkola (2001) order them.
-
-    Parameters
-    ----------
-    values : (m, m) symmetric, SPEC-diff of each pair
-    """
-    tree = linkage(squareform(values), method="average", optimal_ordering=True)
-    return [int(i) for i in leaves_list(tree)]

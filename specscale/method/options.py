@@ -231,16 +231,24 @@ class Options:
     )
     rounds: int = option(
         1,
-        commands=_PAIR,
+        commands=_ALL,
         late=True,
-        doc="rounds of the search for groups, 0 for none",
-        help="Rounds of the search for groups; 0 for none.",
+        doc="rounds of the search for groups, 0 for none; those after the first look through the rows that are of no "
+        "group so far, for small ones that others hide, each in as many passes more as the modes take",
+        help="Rounds of the search for groups, 0 for none; further ones find small groups that others hide.",
         metavar="N",
         check=whole(0),
+        variants={
+            "matrix": {
+                "default": 0,
+                "doc": "1 to look for the groups of every pair too, in a pass more for each; 0 for none",
+                "help": "1 to look for the groups of every pair too, in a pass more for each.",
+            }
+        },
     )
     least_group: int = option(
         30,
-        commands=_PAIR,
+        commands=_ALL,
         late=True,
         doc="members of a group, at least",
         help="Members of a group, at least.",

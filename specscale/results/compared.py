@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from specscale.errors import InputError
-from specscale.masking import is_masked
-from specscale.results.described import describe
+from specscale.results.described import describe, ids_of_first
 from specscale.results.directory import ResultDirectory
-from specscale.results.schema import SCHEMAS, ComparisonRecord
+from specscale.results.schema import SCHEMAS, ComparisonRecord, GroupRecord, RowsRecord
 
-__all__ = ["ComparisonDirectory"]
+__all__ = ["ComparisonDirectory", "contradiction_of_groups"]
 
 
 class ComparisonDirectory(ResultDirectory):
@@ -23,6 +23,7 @@ class ComparisonDirectory(ResultDirectory):
     schemas = SCHEMAS
     command = "compare"
     again = "run the comparison again"
+    ending = ""
 
     def _contradiction(self) -> str | None:
         if self.record.inputs.keys() != {"a", "b"}:
@@ -31,52 +32,39 @@ class ComparisonDirectory(ResultDirectory):
             return "modes"
         if self.record.schema_version > min(SCHEMAS) and "groups" not in self.summary:
             return "groups"
-        return super()._contradiction() or _contradiction_of_groups(self.record)
+        return super()._contradiction() or contradiction_of_groups(self.record.groups, self.record.rows)
 
-    def source(self, which: str) -> str:
-        """Return the path that embedding "a" or "b" was read from.
+    @property
+    def total(self) -> int:
+        """Rows of A."""
+        return self.record.rows.total
 
-        Raises
-        ------
-        InputError
-            When it was an array, or is on another server and was not asked for.
-        """
-        source = self.record.inputs[which].source
-        if is_masked(source):
-            raise InputError(
-                f"{self.path}: the address of {which.upper()}, {source}, was kept without its password and query: give "
-                "the embeddings anew, to specscale compare"
-            )
-        # The paths of files are absolute in a result, and what is left are names of arrays.
-        if not Path(source).is_absolute() and "://" not in source and not any(sign in source for sign in "*?["):
-            raise InputError(
-                f"{self.path}: {which.upper()} was an array, which is not to be found again: "
-                'write it with specscale.ingest(array, "NAME.zarr") and compare the store'
-            )
-        if not self.may_read(source):
-            raise InputError(
-                f"{self.path}: {which.upper()} is said to be at {source}: to have it read from there, where you trust "
-                "whoever made the result, add --fetch, or open_result(…, fetch=True)"
-            )
-        return source
+    @property
+    def group_records(self) -> list[GroupRecord]:
+        """What is said of the groups; none where they were not looked for."""
+        return self.record.groups or []
+
+    def ids_of_rows(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the ids of rows of A, as :meth:`specscale.results.groups.Group.ids` does."""
+        return ids_of_first(self, rows)
 
     def described_table(self, members: pa.Table) -> pa.Table:
         """Add the user's columns to some rows, by their `row`: A's where its store still is where it was, else B's."""
         return describe(self, members)
 
 
-def _contradiction_of_groups(record: ComparisonRecord) -> str | None:
+def contradiction_of_groups(groups: list[GroupRecord] | None, rows: RowsRecord) -> str | None:
     """The way to what of the groups of a summary the rest of it contradicts; None where nothing is."""
-    if record.groups is None:
+    if groups is None:
         return None
-    if [one.grouped_by for one in record.groups] != sorted(one.grouped_by for one in record.groups):
+    if [one.grouped_by for one in groups] != sorted(one.grouped_by for one in groups):
         return "groups"
-    for number, one in enumerate(record.groups):
+    for number, one in enumerate(groups):
         of_rows = {
             "group": one.group == number,
-            "size": one.size <= record.rows.compared,
+            "size": one.size <= rows.compared,
             "held_out_size": one.held_out_size <= one.size,
-            "core": all(row < record.rows.total for row in one.core),
+            "core": all(row < rows.total for row in one.core),
         }
         wrong = next((name for name, agrees in of_rows.items() if not agrees), None)
         if wrong is not None:

@@ -23,6 +23,7 @@ __all__ = [
     "KEPT_ROW",
     "describe",
     "ids_of",
+    "ids_of_first",
     "kept_columns",
     "partners_name",
     "rows_of_input",
@@ -134,6 +135,15 @@ def ids_of(source: str, described: InputRecord, ids_digest: str | None, rows: ND
     if table is None:
         raise InputError(f"{source}: there is no column {described.ids_column!r} with its ids: compare them anew")
     return np.asarray(table.column(0).to_numpy())
+
+
+def ids_of_first(result: ResultDirectory, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """The ids of some rows of the first input of a result; what is raised is that of :func:`ids_of`."""
+    which, described = next(iter(result.record.inputs.items()))
+    if described.ids_column is None:
+        called = which.upper() if which == "a" else which
+        raise InputError(f"{result.path}: rows of {called} were compared without ids: take their numbers, rows()")
+    return ids_of(result.source(which), described, result.record.rows.ids_digest, rows)
 
 
 def unread(result: ResultDirectory) -> list[str]:

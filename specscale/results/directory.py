@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -111,6 +112,33 @@ class ResultDirectory:
             return False
         server = server_of(source)
         return self.fetch or server is None or server == server_of(str(self.path))
+
+    def source(self, which: str) -> str:
+        """Return the path that an embedding, by its key in the summary, was read from.
+
+        Raises
+        ------
+        InputError
+            When it was an array, or is on another server and was not asked for.
+        """
+        source, called = self.record.inputs[which].source, which.upper() if which in ("a", "b") else which
+        if is_masked(source):
+            raise InputError(
+                f"{self.path}: the address of {called}, {source}, was kept without its password and query: give "
+                f"the embeddings anew, to specscale {self.command}"
+            )
+        # The paths of files are absolute in a result, and what is left are names of arrays.
+        if not Path(source).is_absolute() and "://" not in source and not any(sign in source for sign in "*?["):
+            raise InputError(
+                f"{self.path}: {called} was an array, which is not to be found again: "
+                'write it with specscale.ingest(array, "NAME.zarr") and compare the store'
+            )
+        if not self.may_read(source):
+            raise InputError(
+                f"{self.path}: {called} is said to be at {source}: to have it read from there, where you trust "
+                "whoever made the result, add --fetch, or open_result(…, fetch=True)"
+            )
+        return source
 
     def own_place(self) -> None:
         """Remove the directory above when the arrays are no longer held: they outlive the result object."""

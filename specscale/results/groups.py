@@ -9,10 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from specscale.errors import InputError
-from specscale.results.compared import ComparisonDirectory
-from specscale.results.described import ids_of
-from specscale.results.group_files import MEMBER, MEMBERS, NEAR, group_runs, samples_table
+from specscale.results.group_files import MEMBER, MEMBERS, NEAR, GroupDirectory, group_runs, of_pair, samples_table
 from specscale.results.schema import GroupRecord
 from specscale.tables.values import frame
 
@@ -51,7 +48,7 @@ class Group(GroupRecord):
     merged : the tails of the groups that were merged into this one
     """
 
-    _result: ComparisonDirectory
+    _result: GroupDirectory
 
     def rows(self) -> NDArray[np.int64]:
         """Return all members.
@@ -69,7 +66,7 @@ class Group(GroupRecord):
         found = [start + np.flatnonzero(run[:, self.group]) for start, run in group_runs(self._result, MEMBERS)]
         rows = np.concatenate([np.empty(0, np.int64), *found])
         if len(rows) != self.size:
-            raise self._result.damaged(f"the array {MEMBERS} is")
+            raise self._result.damaged(f"the array {of_pair(MEMBERS, self._result.ending)} is")
         return rows
 
     def ids(self) -> NDArray[Any]:
@@ -87,10 +84,7 @@ class Group(GroupRecord):
         ChangedError
             When the store no longer begins with the rows that were compared.
         """
-        described = self._result.record.inputs["a"]
-        if described.ids_column is None:
-            raise InputError(f"{self._result.path}: rows of A were compared without ids: take their numbers, rows()")
-        return ids_of(self._result.source("a"), described, self._result.record.rows.ids_digest, self.rows())
+        return self._result.ids_of_rows(self.rows())
 
     def top(self, count: int = 20, near: bool = False) -> pd.DataFrame:
         """Return the members that are likest to the core.

@@ -10,9 +10,11 @@ import zarr
 from specscale.errors import OptionError
 from specscale.masking import masked
 from specscale.places.files import Location, unchained
+from specscale.results.compared import contradiction_of_groups
 from specscale.results.described import describe
 from specscale.results.directory import ResultDirectory, top_members
-from specscale.results.schema import MATRIX_SCHEMA, InputRecord, MatrixRecord, PairRecord
+from specscale.results.matrix_pair import MatrixPair
+from specscale.results.schema import MATRIX_SCHEMAS, InputRecord, MatrixRecord, PairRecord
 from specscale.tables.values import frame
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class MatrixResult(ResultDirectory):
 
     kind = MatrixRecord
     record: MatrixRecord
-    schemas = (MATRIX_SCHEMA,)
+    schemas = MATRIX_SCHEMAS
     command = "matrix"
     again = "run specscale matrix again"
 
@@ -48,6 +50,9 @@ class MatrixResult(ResultDirectory):
             return "order"
         if any(not {pair.a, pair.b} <= names for pair in self.record.pairs):
             return "pairs"
+        for number, pair in enumerate(self.record.pairs):
+            if (wrong := contradiction_of_groups(pair.groups, self.record.rows)) is not None:
+                return f"pairs[{number}].{wrong}"
         return super()._contradiction()
 
     @property
@@ -83,8 +88,22 @@ class MatrixResult(ResultDirectory):
 
     def coefficients(self, a: str, b: str) -> zarr.Array[Any]:
         """The modes of a pair in the features of its two embeddings, (d_a + d_b, modes) float64."""
+        return self._array(f"coefficients{self.pair(a, b).ending}")
+
+    def pair(self, a: str, b: str) -> MatrixPair:
+        """Return a pair, whose groups are read from the directory as they are needed.
+
+        Parameters
+        ----------
+        a, b : its names, in either order
+
+        Raises
+        ------
+        OptionError
+            When there is no such pair.
+        """
         pair = self._pair(a, b)
-        return self._array(f"coefficients_{self.names.index(pair.a)}_{self.names.index(pair.b)}")
+        return MatrixPair(self, pair, f"_{self.names.index(pair.a)}_{self.names.index(pair.b)}")
 
     def _pair(self, a: str, b: str) -> PairRecord:
         for pair in self.record.pairs:

@@ -13,6 +13,7 @@ from specscale.places.records import Count, Lenient, NotNegative, Number, Positi
 
 __all__ = [
     "MATRIX_SCHEMA",
+    "MATRIX_SCHEMAS",
     "SCHEMA",
     "SCHEMAS",
     "BandwidthRecord",
@@ -38,7 +39,8 @@ __all__ = [
 
 SCHEMA = 3
 SCHEMAS = (2, SCHEMA)  # that are read; 2 had no groups
-MATRIX_SCHEMA = "matrix 1"
+MATRIX_SCHEMA = "matrix 2"
+MATRIX_SCHEMAS = ("matrix 1", MATRIX_SCHEMA)  # that are read; 1 had no groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +224,7 @@ class PairRecord:
     a: str
     b: str
     spec_diff: NotNegative
+    groups: list[GroupRecord] | None = None
     modes: list[ModeRecord]
 
 

@@ -47,8 +47,8 @@ _SUMMARY = "summary.json"
 _TOKEN = re.compile("[0-9a-f]{8}")
 _KEY = r"(?:[ab]|\d+)"  # of an embedding: of two, or of many
 OURS = Belongings.of(
-    rf"summary\.json|(?:modes|groups|members)\.parquet|maps\.json|matrix\.png|columns_{_KEY}\.parquet|parts/\d+-\d+\.node|spec\.zarr/zarr\.json",
-    r"spec\.zarr/(?:eigenvalues|scores|members|likeness|covariance|coefficients(?:_\d+_\d+)?"
+    rf"summary\.json|(?:modes|(?:groups|members)(?:_\d+_\d+)?)\.parquet|maps\.json|matrix\.png|columns_{_KEY}\.parquet|parts/\d+-\d+\.node|spec\.zarr/zarr\.json",
+    r"spec\.zarr/(?:eigenvalues|scores|covariance|(?:members|likeness|coefficients)(?:_\d+_\d+)?"
     rf"|(?:landmarks|whitening)_{_KEY}|{_KEY}_rows)",
     r"parts|spec\.zarr",
 )

@@ -34,7 +34,7 @@ from specscale.places.files import (
 from specscale.places.records import to_json
 from specscale.results.comparison import MAPS_FILE, TAILS
 from specscale.results.described import KEPT_ROW, kept_columns, partners_name, sample_columns
-from specscale.results.group_files import GROUPS_FILE, LIKENESS, MEMBERS, SAMPLES_FILE
+from specscale.results.group_files import GROUPS_FILE, LIKENESS, MEMBERS, SAMPLES_FILE, of_pair
 from specscale.results.group_writer import LEAST_LIKENESS, FoundGroup, ReadLikeness, SampledRows, groups_table
 from specscale.results.schema import ComparisonRecord, MatrixRecord
 from specscale.results.score_array import SCORES, ScoreArray
@@ -119,6 +119,51 @@ class Writer:
             for name, values in of_map.items():
                 chunks = (max(1, min(len(values), _BAND_BYTES // max(1, values[:1].nbytes))), *values.shape[1:])
                 self._whole(f"{name}_{key}", values, chunks)
+
+    def groups(self, found: Sequence[FoundGroup], rows: PairedRows, read: ReadLikeness, pair: str = "") -> None:
+        """Write groups.parquet, members.parquet, and which rows are members of which groups, a chunk at a time.
+
+        Before the members of modes, with which the columns of what is in members.parquet are kept as well. What is
+        there of an interrupted run is written over by the same bytes.
+
+        Parameters
+        ----------
+        found : the groups, in the order of their numbers
+        rows : the paired rows
+        read : reads the likeness of rows to every candidate
+        pair : ends the names of the files and arrays of a pair of a matrix, as "_0_1"
+        """
+        sampled = SampledRows(found)
+        if found:
+            self._likeness(found, rows.n, read, sampled, pair)
+        self._table(of_pair(GROUPS_FILE, pair), groups_table([one.record for one in found]))
+        self._table(of_pair(SAMPLES_FILE, pair), sampled.table(rows, _ids(rows, sampled.rows.tolist())))
+        self._shown.append(sampled.rows)
+
+    def _likeness(
+        self, found: Sequence[FoundGroup], n: int, read: ReadLikeness, sampled: SampledRows, pair: str
+    ) -> None:
+        """Write the likeness of all rows to the groups, and which are members."""
+        count = len(found)
+        likeness = self._array(of_pair(LIKENESS, pair), (n, count), "float32", (chunk_rows(n), count))
+        members = self._array(of_pair(MEMBERS, pair), (n, count), "bool", (chunk_rows(n), count), fill=False)
+        columns, sizes = [one.column for one in found], np.zeros(count, np.int64)
+        checksums = {LIKENESS: 0, MEMBERS: 0}
+
+        def copy(run: tuple[int, int]) -> tuple[int, dict[str, NDArray[Any]]]:
+            values = np.ascontiguousarray(read(*run)[:, columns], np.float32)
+            parts = {LIKENESS: values, MEMBERS: values >= LEAST_LIKENESS}
+            with reaching(self.folder):
+                likeness[slice(*run)], members[slice(*run)] = parts[LIKENESS], parts[MEMBERS]
+            return run[0], parts
+
+        for start, parts in read_ahead(copy, chunk_runs(n), 1 if is_local(self.folder) else _WRITERS):
+            check_signals()
+            checksums = {name: crc32c(part, checksums[name]) for name, part in parts.items()}
+            sizes += np.count_nonzero(parts[MEMBERS], axis=0)
+            sampled.pick_up(start, parts[LIKENESS])
+        assert sizes.tolist() == [one.record.size for one in found], "members that were counted are not those written"
+        self._checksums.update({of_pair(name, pair): value for name, value in checksums.items()})
 
     def _members(self, table: pa.Table, rows: PairedRows, keys: Sequence[str]) -> None:
         """Write modes.parquet, and what is needed to find the columns of all that is shown, by each embedding's key."""
@@ -234,48 +279,6 @@ class ResultWriter(Writer):
     def _score_array(self) -> None:
         n, k = self._shape
         self._array(SCORES, (n, k), "float32", (chunk_rows(n), max(k, 1)))
-
-    def groups(self, found: Sequence[FoundGroup], rows: PairedRows, read: ReadLikeness) -> None:
-        """Write groups.parquet, members.parquet, and which rows are members of which groups, a chunk at a time.
-
-        Before :meth:`members`, which keeps the columns of what is in members.parquet as well. What is there of an
-        interrupted run is written over by the same bytes.
-
-        Parameters
-        ----------
-        found : the groups, in the order of their numbers
-        rows : the paired rows
-        read : reads the likeness of rows to every candidate
-        """
-        sampled = SampledRows(found)
-        if found:
-            self._likeness(found, read, sampled)
-        self._table(GROUPS_FILE, groups_table([one.record for one in found]))
-        self._table(SAMPLES_FILE, sampled.table(rows, _ids(rows, sampled.rows.tolist())))
-        self._shown.append(sampled.rows)
-
-    def _likeness(self, found: Sequence[FoundGroup], read: ReadLikeness, sampled: SampledRows) -> None:
-        """Write the likeness of all rows to the groups, and which are members."""
-        (n, _), count = self._shape, len(found)
-        likeness = self._array(LIKENESS, (n, count), "float32", (chunk_rows(n), count))
-        members = self._array(MEMBERS, (n, count), "bool", (chunk_rows(n), count), fill=False)
-        columns, sizes = [one.column for one in found], np.zeros(count, np.int64)
-        checksums = {LIKENESS: 0, MEMBERS: 0}
-
-        def copy(run: tuple[int, int]) -> tuple[int, dict[str, NDArray[Any]]]:
-            values = np.ascontiguousarray(read(*run)[:, columns], np.float32)
-            parts = {LIKENESS: values, MEMBERS: values >= LEAST_LIKENESS}
-            with reaching(self.folder):
-                likeness[slice(*run)], members[slice(*run)] = parts[LIKENESS], parts[MEMBERS]
-            return run[0], parts
-
-        for start, parts in read_ahead(copy, chunk_runs(n), 1 if is_local(self.folder) else _WRITERS):
-            check_signals()
-            checksums = {name: crc32c(part, checksums[name]) for name, part in parts.items()}
-            sizes += np.count_nonzero(parts[MEMBERS], axis=0)
-            sampled.pick_up(start, parts[LIKENESS])
-        assert sizes.tolist() == [one.record.size for one in found], "members that were counted are not those written"
-        self._checksums.update(checksums)
 
     def members(self, tails: ScoreSummary, rows: PairedRows) -> None:
         """Write modes.parquet: the top members of both tails of every mode."""

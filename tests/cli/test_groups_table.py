@@ -104,6 +104,8 @@ def test_nothing_found_is_said_too(result: Result) -> None:
     assert sentence_of(with_groups(result, {"certified": False})) == f"{none}; 1 candidate is noise."
     one = with_groups(result, modes=result.record.modes[:1])
     assert sentence_of(one).startswith("no group and no theme was found by 1 mode: ")
+    few = with_groups(result, options={**result.record.options, "least_group": ROWS + 1})
+    assert sentence_of(few) == "no group was found: 400 rows are fewer than a group has, 401 (--least-group)."
     no_mode = sentence_of(with_groups(result, modes=[], spec_diff=0.0))
     assert no_mode.startswith("no mode: no |λ| exceeds 0.00001")
     assert no_mode.endswith("so there is no group to tell")
@@ -467,3 +469,20 @@ def test_from_two_files_to_counted_groups(
     for one in found:
         rows = table.filter(pc.equal(table.column("group"), one.group)).column("row").to_pylist()
         assert rows == one.rows().tolist()
+
+
+@pytest.mark.slow
+def test_of_files_the_columns_of_all_members_are_not_there_which_is_said(
+    here: Path, make_pair: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = make_pair(1000)
+    pq.write_table(pa.table({"vector": list(a), "text": [text_of(row % ROWS) for row in range(1000)]}), "a.parquet")
+    np.save("b.npy", b)
+    how = ("--size", 100, "--modes", 4, "--sigma-a", 2, "--sigma-b", 2, "--certify", 0)
+    assert command(monkeypatch, "compare", "a.parquet", "b.npy", "-o", "o.spec", *how) == 0
+    capsys.readouterr()
+    assert command(monkeypatch, "groups", "o.spec", "--group", 0, "--export", "x.csv") == 0
+    out = capsys.readouterr().out
+    assert "likeness  row  text" in out
+    assert "without the samples' columns: of files the result keeps those of some members" in out
+    assert list(lines_of_csv(here / "x.csv")[0]) == ["group", "row", "id", "likeness", "source_row"]

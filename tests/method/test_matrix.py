@@ -34,7 +34,7 @@ from specscale.features.kernel import ExactKernel
 from specscale.features.landmarks import LandmarkMap
 from specscale.kernels.base import load_kernels
 from specscale.method import sizing
-from specscale.method.matrix import _clustered
+from specscale.method.matrix_writer import _clustered
 from specscale.method.options import Options
 from specscale.pictures.plots import plot_matrix
 from specscale.results.matrix import MatrixResult

@@ -241,19 +241,6 @@ def test_workers_on_the_command_line(
     alone = ss.compare(*stores, **SETTINGS)
     options = ["--size", "40", "--sigma-a", "1.5", "--sigma-b", "1.5", "--certify", "64", "--top", "20"]
     options += ["--rounds", "0", "--quiet"]
-        "--size",
-        "40",
-        "--sigma-a",
-        "1.5",
-        "--sigma-b",
-        "1.5",
-        "--certify",
-        "64",
-        "--top",
-        "20",
-        "--rounds",
-        "0",
-    ]
     for extra in (["--workers", "2"], ["--workers", "1", "--threads", "3"]):
         out = tmp_path / extra[1]
         done = run_cli("compare", *stores, "-o", str(out), *options, *extra)
