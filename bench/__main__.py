@@ -10,7 +10,7 @@ from importlib import import_module
 
 NAMES = (
     "covariance", "solver", "job", "memory", "reading", "fidelity", "certificates", "coverage", "wordnet", "many",
-    "scaling", "distributed", "durability",
+    "scaling", "distributed", "durability", "groups",
 )  # fmt: skip
 
 if __name__ == "__main__":

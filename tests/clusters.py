@@ -126,6 +126,9 @@ def assert_same(first: Result, second: Result) -> None:
     """The results are equal, bit for bit."""
     np.testing.assert_array_equal(first.scores[:], second.scores[:])
     np.testing.assert_array_equal(first.covariance[:], second.covariance[:])
-    for one in ("modes", "spec_diff", "rows", "bandwidths", "duplicates"):
+    for one in ("modes", "groups", "spec_diff", "rows", "bandwidths", "duplicates"):
         assert first.summary[one] == second.summary[one]
+    if first.groups:
+        np.testing.assert_array_equal(first.likeness[:], second.likeness[:])
+        np.testing.assert_array_equal(first.memberships[:], second.memberships[:])
     assert first.members().equals(second.members())

@@ -50,7 +50,7 @@ def compare(
 
     Exit status 3 when a rule of --fail-on holds.
     """
-    rules = _rules(fail_on or [], answer["certify"])
+    rules = _rules(fail_on or [], answer)
     if out is None and update is None:
         raise typer.BadParameter("say where the result goes", param_hint="'--out' / '-o'")
     from specscale.method.compare import compare as run
@@ -126,7 +126,7 @@ def plan(
         print_plan(planned, machine)
 
 
-def _rules(texts: list[str], certify: int) -> list[Rule]:
+def _rules(texts: list[str], answer: dict[str, Any]) -> list[Rule]:
     """The rules of --fail-on, before any work."""
     from specscale.errors import OptionError
     from specscale.insight.gate import Rule
@@ -136,5 +136,6 @@ def _rules(texts: list[str], certify: int) -> list[Rule]:
     except OptionError as error:
         raise typer.BadParameter(str(error), param_hint="--fail-on") from None
     for rule in rules:
-        rule.check_certificate(certify)
+        rule.check_certificate(answer["certify"])
+        rule.check_rounds(answer["rounds"])
     return rules

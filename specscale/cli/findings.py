@@ -23,7 +23,7 @@ def sentence_of(result: ComparisonResult) -> str:
     if not result.looked_for_groups:
         if result.record.schema_version < _FIRST_WITH_GROUPS:
             return "this result is of an earlier version, which did not look for groups: compare again to get them"
-        return "groups were not looked for"
+        return "groups were not looked for: compare again without --rounds 0 to get them"
     found, noise = found_groups(result), len(result.groups) - len(found_groups(result))
     told = [_of_direction(result, which, found) for which in directions(result)]
     if not found:
@@ -68,6 +68,9 @@ def _of_direction(result: ComparisonResult, which: str, found: Sequence[Group]) 
 def _nothing(result: ComparisonResult) -> str:
     """That no candidate is a finding."""
     names, reverse = called(result), ", nor the reverse" * (directions(result) == "AB")
+    compared, least = result.record.rows.compared, result.record.options.get("least_group", 0)
+    if compared < least:
+        return f"no group was found: {count_of(compared, 'row')} are fewer than a group has, {least:,} (--least-group)"
     return (
         f"no group and no theme was found by {count_of(len(result.modes), 'mode')}: nothing that {names['A']} holds "
         f"together and {names['B']} does not{reverse}"

@@ -37,7 +37,9 @@ def group_numbered(result: ComparisonResult, number: int) -> Group:
     raise OptionError(f"--group {number}: {result.path} has no such group: {there}")
 
 
-def group_records(result: ComparisonResult, group: Group, top: int, show: str | None) -> list[dict[str, Any]]:
+def group_records(
+    result: ComparisonResult, group: Group, top: int, show: str | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the likest members of a group and the likest others, with the columns of the samples.
 
     Parameters
@@ -49,8 +51,8 @@ def group_records(result: ComparisonResult, group: Group, top: int, show: str | 
 
     Returns
     -------
-    list of dict
-        Members first, each likest first; the key ``kind`` parts them.
+    members, near : list of dict
+        Each likest first.
 
     Raises
     ------
@@ -64,9 +66,12 @@ def group_records(result: ComparisonResult, group: Group, top: int, show: str | 
 
     table = samples_table(result)
     chosen = pc.and_(pc.equal(table.column("group"), group.group), pc.less_equal(table.column("rank"), top))
-    kinds = [pc.and_(chosen, pc.equal(table.column("kind"), kind)) for kind in (MEMBER, NEAR)]
-    own = pa.concat_tables([table.filter(one).sort_by("rank") for one in kinds])
-    return described_records(result, own, show)
+    kinds = [
+        table.filter(pc.and_(chosen, pc.equal(table.column("kind"), kind))).sort_by("rank") for kind in (MEMBER, NEAR)
+    ]
+    # Columns of the samples may be called as these two are, too.
+    records = described_records(result, pa.concat_tables(kinds).drop_columns(["group", "kind"]), show)
+    return records[: len(kinds[0])], records[len(kinds[0]) :]
 
 
 def group_json(
@@ -85,15 +90,7 @@ def group_json(
     told["about"] = None if about is None else about.to_json()
     if top is None:
         return told
-    from specscale.results.group_files import MEMBER, NEAR
-
-    records = group_records(result, group, top, show)
-    for name, kind in (("members", MEMBER), ("near", NEAR)):
-        told[name] = [
-            {name: value for name, value in one.items() if name not in ("group", "kind")}
-            for one in records
-            if one["kind"] == kind
-        ]
+    told["members"], told["near"] = group_records(result, group, top, show)
     return told
 
 
@@ -107,26 +104,23 @@ def print_group(result: ComparisonResult, group: Group, about: About | None, top
     about : what it is about; None where nothing is known of its members
     top, show : as in :func:`group_records`
     """
-    from specscale.results.group_files import MEMBER, NEAR
-
-    records = group_records(result, group, top, show)
+    members, near = group_records(result, group, top, show)
     for line in _numbers(result, group, about):
         first, *rest = wrapped(line, width_of(sys.stdout) - 2)
         print("\n".join([first, *(f"  {one}" for one in rest)]))
-    table = MemberTable(records, OF_GROUPS)
-    if records and show is None and not set(records[0]) - set(OWN) and (why := why_no_columns(result)):
+    table = MemberTable([*members, *near], OF_GROUPS)
+    if members and show is None and not set(members[0]) - set(OWN) and (why := why_no_columns(result)):
         print(f"the samples' columns are not shown: {why}")
     if table.left_out:
         print(f"no room for {', '.join(map(flowing, table.left_out))}: choose columns with --show")
-    parts = {kind: [one for one in records if one["kind"] == kind] for kind in (MEMBER, NEAR)}
-    if members := parts[MEMBER]:
-        print(f"\nmembers from the core outwards, {len(members):,} of {group.size:,}")
-        table.print_heading()
-        table.print(members)
-    if near := parts[NEAR]:
-        print("\nnear misses: the likest rows that are no members, whose likeness is below 0.5")
-        table.print_heading()
-        table.print(near)
+    for heading, records in (
+        (f"members from the core outwards, {len(members):,} of {group.size:,}", members),
+        ("near misses: the likest rows that are no members, whose likeness is below 0.5", near),
+    ):
+        if records:
+            print(f"\n{heading}")
+            table.print_heading()
+            table.print(records)
 
 
 def _numbers(result: ComparisonResult, group: Group, about: About | None) -> list[str]:
@@ -140,7 +134,7 @@ def _numbers(result: ComparisonResult, group: Group, about: About | None) -> lis
         f"{names['B']}{_estimate(group)}; of any two rows {group.background_a:.3f} and {group.background_b:.3f}",
         f"contrast {_with_error(group.contrast, group.contrast_se)}: by how much more than any two rows "
         f"{names[own]} finds two members alike than {names[other]} does",
-        f"evidence: {_evidence(group)}",
+        f"evidence: {_evidence(result, group)}",
     ]
     if group.auc_a is not None and group.auc_b is not None:
         lines.append(
@@ -177,15 +171,21 @@ def _estimate(group: Group) -> str:
     return f" (measured on some members, ± {group.estimate_error:.3f})" if group.estimate_error else ""
 
 
-def _evidence(group: Group) -> str:
+def _evidence(result: ComparisonResult, group: Group) -> str:
     """What the half of the rows says that the group was not found in."""
+    half = f"{count_of(group.held_out_size, 'member')} in the half of the rows that it was not found in"
     if group.held_out_contrast is None or group.held_out_se is None:
-        return f"none: {count_of(group.held_out_size, 'member')} in the half of the rows that it was not found in"
-    null = "" if group.null_contrast is None else f"; where there is nothing to find {group.null_contrast:.3f}"
-    return (
-        f"contrast {_with_error(group.held_out_contrast, group.held_out_se)} of "
-        f"{count_of(group.held_out_size, 'member')} in the half of the rows that it was not found in{null}"
-    )
+        return f"none: {half}"
+    against = [] if group.null_contrast is None else [f"{group.null_contrast:.3f} where there is nothing to find"]
+    names, eta = called(result), result.record.options["eta"]
+    if group.grouped_by == "A":
+        other, shared = names["B"], eta * (group.similarity_b - group.background_b)
+    else:
+        other, shared = names["A"], group.similarity_a - group.background_a
+    if shared > 0:
+        against.append(f"{shared:.3f} by which {other} finds them alike too")
+    held = f", held against {' and '.join(against)}" if against else ""
+    return f"contrast {_with_error(group.held_out_contrast, group.held_out_se)} of {half}{held}"
 
 
 def _with_error(value: float, error: float) -> str:

@@ -9,7 +9,7 @@ import typer
 from specscale.cli import options as o
 from specscale.cli.inert import place_of
 from specscale.cli.json_output import inputs_of, print_json
-from specscale.cli.members import why_no_columns
+from specscale.cli.members import why_no_columns_of_all
 from specscale.masking import masked
 
 
@@ -75,5 +75,5 @@ def groups(
         print_group(result, shown[0], about.get(group), top, show)
     if exported is not None:
         print(f"\n{place_of(export)}: {count_of(exported.members, 'member')} of {count_of(len(shown), 'group')}")
-        if exported.members and not exported.columns and (why := why_no_columns(result)):
+        if exported.members and not exported.columns and (why := why_no_columns_of_all(result)):
             print(f"without the samples' columns: {why}")

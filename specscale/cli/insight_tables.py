@@ -1,4 +1,4 @@
-"""Labels, overlap and agreement of groups as text."""
+"""Labels of groups, and overlap and agreement of the tails of modes, as text."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def print_explanation(result: ComparisonResult, explanation: Explanation) -> Non
 
 
 def print_overlap(result: ComparisonResult, overlap: Overlap) -> None:
-    """Print the pairs of groups that share members."""
+    """Print the pairs of tails that share members."""
     pairs = overlap.pairs()
-    print(f"{_heading(result)}; groups that share a tenth of their members, of {len(overlap.groups):,}")
+    print(f"{_heading(result)}; tails of modes that share a tenth of their members, of {len(overlap.groups):,}")
     if not pairs:
         print("no two groups do")
         return
-    print(f"\n{'group':>6}  {'and':>6}  {'in both':>8}  {'of the one':>10}  {'of the other':>12}")
+    print(f"\n{'tail':>6}  {'and':>6}  {'in both':>8}  {'of the one':>10}  {'of the other':>12}")
     for pair in pairs:
         first, second = overlap.groups[pair.first], overlap.groups[pair.second]
         print(
@@ -70,11 +70,11 @@ def print_overlap(result: ComparisonResult, overlap: Overlap) -> None:
 
 
 def print_measures(result: ComparisonResult, agreements: list[Agreement]) -> None:
-    """Print how each embedding agrees with the groups of each direction."""
+    """Print how each embedding agrees with the tails of each direction."""
     names = names_of(result)
     print(_heading(result))
     print(
-        f"\n{'groups of':<9}  {'seen in':<7}  {'groups':>6}  {'members':>8}  {'NMI':>6}  {'AMI':>6}  "
+        f"\n{'tails of':<9}  {'seen in':<7}  {'tails':>6}  {'members':>8}  {'NMI':>6}  {'AMI':>6}  "
         f"{'silhouette':>10}  {'intra':>8}  {'inter':>8}  {'ratio':>6}"
     )
     for one in agreements:
@@ -84,8 +84,8 @@ def print_measures(result: ComparisonResult, agreements: list[Agreement]) -> Non
             f"{_number(one.inter, 8, 4)}  {_number(one.ratio, 6, 3)}" + (f"  {one.note}" if one.note else "")
         )
     print(
-        f"\nNMI and AMI of the groups with K-means in {names['A']} (A) and {names['B']} (B); intra and inter: mean "
-        "distance within a group and between groups, ratio: the one over the other; silhouette: of the members, on a "
+        f"\nNMI and AMI of the tails with K-means in {names['A']} (A) and {names['B']} (B); intra and inter: mean "
+        "distance within a tail and between tails, ratio: the one over the other; silhouette: of the members, on a "
         "sample"
     )
 

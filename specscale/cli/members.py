@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
 
     from specscale.results.comparison import ComparisonResult
 
+
+def _downwards(likeness: float) -> str:
+    """A likeness of three digits, none of which makes a member of a near miss."""
+    return f"{math.floor(1000 * likeness) / 1000:.3f}"
+
+
 OF_TAILS: Mapping[str, Callable[[Any], str]] = {"tail": str, "rank": str, "score": "{:+.5f}".format}
 """The columns that say where in a tail of a mode a member stands, and how they are written."""
-OF_GROUPS: Mapping[str, Callable[[Any], str]] = {"rank": str, "likeness": "{:.3f}".format}
+OF_GROUPS: Mapping[str, Callable[[Any], str]] = {"rank": str, "likeness": _downwards}
 """Those of a member of a group."""
-OWN = ("mode", "tail", "group", "kind", "rank", "row", "source_row", "id", "score", "likeness")
+OWN = ("mode", "tail", "rank", "row", "source_row", "id", "score", "likeness")
 _NUMBERS = ("rank", "score", "likeness")
 _ALONE = 240  # cells of a column where a line has no end
 _AMONG_OTHERS = 60
@@ -71,6 +78,16 @@ def why_no_columns(result: ComparisonResult) -> str | None:
     if is_masked(places[0]):
         return f"they are at {where}, an address that was kept without its password and query"
     return f"they are said to be at {where}; to have them read from there add --fetch"
+
+
+def why_no_columns_of_all(result: ComparisonResult) -> str | None:
+    """Return why they cannot be read of every row."""
+    from specscale.places.files import exists
+    from specscale.results.described import kept_columns
+
+    if any(exists(result.path / kept_columns(key)) for key, _ in result.input_keys):
+        return "of files the result keeps those of some members: `specscale ingest` them and compare the stores"
+    return why_no_columns(result)
 
 
 def _chosen(show: str, there: list[str], result: ComparisonResult) -> list[str]:

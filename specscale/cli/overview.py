@@ -58,8 +58,7 @@ def print_causes(result: ComparisonResult, verdicts: Sequence[Verdict]) -> None:
     groups = [one for one in result.groups if one.group in numbers]
     if groups:
         lines = group_lines(groups, subjects(result, groups), sys.stderr)
-        records = {one.group: group_records(result, one, _SHOWN, None) for one in groups}
-        members = {number: [one for one in both if one["kind"] == "member"] for number, both in records.items()}
+        members = {one.group: group_records(result, one, _SHOWN, None)[0] for one in groups}
         table = MemberTable([one for some in members.values() for one in some], OF_GROUPS, sys.stderr)
         print(f"\n{lines[0]}", file=sys.stderr)
         for line, group in zip(lines[1:], groups, strict=True):

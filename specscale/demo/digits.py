@@ -66,8 +66,8 @@ def run_digits(demo: Demo, *, seed: int = 0) -> Result:
         np.save(demo.out / f"{name}.npy", vectors)
         stores.append(demo.store(demo.out / f"{name}.npy", metadata, name))
     result = demo.compare(stores[0], stores[1], "digits", sigma=(_SIGMA, _SIGMA), n_modes=6, seed=seed)
-    draw(result, images, labels, demo.out / MONTAGE)
-    demo.say(f"{demo.out / MONTAGE}: the groups, drawn")
+    what = draw(result, images, labels, demo.out / MONTAGE)
+    demo.say(f"{demo.out / MONTAGE}: {what}, drawn")
     return result
 
 
@@ -103,7 +103,7 @@ def gradient_histograms(images: NDArray[np.float32], bands: int = 4, bins: int =
     return np.asarray(np.sqrt(rows / rows.sum(axis=1, keepdims=True)), dtype=np.float32)
 
 
-def draw(result: Result, images: NDArray[np.float32], labels: NDArray[np.int64], path: Path) -> None:
+def draw(result: Result, images: NDArray[np.float32], labels: NDArray[np.int64], path: Path) -> str:
     """Draw the groups of each direction, and what the two embeddings say of them; without any the leading modes.
 
     Parameters
@@ -112,6 +112,11 @@ def draw(result: Result, images: NDArray[np.float32], labels: NDArray[np.int64],
     images : (n, 8, 8) grey values from 0 to 1, ink is 1
     labels : (n,) the digits
     path : PNG file to write
+
+    Returns
+    -------
+    str
+        What was drawn.
     """
     ink = (255 * (1 - images)).astype(np.uint8)
     found, footer = found_groups(result), _OF_GROUPS
@@ -133,6 +138,7 @@ def draw(result: Result, images: NDArray[np.float32], labels: NDArray[np.int64],
         footer,
     )
     picture.save(path, optimize=True)
+    return "the groups" if found else "the strongest members of the leading modes"
 
 
 def _groups(groups: Sequence[Group], ink: NDArray[np.uint8], labels: NDArray[np.int64]) -> list[Strip]:

@@ -93,8 +93,8 @@ def _judged(pool: Pool, core: Rows, rows: Rows, sample: Rows, direction: int) ->
 
 
 def _better_half(rows: Rows, likeness: NDArray[np.float64], core: FoundCore) -> Rows:
-    """Rows from the better half of a core's members, or of the best of them where these are few."""
+    """Rows from the better half of a core's members: those of a small group may have as many others beside them."""
     members = np.flatnonzero(likeness >= core.background + CUT * core.level)
     members = members[np.argsort(-likeness[members], kind="stable")]
-    better = members[: max(min(CORE_ROWS, len(members)), len(members) // 2)]
+    better = members[: max(_LEAST_ROWS, len(members) // 2)]
     return np.sort(rows[better[np.linspace(0, len(better) - 1, min(CORE_ROWS, len(better))).astype(np.int64)]])

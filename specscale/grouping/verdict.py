@@ -12,7 +12,7 @@ __all__ = ["Evidence", "Verdict"]
 Verdict = Literal["group", "theme", "noise"]
 
 _ERRORS = 3.0  # standard errors by which the contrast exceeds what it is held against
-_MARGIN = 1.2  # times what the search finds in clouds without groups
+_MARGIN = 1.2  # times what the search finds in clouds without groups, where no edge speaks for a candidate as well
 _SPREAD = 1.1  # times the core's level: members that are more alike than that are several groups around it
 _LEAST = 10  # rows that a contrast is measured on
 
@@ -49,6 +49,8 @@ class Evidence:
         """
         if self.rows < _LEAST or self.contrast > _SPREAD * self.level:
             return "noise"
-        if self.contrast - _ERRORS * self.se <= _MARGIN * self.null + max(self.other, 0.0):
+        edged = self.edge <= HAS_EDGE
+        least = (1 if edged else _MARGIN) * self.null + max(self.other, 0.0)
+        if self.contrast - _ERRORS * self.se <= least:
             return "noise"
-        return "group" if self.edge <= HAS_EDGE else "theme"
+        return "group" if edged else "theme"

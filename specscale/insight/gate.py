@@ -165,6 +165,11 @@ class Rule:
                 f"rule over {', '.join(name for name in _KNOWN if name not in CERTIFICATE)}"
             )
 
+    def check_rounds(self, rounds: int) -> None:
+        """Raise OptionError when the rule needs groups, for which a comparison looks in no round."""
+        if self.of_groups and not rounds:
+            raise OptionError(f"--fail-on '{self}' needs groups, which --rounds 0 leaves out: give --rounds 1")
+
     def check(self, result: ComparisonResult) -> Verdict:
         """Hold a result against the rule.
 

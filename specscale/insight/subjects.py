@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from specscale.errors import SpecscaleError
 from specscale.insight.about import About, about
 from specscale.insight.labels import label_column, labels_of
 from specscale.insight.roles import cells_of, label_columns, text_column
 from specscale.results.comparison import ComparisonResult
-from specscale.results.group_files import DRAWN, DRAWN_NEAR, samples_table
+from specscale.results.group_files import DRAWN, DRAWN_NEAR, NEAR, samples_table
 from specscale.results.groups import Group
+from specscale.tables.values import numbers
 
 __all__ = ["subjects_of"]
+
+_OTHERS = (DRAWN_NEAR, NEAR)  # a tight group has none of the former, as no row is half as like its core
 
 
 def subjects_of(result: ComparisonResult, groups: Sequence[Group]) -> dict[int, About]:
@@ -38,22 +41,22 @@ def subjects_of(result: ComparisonResult, groups: Sequence[Group]) -> dict[int, 
         By the numbers of the groups; empty where the samples have no columns.
     """
     samples = samples_table(result)
-    wanted = pa.array([one.group for one in groups], samples.schema.field("group").type)
-    drawn = pc.is_in(samples.column("kind"), pa.array([DRAWN, DRAWN_NEAR]))
-    samples = samples.filter(pc.and_(drawn, pc.is_in(samples.column("group"), wanted)))
-    described = result.described_table(samples)
-    columns = described.drop_columns(samples.column_names)
+    number, kind = (samples.column(name).to_numpy(zero_copy_only=False) for name in ("group", "kind"))
+    row = samples.column("row").to_numpy()
+    members = {one.group: row[(number == one.group) & (kind == DRAWN)] for one in groups}
+    others = {one.group: row[(number == one.group) & np.isin(kind, _OTHERS)] for one in groups}
+    rows = np.unique(np.concatenate([np.empty(0, np.int64), *members.values(), *others.values()]))
+    columns = result.described_table(pa.table({"row": numbers(rows)})).drop_columns(["row"])
     if not columns.num_columns or not columns.num_rows:
         return {}
     cells = cells_of(columns)
     text, labels = text_column(cells), label_columns(cells)
     everywhere = _counted(result, labels)
-    numbers, kinds = samples.column("group").to_numpy(), np.array(samples.column("kind").to_pylist(), dtype=object)
 
-    def of(group: Group, kind: str) -> pa.Table:
-        return columns.take(pa.array(np.flatnonzero((numbers == group.group) & (kinds == kind))))
+    def of(some: NDArray[np.int64]) -> pa.Table:
+        return columns.take(numbers(np.searchsorted(rows, np.unique(some))))
 
-    return {one.group: about(of(one, DRAWN), of(one, DRAWN_NEAR), everywhere, text, labels) for one in groups}
+    return {one: about(of(members[one]), of(others[one]), everywhere, text, labels) for one in members}
 
 
 def _counted(result: ComparisonResult, names: Sequence[str]) -> dict[str, dict[Any, int]]:

@@ -155,6 +155,7 @@ class Planner:
             self.n_kept,
             self.n * row_bytes,
             len(spans),
+            spans[0].stop,
             self.machine.threads,
             None if self.workers is None else self.workers.count,
             self.machine.card is not None,

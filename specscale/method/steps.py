@@ -87,6 +87,7 @@ class ProblemSize:
     n, n_kept : rows, and rows that take part
     read : bytes of the embeddings
     spans : number of spans
+    span_rows : rows of a span, at most
     threads : threads that compute
     workers : how many workers a cluster has; None where this process does all
     apart : whether the passes run on cards
@@ -100,6 +101,7 @@ class ProblemSize:
     n_kept: int
     read: int
     spans: int
+    span_rows: int
     threads: int
     workers: int | None
     apart: bool = False

@@ -30,7 +30,7 @@ from specscale.stores.ingest import ingest
 
 Arrays = tuple[np.ndarray, np.ndarray]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
-OPTIONS: dict[str, Any] = {"size": 20, "n_modes": 3, "sigma": (2.0, 2.0)}
+OPTIONS: dict[str, Any] = {"size": 20, "n_modes": 3, "sigma": (2.0, 2.0), "rounds": 0}
 
 
 def embeddings(n: int = 400) -> Arrays:

@@ -10,9 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from conftest import command
+from conftest import Pair, command
 from grouped import record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,9 +28,12 @@ from specscale.cli.columns import wrapped
 from specscale.cli.findings import percent, sentence_of
 from specscale.cli.group_members import print_group
 from specscale.cli.group_table import group_lines, print_groups
+from specscale.cli.members import OF_GROUPS
 from specscale.insight.about import About
+from specscale.insight.found import found_groups
 from specscale.insight.terms import Term
 from specscale.method.result import Result, open_result
+from specscale.stores.ingest import ingest
 
 Said = Callable[..., str]
 
@@ -98,6 +104,8 @@ def test_nothing_found_is_said_too(result: Result) -> None:
     assert sentence_of(with_groups(result, {"certified": False})) == f"{none}; 1 candidate is noise."
     one = with_groups(result, modes=result.record.modes[:1])
     assert sentence_of(one).startswith("no group and no theme was found by 1 mode: ")
+    few = with_groups(result, options={**result.record.options, "least_group": ROWS + 1})
+    assert sentence_of(few) == "no group was found: 400 rows are fewer than a group has, 401 (--least-group)."
     no_mode = sentence_of(with_groups(result, modes=[], spec_diff=0.0))
     assert no_mode.startswith("no mode: no |λ| exceeds 0.00001")
     assert no_mode.endswith("so there is no group to tell")
@@ -118,7 +126,7 @@ def test_a_result_of_an_earlier_version_says_what_to_do(result: Result, capsys: 
     assert "compare again" in " ".join(out.split())
     assert f"modes: specscale modes {result.path}" in out
     result.record = replace(result.record, schema_version=3)
-    assert sentence_of(result) == "groups were not looked for"
+    assert sentence_of(result) == "groups were not looked for: compare again without --rounds 0 to get them"
 
 
 def test_names_that_tell_nothing_apart_are_not_used(result: Result) -> None:
@@ -142,7 +150,7 @@ def test_shares_have_two_digits(share: float, text: str) -> None:
 def lines_of(out: str) -> dict[str, list[str]]:
     """The lines of the table by the embedding that holds the groups together."""
     blocks = [part.splitlines() for part in out.split("\n\n") if part.startswith("held together by ")]
-    return {block[0].partition("(")[2][0]: block[1:] for block in blocks}
+    return {"A" if "(A), not by " in block[0] else "B": block[1:] for block in blocks}
 
 
 def test_a_line_for_each_group(said: Said) -> None:
@@ -250,7 +258,7 @@ def test_a_group_shows_its_members_outwards_and_near_misses(said: Said) -> None:
     for told in (
         "group 0, held together by lsa (A), not by minilm (B)", "60 rows, 15.0 % of 400", "an edge (its valley is 0.10",
         "0.800 ± 0.010 in lsa", "0.200 ± 0.020 in minilm", "contrast 0.650 ± 0.030", "contrast 0.600 ± 0.040 of 30",
-        "AUC 0.990 in lsa, 0.600 in minilm", "found in tails of rotated modes: 0+", "about: relating to",
+        "AUC 0.990 in lsa, 0.600 in minilm", "found in tails of rotated modes: A0+", "about: relating to",
     ):  # fmt: skip
         assert told in " ".join(numbers.split())
     title, heading, *lines = members.splitlines()
@@ -258,14 +266,21 @@ def test_a_group_shows_its_members_outwards_and_near_misses(said: Said) -> None:
     assert heading.split() == ["rank", "likeness", "id", "text", "label"]
     z = likeness()[:, 0]
     for rank, line in enumerate(lines):
-        assert line.split(maxsplit=3)[:3] == [str(rank + 1), f"{z[rank]:.3f}", f"k{rank}"]
+        assert line.split(maxsplit=3)[:3] == [str(rank + 1), OF_GROUPS["likeness"](z[rank]), f"k{rank}"]
         assert text_of(rank) in line
         assert line.endswith(label_of(rank))
     title, _, *lines = near.splitlines()
     assert "whose likeness is below 0.5" in title
     assert len(lines) == 4
     assert all(int(line.split()[2][1:]) not in TRUTH[0] for line in lines)
-    assert f"{max(z[len(TRUTH[0]) :]):.3f}" in lines[0]
+    assert OF_GROUPS["likeness"](max(z[len(TRUTH[0]) :])) in lines[0]
+
+
+@given(st.floats(-2, 2))
+def test_a_likeness_is_never_rounded_to_that_of_a_member(likeness: float) -> None:
+    written = OF_GROUPS["likeness"](likeness)
+    assert likeness - 0.001 <= float(written) <= likeness + 1e-12
+    assert (float(written) >= 0.5) == (likeness >= 0.5)
 
 
 def test_columns_of_members_are_chosen(said: Said) -> None:
@@ -418,3 +433,56 @@ def test_what_users_wrote_is_inert(
     told = capsys.readouterr().out
     assert all(" " <= one < "\x7f" for one in told.rstrip("\n"))
     assert json.loads(told)["groups"][0]["members"][0]["id"] == f"0{EVIL}"
+
+
+@pytest.mark.slow
+def test_from_two_files_to_counted_groups(
+    here: Path, make_pair: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = np.random.default_rng(0).choice(6, size=1000, p=[0.22, 0.15, 0.09, 0.18, 0.11, 0.25])
+    pq.write_table(pa.table({"kind": [f"kind {one}" for one in truth]}), "m.parquet")
+    for name, array in zip("ab", make_pair(1000), strict=True):
+        ingest(array, f"{name}.zarr", name=f"model {name}", metadata="m.parquet")
+    how = ("--size", 100, "--modes", 4, "--sigma-a", 2, "--sigma-b", 2, "--certify", 0)
+    rules = ("--fail-on", "groups>=5", "--fail-on", "group_share>0.19", "--fail-on", "groups>50")
+    assert command(monkeypatch, "compare", "a.zarr", "b.zarr", "-o", "o.spec", *how, *rules) == 3
+    out, err = capsys.readouterr()
+    result = open_result("o.spec")
+    found = found_groups(result)
+    assert sentence_of(result) in " ".join(out.split())
+    tables = lines_of(out)
+    for which, kinds in (("A", {0, 1, 2}), ("B", {3, 4})):
+        own = [one for one in found if one.grouped_by == which]
+        assert {int(np.bincount(truth[one.rows()]).argmax()) for one in own} == kinds
+        for line, one in zip(tables[which][1:], own, strict=True):
+            assert line.split()[:2] == [str(one.group), f"{one.size:,}"]
+            assert f"kind {np.bincount(truth[one.rows()]).argmax()} " in line
+    first = max(found, key=lambda one: one.share).group
+    lines = [line for line in err.splitlines() if " holds: " in line]
+    assert lines[0] == "specscale: groups>=5 holds: groups is 5, groups 0, 1, 2, 3 and 4"
+    assert lines[1].startswith(f"specscale: group_share>0.19 holds: group_share is {found[first].share:.6g} in group ")
+    assert len(lines) == 2
+    assert command(monkeypatch, "groups", "o.spec", "--group", 0, "--show", "kind") == 0
+    assert "  rank  likeness  row  kind\n" in capsys.readouterr().out
+    assert command(monkeypatch, "groups", "o.spec", "--export", "x.parquet") == 0
+    table = pq.read_table("x.parquet")
+    for one in found:
+        rows = table.filter(pc.equal(table.column("group"), one.group)).column("row").to_pylist()
+        assert rows == one.rows().tolist()
+
+
+@pytest.mark.slow
+def test_of_files_the_columns_of_all_members_are_not_there_which_is_said(
+    here: Path, make_pair: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = make_pair(1000)
+    pq.write_table(pa.table({"vector": list(a), "text": [text_of(row % ROWS) for row in range(1000)]}), "a.parquet")
+    np.save("b.npy", b)
+    how = ("--size", 100, "--modes", 4, "--sigma-a", 2, "--sigma-b", 2, "--certify", 0)
+    assert command(monkeypatch, "compare", "a.parquet", "b.npy", "-o", "o.spec", *how) == 0
+    capsys.readouterr()
+    assert command(monkeypatch, "groups", "o.spec", "--group", 0, "--export", "x.csv") == 0
+    out = capsys.readouterr().out
+    assert "likeness  row  text" in out
+    assert "without the samples' columns: of files the result keeps those of some members" in out
+    assert list(lines_of_csv(here / "x.csv")[0]) == ["group", "row", "id", "likeness", "source_row"]

@@ -22,7 +22,7 @@ from specscale.errors import ChangedError, InputError, OptionError
 from specscale.sources import base
 from specscale.stores.ingest import ingest
 
-SETTINGS: dict[str, Any] = {"sigma": (1.5, 1.5), "size": 20, "certify": 0, "n_modes": 2}
+SETTINGS: dict[str, Any] = {"sigma": (1.5, 1.5), "size": 20, "certify": 0, "n_modes": 2, "rounds": 0}
 X = np.random.default_rng(0).standard_normal((500, 6)).astype(np.float32)
 
 

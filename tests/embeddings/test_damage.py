@@ -36,7 +36,7 @@ from specscale.runtime.threads import Threads
 
 P = 4
 N = 2 * CHUNK_ROWS + 300
-SETTINGS: dict[str, Any] = {"size": 20, "n_modes": 2, "top": 5, "certify": 20}
+SETTINGS: dict[str, Any] = {"size": 20, "n_modes": 2, "top": 5, "certify": 20, "rounds": 0}
 LINE = r"^{0}: rows \d+ to \d+ are damaged, .*: ingest the embedding again with --overwrite$"
 
 Spoil = Callable[[Path], object]

@@ -197,7 +197,7 @@ def test_a_damaged_chunk_is_one_line(here: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 # Compared directly
 
-HOW: dict[str, Any] = {"sigma": (1.5, 1.5), "size": 30, "certify": 0}
+HOW: dict[str, Any] = {"sigma": (1.5, 1.5), "size": 30, "certify": 0, "rounds": 0}
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ from specscale.stores import beginning, draft, journal, writer
 from specscale.stores.ingest import ingest
 
 N = 60
-EXACT: dict[str, Any] = {"features": "exact", "sigma": (3.0, 2.0), "n_modes": 2, "certify": 0, "top": 5}
+EXACT: dict[str, Any] = {"features": "exact", "sigma": (3.0, 2.0), "n_modes": 2, "certify": 0, "top": 5, "rounds": 0}
 NAMES = itertools.count()
 MakeStore = Callable[..., Path]
 

@@ -33,7 +33,7 @@ Pair = tuple[Array, Array]
 MakePair = Callable[..., Pair]
 MakeStore = Callable[..., Path]
 
-SMALL: dict[str, Any] = {"size": 60, "n_modes": 4, "sigma": (2.0, 2.0), "top": 20}
+SMALL: dict[str, Any] = {"size": 60, "n_modes": 4, "sigma": (2.0, 2.0), "top": 20, "rounds": 0}
 
 
 def compare(a: Any, b: Any, **options: Any) -> Result:

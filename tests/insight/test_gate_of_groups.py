@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast, get_type_hints
 
 import pytest
+from conftest import command
 from grouped import record
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,6 +117,18 @@ def test_a_result_without_groups_is_no_result_with_none() -> None:
     assert Rule.parse("group_share>0").check(result_of()).value is None
 
 
+def test_rules_that_no_search_answers_are_refused_before_any_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rule, status in (("groups>0", 1), ("modes>0", 1)):
+        given = ("--rounds", 0, "--fail-on", rule)
+        assert command(monkeypatch, "compare", "a", "b", "-o", "o.spec", *given) == status
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert ("which --rounds 0 leaves out" in error) == (rule == "groups>0")
+
+
+@pytest.mark.slow
 def test_the_groups_that_made_a_rule_hold_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compared(tmp_path)
     result = open_result(tmp_path / "r.spec")

@@ -50,7 +50,7 @@ from specscale.method.result import Result
 Pair = tuple[NDArray[Any], NDArray[Any]]
 MakeStore = Callable[..., Path]
 
-SMALL: dict[str, Any] = {"size": 30, "n_modes": 3, "sigma": (2.0, 2.0), "top": 25}
+SMALL: dict[str, Any] = {"size": 30, "n_modes": 3, "sigma": (2.0, 2.0), "top": 25, "rounds": 0}
 GROUP = ["zero", "one", "two", "three", "four", "rest"]
 
 

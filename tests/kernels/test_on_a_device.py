@@ -21,16 +21,16 @@ from specscale.method.result import Result
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_blas_thread")]
 
-BLOCK = 600
+BLOCK = 240
 SETTINGS: dict[str, dict[str, Any]] = {
     "fourier": {"features": "fourier", "size": 30, "sigma": (2.0, 2.0)},
-    "landmarks": {"features": "landmarks", "size": 30},
-    "unit": {"features": "landmarks", "size": 30, "normalize": "unit", "certify": 64},
+    "landmarks": {"features": "landmarks", "size": 30, "sigma": (2.0, 2.0)},
+    "unit": {"features": "landmarks", "size": 30, "normalize": "unit", "certify": 64, "sigma": (1.0, 1.0)},
     "linear": {"kernel": "cosine"},
     "centred": {"kernel": "cosine", "normalize": "centre"},
     "standardised": {"features": "orthogonal", "size": 30, "normalize": "standardise", "sigma": (2.0, 2.0)},
     "refined": {"features": "landmarks", "size": 30, "refine": 1, "rotate": "varimax", "sigma": (2.0, 2.0)},
-    "exact": {"features": "exact", "sample": 1100, "sigma": (2.0, 2.0)},
+    "exact": {"features": "exact", "sample": 450, "sigma": (2.0, 2.0)},
 }
 
 OnDevice = Callable[..., None]
@@ -48,11 +48,10 @@ def device(monkeypatch: pytest.MonkeyPatch) -> OnDevice:
     monkeypatch.setitem(base.BACKENDS, "cuda", "recording:recorded")
     monkeypatch.setattr("specscale.runtime.sweeper.BLOCK_ROWS", BLOCK)
     monkeypatch.setattr("specscale.kernels.apart._CALIBRATED", 64)
-    monkeypatch.setattr("specscale.runtime.machine._COPIED_BYTES", 1 << 16)
     return made.append
 
 
-def pair(n: int = 1500) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
+def pair(n: int = 600) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
     a, b = structured(n, 6, 5)
     a[::7] = np.nan
     return a, b.astype(np.float16)
@@ -88,7 +87,7 @@ def test_the_order_changes_no_bit_of_a_result(tmp_path: Path, device: OnDevice, 
 
 
 def test_a_matrix_too(tmp_path: Path, device: OnDevice) -> None:
-    a, b = structured(700, 6, 5)
+    a, b = structured(600, 6, 5)
     cores, card = (
         ss.compare_many([a, b, a[:, ::-1].copy()], out=tmp_path / name, device=name, size=20, n_modes=2)
         for name in ("cpu", "cuda")
@@ -99,7 +98,7 @@ def test_a_matrix_too(tmp_path: Path, device: OnDevice) -> None:
 def test_a_bad_row_is_named_as_ever(tmp_path: Path, device: OnDevice, monkeypatch: pytest.MonkeyPatch) -> None:
     from specscale.embeddings.array import ArrayEmbedding
 
-    a, b = structured(1500, 6, 5)
+    a, b = structured(700, 6, 5)
     read = ArrayEmbedding.read
 
     def spoilt(self: ArrayEmbedding, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from specscale.method.result import Result
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread", "_registered")
 
-N, BLOCK = 1500, 600
+N, BLOCK = 600, 240
 
 Choose = Callable[[str], None]
 
@@ -59,12 +59,12 @@ def content(result: Result) -> list[Any]:
     [
         {"features": "fourier", "size": 30, "sigma": (1.0, 1.0)},
         {"features": "landmarks", "size": 30},
-        {"features": "landmarks", "size": 30, "normalize": "unit", "certify": 64},
+        {"features": "landmarks", "size": 30, "normalize": "unit", "certify": 64, "sigma": (1.0, 1.0)},
         {"kernel": "cosine"},
         {"kernel": "cosine", "normalize": "centre"},
         {"features": "orthogonal", "size": 30, "normalize": "standardise", "sigma": (1.0, 1.0)},
         {"features": "landmarks", "size": 30, "refine": 1, "rotate": "varimax", "sigma": (1.0, 1.0)},
-        {"features": "exact", "sample": 1100, "sigma": (1.0, 1.0)},
+        {"features": "exact", "sample": 450, "sigma": (1.0, 1.0)},
     ],
     ids=["fourier", "landmarks", "unit", "linear", "centred", "standardised", "refined", "exact"],
 )
@@ -84,7 +84,7 @@ def test_a_backend_apart_gives_what_the_reference_gives(
 
 @pytest.mark.slow
 def test_a_matrix_too(tmp_path: Path, choose: Choose) -> None:
-    a, b = pair(700)
+    a, b = pair(500)
     found = []
     for name in ("reference", "nasty"):
         choose(name)
@@ -101,7 +101,7 @@ def test_workers_have_the_backend_of_the_run(
 ) -> None:
     from distributed import Client, LocalCluster
 
-    stores = [make_store(name, x) for name, x in zip("ab", pair(700), strict=True)]
+    stores = [make_store(name, x) for name, x in zip("ab", pair(500), strict=True)]
     loaded: list[str] = []
     monkeypatch.setattr(
         "specscale.runtime.cluster.worker.load_kernels", lambda name: loaded.append(name) or load_kernels(name)
@@ -125,7 +125,7 @@ def test_a_bad_row_is_named_as_ever(
 ) -> None:
     from specscale.embeddings.store import EmbeddingStore
 
-    a, b = pair(700)
+    a, b = pair(500)
     stores = [make_store(name, x) for name, x in (("a", a), ("b", b))]
     read = EmbeddingStore.read
 
@@ -139,7 +139,7 @@ def test_a_bad_row_is_named_as_ever(
     monkeypatch.setattr(EmbeddingStore, "read", spoilt)
     for name in ("reference", "nasty"):
         choose(name)
-        with pytest.raises(InputError, match="row 630 of embedding B has a NaN, an infinity or zero norm"):
+        with pytest.raises(InputError, match=f"row {BLOCK + 30} of embedding B has a NaN, an infinity or zero norm"):
             ss.compare(*stores, out=tmp_path / name, size=20, sigma=(1.0, 1.0), features="fourier")
 
 

@@ -21,7 +21,7 @@ from specscale.features.landmarks import KernelMap, LandmarkMap
 from specscale.kernels.base import load_kernels
 
 MakePair = Callable[..., Any]
-SMALL: dict[str, Any] = {"size": 40, "sigma": (2.0, 2.0), "certify": 50, "n_modes": 3}
+SMALL: dict[str, Any] = {"size": 40, "sigma": (2.0, 2.0), "certify": 50, "n_modes": 3, "rounds": 0}
 
 
 def under(name: str, patch: pytest.MonkeyPatch) -> None:

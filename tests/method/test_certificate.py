@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 Pair = tuple[NDArray[Any], NDArray[Any]]
 MakePair = Callable[..., Pair]
 
-SMALL: dict[str, Any] = {"size": 60, "n_modes": 4, "sigma": (2.0, 2.0), "top": 20, "certify": 1000}
+SMALL: dict[str, Any] = {"size": 60, "n_modes": 4, "sigma": (2.0, 2.0), "top": 20, "certify": 1000, "rounds": 0}
 FIELDS = ("rayleigh", "rayleigh_se", "residual", "exact_a", "exact_b", "certified")
 
 

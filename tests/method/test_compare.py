@@ -47,7 +47,7 @@ def compare(a: Any, b: Any, **options: Any) -> Result:
 def files_of(result: Result | Path) -> dict[str, bytes]:
     """What a result says about the samples, file by file."""
     path = result if isinstance(result, Path) else result.path
-    names = [path / "modes.parquet", *sorted(path.glob("spec.zarr/**/*"))]
+    names = [*sorted(path.glob("*.parquet")), *sorted(path.glob("spec.zarr/**/*"))]
     return {str(name.relative_to(path)): name.read_bytes() for name in names if name.is_file()}
 
 
@@ -617,6 +617,7 @@ def test_the_number_of_threads_does_not_change_a_bit(make_pair: MakePair, kernel
     one, three = (compare(*pair, threads=threads, **options) for threads in (1, 3))
     assert files_of(one) == files_of(three)
     assert one.summary["modes"] == three.summary["modes"]
+    assert one.summary["groups"] == three.summary["groups"]
     assert one.summary["bandwidths"] == three.summary["bandwidths"]
 
 
@@ -655,7 +656,7 @@ def interrupted(a: Any, b: Any, out: Path, **options: Any) -> Iterator[int]:
 def test_a_run_interrupted_anywhere_goes_on_to_the_same_bytes(make_pair: MakePair, tmp_path: Path) -> None:
     pair = make_pair(2 * CHUNK_ROWS + 500, 5, 4)
     # Features large enough for spans of two chunks, the second one short.
-    options: dict[str, Any] = {"size": 60, "n_modes": 2}
+    options: dict[str, Any] = {"size": 60, "n_modes": 2, "rounds": 0}
     expected = files_of(compare(*pair, **options))
     points = 0
     for events in interrupted(*pair, tmp_path / "out", **options):
@@ -677,9 +678,32 @@ def test_a_run_interrupted_anywhere_goes_on_to_the_same_bytes(make_pair: MakePai
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("events", [1, 2, 4, 10, 11])
+def test_a_search_for_groups_that_is_interrupted_goes_on_to_the_same_bytes(
+    make_pair: MakePair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: int
+) -> None:
+    monkeypatch.setattr("specscale.runtime.spans._MOST_CHUNKS", 1)
+    pair, left = make_pair(2 * CHUNK_ROWS + 500, 5, 4), [events]
+    options: dict[str, Any] = {"size": 8, "n_modes": 1, "certify": 0}
+
+    def stop(event: Event) -> None:
+        left[0] -= getattr(event, "name", "") == "groups"
+        if left[0] == 0:
+            raise Interruption
+
+    with pytest.raises(Interruption):
+        compare(*pair, out=tmp_path / "out", progress=stop, **options)
+    assert not (tmp_path / "out").exists()
+    result = compare(*pair, out=tmp_path / "out", resume=True, **options)
+    assert result.groups
+    assert files_of(result) == files_of(compare(*pair, **options))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.slow
 def test_finished_spans_of_an_interrupted_run_are_not_read_again(make_pair: MakePair, tmp_path: Path) -> None:
     pair = make_pair(10 * CHUNK_ROWS, 2, 2)  # spans of eight chunks
-    options: dict[str, Any] = {"size": 4, "n_modes": 1}
+    options: dict[str, Any] = {"size": 4, "n_modes": 1, "rounds": 0}
     seen: list[Event] = []
 
     def stop_in_scores(event: Event) -> None:
@@ -720,7 +744,7 @@ ss.compare(a, b, out=out, progress=progress, executor=executor, size=16, n_modes
 """
 
 
-@pytest.mark.parametrize(("name", "count"), [("covariance", 34), ("scores", 3), ("scores", 36)])
+@pytest.mark.parametrize(("name", "count"), [("covariance", 34), ("scores", 3), ("scores", 36), ("groups", 36)])
 def test_a_killed_run_goes_on_to_the_same_bytes(
     make_pair: MakePair, make_store: MakeStore, run_python: Run, tmp_path: Path, name: str, count: int
 ) -> None:
@@ -814,7 +838,12 @@ ss.compare(a, b, out=out, threads=2, **json.loads(sys.argv[4]))
 @pytest.mark.process
 @pytest.mark.parametrize(
     "options",
-    [{"size": 300}, {"size": 60, "n_modes": 3}, {"kernel": "cosine"}, {"size": 200, "sample": 30_000}],
+    [
+        {"size": 300, "rounds": 0},
+        {"size": 60, "n_modes": 3},
+        {"kernel": "cosine"},
+        {"size": 200, "sample": 30_000, "rounds": 0},
+    ],
     ids=["gaussian", "small", "cosine", "sample"],
 )
 def test_the_peak_of_memory_stays_below_the_plan(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from recording import RecordingDevice
 
 import specscale as ss
-import specscale.grid
 from specscale.embeddings.layout import CHUNK_ROWS
 from specscale.errors import ChangedError, DeviceError, OptionError, PlanError
 from specscale.kernels import base
@@ -186,17 +186,22 @@ def imaginary(card: type[CardKernels], monkeypatch: pytest.MonkeyPatch) -> Look:
     return look
 
 
-def with_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have plans and passes take blocks of an eighth of the rows, which a device of the tests passes over sooner."""
-    import specscale.method.compare  # with all that a comparison is made of
+def in_small_blocks(card: type[CardKernels], monkeypatch: pytest.MonkeyPatch) -> Look:
+    """Passes run on the card that does at once what it is asked for, a few rows at a time."""
+    with_small_blocks(monkeypatch, 2048)
+    return imaginary(card, monkeypatch)
 
-    rows = specscale.grid.BLOCK_ROWS // 8
+
+def with_small_blocks(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Have plans and passes take blocks and stripes of so many rows, which are passed over sooner."""
+    import_module("specscale.method.compare")  # with all that a comparison is made of
     for name, module in [*sys.modules.items()]:
         # Where they are from they stay, for modules that are yet to be imported.
         if name.startswith("specscale.") and name not in ("specscale.grid", "specscale.features.bandwidth"):
-            for constant in vars(module).keys() & {"BLOCK_ROWS", "SAMPLE_ROWS"}:
+            for constant in vars(module).keys() & {"BLOCK_ROWS", "SAMPLE_ROWS", "STRIPE_ROWS"}:
                 monkeypatch.setattr(module, constant, rows)
-    monkeypatch.setattr(GpuKernels, "slice_rows", rows)
+    for backend in (GpuKernels, CardKernels):
+        monkeypatch.setattr(backend, "slice_rows", rows)
 
 
 def recording(card: type[CardKernels], monkeypatch: pytest.MonkeyPatch, asked: Precision = "float32") -> Look:
@@ -204,7 +209,7 @@ def recording(card: type[CardKernels], monkeypatch: pytest.MonkeyPatch, asked: P
     made: list[GpuKernels] = []
 
     monkeypatch.setattr("specscale.kernels.apart._CALIBRATED", 64)
-    with_small_blocks(monkeypatch)
+    with_small_blocks(monkeypatch, 1024)
 
     def make() -> GpuKernels:
         made.append(GpuKernels(RecordingDevice(at_once), asked))
@@ -239,8 +244,8 @@ SPLIT: dict[str, Any] = {"precision": "3xtf32", "n_modes": 4}
         (imaginary, 0, {"features": "landmarks", "size": 200}),
         (imaginary, 0, {"kernel": "cosine", "certify": 1000}),
         (imaginary, 0, {"features": "landmarks", "size": 600, "certify": 5000, "n_modes": 40, "top": 1000}),
-        (imaginary, 0, {"features": "landmarks", "size": 200, "refine": 1, "n_modes": 4}),
-        (imaginary, 3e4, {"features": "landmarks", "size": 200, "refine": 1, "n_modes": 4}),
+        (in_small_blocks, 0, {"features": "landmarks", "size": 200, "refine": 1, "n_modes": 4}),
+        (in_small_blocks, 3e4, {"features": "landmarks", "size": 200, "refine": 1, "n_modes": 4}),
         (recording, 0, {"features": "landmarks", "size": 100, "n_modes": 4}),
         (recording, 3e4, {"features": "fourier", "size": 40}),
         (splitting, 0, {"features": "fourier", "size": 100, **SPLIT}),

@@ -33,7 +33,7 @@ Pair = tuple[NDArray[Any], NDArray[Any]]
 MakePair = Callable[..., Pair]
 MakeStore = Callable[..., Path]
 
-SMALL: dict[str, Any] = {"features": "exact", "n_modes": 4, "sigma": (2.0, 2.0), "top": 20, "certify": 0}
+SMALL: dict[str, Any] = {"features": "exact", "n_modes": 4, "sigma": (2.0, 2.0), "top": 20, "certify": 0, "rounds": 0}
 REFINED: dict[str, Any] = {**SMALL, "features": "landmarks", "size": 40, "refine": 1}
 
 

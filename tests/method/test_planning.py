@@ -22,9 +22,11 @@ from specscale.features.base import FeatureMap
 from specscale.features.linear import LinearMap
 from specscale.method.comparison import comparison_steps
 from specscale.method.fitting import largest_size
+from specscale.method.group_records import DRAWN
 from specscale.method.options import Options
 from specscale.method.plan import SLACK, Plan, Workers
 from specscale.method.planner import Planner
+from specscale.passes.tallies import empty_tallies
 from specscale.places.files import located
 from specscale.runtime.machine import Machine
 from specscale.runtime.spans import Span, cut_spans
@@ -34,7 +36,7 @@ from specscale.units import parse_rows
 MakePair = Callable[..., Any]
 MakeStore = Callable[..., Path]
 MACHINE = Machine(200e9, 2e9, 2)
-SHARED = ["covariance", "scores", "certificate"]
+SHARED = ["covariance", "scores", "certificate", "groups"]
 
 
 def planner(
@@ -159,6 +161,7 @@ def test_partial_results_are_counted() -> None:
         "covariance": 8 * TiledSymmetric.size(2 * p),
         "scores": 4 * k * 8 + 2 * k * top * 16,
         "certificate": 2 * 128 * k * 8,
+        "groups": sum(one.nbytes for one in empty_tallies(2 * k, top, DRAWN).values()),  # two ends of each mode
     }
     assert sorted(sizes) == sorted(SHARED)
     for name, size in sizes.items():
@@ -206,9 +209,9 @@ def test_memory_of_workers_and_of_the_client(n: int, p: int, workers: int, refin
 def test_workers_share_all_that_passes_over_the_rows() -> None:
     refined, exact = plan_of(80_000, 8, refine=1), planner(80_000, Workers(8), features="exact").plan(())
     assert [step.name for step in refined.steps if refined.shared(step)] == [
-        *("covariance", "start", "refine", "scores", "certificate")
+        *("covariance", "start", "refine", "scores", "certificate", "groups")
     ]
-    assert [step.name for step in exact.steps if exact.shared(step)] == ["exact", "scores", "certificate"]
+    assert [step.name for step in exact.steps if exact.shared(step)] == [*("exact", "scores", "certificate", "groups")]
 
 
 # --- other numbers of rows

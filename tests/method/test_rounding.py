@@ -58,7 +58,6 @@ def bear(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bear]:
         monkeypatch.setattr(f"cards.{one.__name__}", one, raising=False)
         monkeypatch.setitem(base.BACKENDS, one.name, f"cards:{one.__name__}")
     monkeypatch.setattr("specscale.kernels.apart._CALIBRATED", 64)
-    monkeypatch.setattr("specscale.runtime.machine._COPIED_BYTES", 1 << 16)
 
     def bear(*products: Product) -> None:
         table = {one: frozenset(products) for one in ("tf32", "3xtf32")}

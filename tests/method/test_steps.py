@@ -75,6 +75,7 @@ def check_steps(result: Any, events: list[Event], *, prepared: bool) -> None:
 KINDS: list[dict[str, Any]] = [
     {},
     {"certify": 0},
+    {"rounds": 0},
     {"refine": 1, "rotate": "varimax"},
     {"features": "exact", "size": None},
     {"features": "fourier", "size": 30},
@@ -96,7 +97,7 @@ def test_what_runs_was_planned(make_pair: MakePair, options: dict[str, Any]) -> 
 def test_what_runs_for_groups_under_a_constraint_was_planned(make_pair: MakePair) -> None:
     result = ss.compare(*make_pair(400), **SMALL).constrained(0.05, 2)
     check_steps(result, [], prepared=False)
-    assert [step["name"] for step in result.summary["plan"]["steps"]] == ["solve", "scores", "certificate"]
+    assert [step["name"] for step in result.summary["plan"]["steps"]] == ["solve", "scores", "certificate", "groups"]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from specscale.errors import SpecscaleError
 from specscale.places.files import copy_tree, exists, located, remove_file, remove_tree, write_whole
 from specscale.stores.ingest import ingest
 
-SETTINGS: dict[str, Any] = {"size": 20, "n_modes": 2, "top": 5, "certify": 0, "sigma": (3.0, 3.0)}
+SETTINGS: dict[str, Any] = {"size": 20, "n_modes": 2, "top": 5, "certify": 0, "rounds": 0, "sigma": (3.0, 3.0)}
 NAMES = [("e[ab]", "ea"), ("[!x]?*", "eab")]
 
 

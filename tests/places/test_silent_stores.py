@@ -23,7 +23,7 @@ from specscale.stores.ingest import ingest
 pytest.importorskip("s3fs")
 
 N = 120_000
-SETTINGS: dict[str, Any] = {"size": 20, "sigma": (1.5, 1.5), "certify": 32}
+SETTINGS: dict[str, Any] = {"size": 20, "sigma": (1.5, 1.5), "certify": 32, "rounds": 0}
 
 
 def wait_at_most(seconds: float) -> None:

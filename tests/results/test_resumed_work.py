@@ -45,6 +45,8 @@ def same(found: Result, expected: Result) -> None:
     np.testing.assert_array_equal(found.eigenvalues, expected.eigenvalues)
     np.testing.assert_array_equal(found.scores[:], expected.scores[:])
     np.testing.assert_array_equal(found.covariance[:], expected.covariance[:])
+    np.testing.assert_array_equal(found.likeness[:], expected.likeness[:])
+    assert found.record.groups == expected.record.groups
 
 
 @pytest.mark.slow
@@ -56,7 +58,7 @@ def test_the_disk_that_the_work_holds_counts(pair: Pair, tmp_path: Path, monkeyp
     with pytest.raises(PlanError, match="are free: choose another place"):
         compare(*pair, out=tmp_path / "other", **SETTINGS)
     compare(*pair, out=tmp_path / "out", resume=True, **SETTINGS)
-    monkeypatch.setattr("specscale.method.plan.free_space", lambda place: -disk)
+    monkeypatch.setattr("specscale.method.plan.free_space", lambda place: -(1 << 30))
     with pytest.raises(PlanError, match=r"are free and .*B hold work already: choose another place"):
         compare(*pair, out=tmp_path / "third", resume=True, **{**SETTINGS, "top": 4})
 
@@ -69,7 +71,8 @@ def half(path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     ["result/spec.zarr/zarr.json", "result/spec.zarr/scores/zarr.json", "result/spec.zarr/covariance/zarr.json",
-     "result/spec.zarr/covariance/c/0/0", "covariance/0-0.node", "scores/0-0.node"],
+     "result/spec.zarr/covariance/c/0/0", "covariance/0-0.node", "scores/0-0.node",
+     "result/spec.zarr/members/zarr.json", "groups/0-0.node", "groups/0.rows"],
 )  # fmt: skip
 @pytest.mark.slow
 def test_what_is_missing_in_the_work_is_made_anew(

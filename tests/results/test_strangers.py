@@ -34,7 +34,7 @@ from specscale.tables.pages import check_pages
 
 Alter = Callable[[dict[str, Any]], None]
 DEEP = b"[" * 1_000_000
-HOW: dict[str, Any] = {"features": "landmarks", "size": 20, "n_modes": 2, "certify": 0}
+HOW: dict[str, Any] = {"features": "landmarks", "size": 20, "n_modes": 2, "certify": 0, "rounds": 0}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 import specscale as ss
 from specscale.errors import InputError, PairingError
 
-OPTIONS: dict[str, Any] = {"size": 20, "n_modes": 3, "sigma": (2.0, 2.0)}
+OPTIONS: dict[str, Any] = {"size": 20, "n_modes": 3, "sigma": (2.0, 2.0), "rounds": 0}
 
 
 @pytest.fixture

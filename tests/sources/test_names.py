@@ -20,7 +20,7 @@ from specscale.places.claim import claim_folder
 from specscale.sources.naming import distinct_names, model_name
 from specscale.stores.ingest import ingest
 
-SETTINGS: dict[str, Any] = {"sigma": (1.5, 1.5), "size": 20, "certify": 0, "n_modes": 2}
+SETTINGS: dict[str, Any] = {"sigma": (1.5, 1.5), "size": 20, "certify": 0, "n_modes": 2, "rounds": 0}
 X = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
 
 

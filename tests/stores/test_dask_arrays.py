@@ -20,7 +20,7 @@ from specscale.errors import InputError
 from specscale.runtime.cluster.connecting import local_cluster
 from specscale.stores.ingest import ingest
 
-SETTINGS: dict[str, Any] = {"sigma": (1.5, 1.5), "size": 30, "certify": 40}
+SETTINGS: dict[str, Any] = {"sigma": (1.5, 1.5), "size": 30, "certify": 40, "rounds": 0}
 
 
 @settings(max_examples=8)

@@ -21,7 +21,7 @@ from specscale.stores.ingest import ingest
 
 pytestmark = pytest.mark.slow
 
-SETTINGS: dict[str, Any] = {"size": 20, "n_modes": 2, "top": 5, "certify": 0, "sigma": (3.0, 3.0)}
+SETTINGS: dict[str, Any] = {"size": 20, "n_modes": 2, "top": 5, "certify": 0, "sigma": (3.0, 3.0), "rounds": 0}
 ROWS = structured(400)
 
 

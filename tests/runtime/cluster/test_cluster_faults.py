@@ -27,7 +27,7 @@ from specscale.runtime.events import Event, PassStarted
 from specscale.stores.ingest import ingest
 
 N = 120_000
-SETTINGS: dict[str, Any] = {"size": 40, "sigma": (1.5, 1.5), "certify": 64, "top": 20}
+SETTINGS: dict[str, Any] = {"size": 40, "sigma": (1.5, 1.5), "certify": 64, "top": 20, "rounds": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -239,7 +239,8 @@ def test_workers_on_the_command_line(
 ) -> None:
     monkeypatch.undo()  # processes of their own have spans of the usual length
     alone = ss.compare(*stores, **SETTINGS)
-    options = ["--size", "40", "--sigma-a", "1.5", "--sigma-b", "1.5", "--certify", "64", "--top", "20", "--quiet"]
+    options = ["--size", "40", "--sigma-a", "1.5", "--sigma-b", "1.5", "--certify", "64", "--top", "20"]
+    options += ["--rounds", "0", "--quiet"]
     for extra in (["--workers", "2"], ["--workers", "1", "--threads", "3"]):
         out = tmp_path / extra[1]
         done = run_cli("compare", *stores, "-o", str(out), *options, *extra)

@@ -28,7 +28,9 @@ from specscale.runtime.cluster.connecting import connected, local_cluster
 from specscale.runtime.events import Event, Moved, PassStarted, RowsDone
 
 N = 150_000
-SETTINGS: dict[str, Any] = {"features": "landmarks", "size": 40, "sigma": (1.5, 1.5), "certify": 64, "top": 20}
+LANDMARKS: dict[str, Any] = {"features": "landmarks", "size": 40, "sigma": (1.5, 1.5), "certify": 64, "top": 20}
+SETTINGS: dict[str, Any] = {**LANDMARKS, "rounds": 0}
+GROUPED: dict[str, Any] = {**LANDMARKS, "rounds": 1}
 PASSES = ["covariance", "scores", "certificate"]
 
 
@@ -51,6 +53,13 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def quiet(stores: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Result:
     return compared_alone(stores, tmp_path_factory.mktemp("quiet") / "out.spec", SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def grouped(stores: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Result:
+    result = compared_alone(stores, tmp_path_factory.mktemp("grouped") / "out.spec", GROUPED)
+    assert result.groups
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -86,19 +95,19 @@ def slowly(stores: tuple[str, str], marks: Path, seconds: float = 0.03) -> tuple
 
 @pytest.mark.parametrize(("several", "threads"), [(1, 1), (1, 3), (4, 1)], indirect=["several"])
 def test_any_number_of_workers_gives_the_same_bits(
-    stores: tuple[str, str], quiet: Result, tmp_path: Path, several: Client, threads: int
+    stores: tuple[str, str], grouped: Result, tmp_path: Path, several: Client, threads: int
 ) -> None:
-    found = ss.compare(*stores, out=tmp_path / "out.spec", executor=Cluster(several, threads), **SETTINGS)
-    assert_same(found, quiet)
+    found = ss.compare(*stores, out=tmp_path / "out.spec", executor=Cluster(several, threads), **GROUPED)
+    assert_same(found, grouped)
 
 
 def test_a_client_is_an_executor_and_the_work_is_told_as_it_goes(
-    stores: tuple[str, str], quiet: Result, client: Client, tmp_path: Path
+    stores: tuple[str, str], grouped: Result, client: Client, tmp_path: Path
 ) -> None:
     events: list[Event] = []
-    found = ss.compare(*stores, out=tmp_path / "out.spec", executor=client, progress=events.append, **SETTINGS)
-    assert_same(found, quiet)
-    for name in PASSES:
+    found = ss.compare(*stores, out=tmp_path / "out.spec", executor=client, progress=events.append, **GROUPED)
+    assert_same(found, grouped)
+    for name in (*PASSES, "groups"):
         assert [event for event in events if isinstance(event, PassStarted) and event.name == name]
         assert sum(event.rows for event in events if isinstance(event, RowsDone) and event.name == name) == N
         assert sum(event.written + event.read for event in events if isinstance(event, Moved) and event.name == name)
@@ -127,8 +136,8 @@ def test_workers_with_several_threads_run_one_span_at_a_time(
     ids=lambda settings: "-".join(map(str, settings.values())),
 )
 def test_every_map_travels(stores: tuple[str, str], client: Client, tmp_path: Path, settings: dict[str, Any]) -> None:
-    here = ss.compare(*stores, out=tmp_path / "here.spec", **settings)
-    there = ss.compare(*stores, out=tmp_path / "there.spec", executor=client, **settings)
+    here = ss.compare(*stores, out=tmp_path / "here.spec", rounds=0, **settings)
+    there = ss.compare(*stores, out=tmp_path / "there.spec", executor=client, rounds=0, **settings)
     assert_same(here, there)
 
 
@@ -168,15 +177,23 @@ def test_many_embeddings_are_compared_on_a_cluster(stores: tuple[str, str], clie
     np.testing.assert_array_equal(here.spec_diff, there.spec_diff)
 
 
-@pytest.mark.parametrize("name", PASSES)
+@pytest.mark.parametrize(
+    ("name", "settings", "alone"), [*((name, SETTINGS, "quiet") for name in PASSES), ("groups", GROUPED, "grouped")]
+)
 def test_a_worker_is_killed_in_the_middle_of_a_pass(
-    stores: tuple[str, str], quiet: Result, client: Client, tmp_path: Path, name: str
+    stores: tuple[str, str],
+    client: Client,
+    tmp_path: Path,
+    name: str,
+    settings: dict[str, Any],
+    alone: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     hit = InTheMiddle(name, tmp_path / "marks", kill)
     a, b = slowly(stores, tmp_path / "marks")
-    found = ss.compare(a, b, out=tmp_path / "out.spec", executor=Cluster(client, 1), progress=hit, **SETTINGS)
+    found = ss.compare(a, b, out=tmp_path / "out.spec", executor=Cluster(client, 1), progress=hit, **settings)
     assert hit.done.is_set()
-    assert_same(found, quiet)
+    assert_same(found, request.getfixturevalue(alone))
 
 
 def test_a_worker_that_stands_still_for_a_while_costs_time_alone(
@@ -334,21 +351,22 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("name", PASSES)
-@pytest.mark.parametrize("where", ["local", "elsewhere"])
+@pytest.mark.parametrize(
+    ("where", "name"), [*((where, name) for where in ("local", "elsewhere") for name in PASSES), ("local", "groups")]
+)
 def test_the_client_is_killed_and_the_run_resumed(
     stores: tuple[str, str],
-    quiet: Result,
     client: Client,
     tmp_path: Path,
     name: str,
     where: str,
     request: pytest.FixtureRequest,
 ) -> None:
+    settings, alone = (GROUPED, "grouped") if name == "groups" else (SETTINGS, "quiet")
     marks = tmp_path / "marks"
     marks.mkdir()
     script = tmp_path / "client.py"
-    script.write_text(CLIENT.format(path=[str(Path(__file__).parents[2])], settings=SETTINGS))
+    script.write_text(CLIENT.format(path=[str(Path(__file__).parents[2])], settings=settings))
     address = request.getfixturevalue("elsewhere") if where == "elsewhere" else "local"
     command = [sys.executable, str(script), *stores, str(marks), str(tmp_path / "out.spec"), address]
     with subprocess.Popen(command) as process:
@@ -361,9 +379,9 @@ def test_the_client_is_killed_and_the_run_resumed(
     events: list[Event] = []
     a, b = slowly(stores, marks, 0.0)
     found = ss.compare(
-        a, b, out=tmp_path / "out.spec", executor=client, resume=True, progress=events.append, **SETTINGS
+        a, b, out=tmp_path / "out.spec", executor=client, resume=True, progress=events.append, **settings
     )
-    assert_same(found, quiet)
+    assert_same(found, request.getfixturevalue(alone))
     (begun,) = (event for event in events if isinstance(event, PassStarted) and event.name == name)
     assert begun.done > 0
 

@@ -24,8 +24,9 @@ from specscale.runtime.cluster.connecting import local_cluster
 from specscale.runtime.events import Event, Moved, PassStarted, RowsDone
 
 N = 5000
-REFINED: dict[str, Any] = {"features": "landmarks", "size": 30, "refine": 1, "sigma": (1.5, 1.5), "certify": 64}
-EXACT: dict[str, Any] = {"features": "exact", "n_modes": 2, "sigma": (1.5, 1.5), "certify": 64}
+UNGROUPED: dict[str, Any] = {"sigma": (1.5, 1.5), "certify": 64, "rounds": 0}
+REFINED: dict[str, Any] = {"features": "landmarks", "size": 30, "refine": 1, **UNGROUPED}
+EXACT: dict[str, Any] = {"features": "exact", "n_modes": 2, **UNGROUPED}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,14 +63,15 @@ def assert_same(first: Result, second: Result) -> None:
     np.testing.assert_array_equal(first.eigenvalues, second.eigenvalues)
     np.testing.assert_array_equal(first.scores[:], second.scores[:])
     assert first.summary["modes"] == second.summary["modes"]
+    assert first.summary["groups"] == second.summary["groups"]
     assert first.members().equals(second.members())
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        REFINED,
-        EXACT,
+        {**REFINED, "rounds": 1},
+        {**EXACT, "rounds": 1},
         {**REFINED, "refine": 2, "rotate": "varimax", "kernel": "cosine", "size": 5, "sigma": ("auto", "auto")},
         {**EXACT, "sample": 2300},
     ],

@@ -27,7 +27,7 @@ from specscale.runtime.cluster.connecting import connected
 from specscale.runtime.events import Event, PassStarted
 
 N = 120_000
-SETTINGS: dict[str, Any] = {"size": 40, "sigma": (1.5, 1.5), "certify": 64, "top": 20}
+SETTINGS: dict[str, Any] = {"size": 40, "sigma": (1.5, 1.5), "certify": 64, "top": 20, "rounds": 0}
 
 
 @pytest.fixture(autouse=True)
