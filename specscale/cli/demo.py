@@ -28,7 +28,7 @@ def demo(
     kind: Annotated[
         Kind,
         typer.Option(
-            help="digits: pixels against gradients of handwritten digits, with a picture; text: words against "
+            help="digits: edges against shades of grey of handwritten digits, with a picture; text: words against "
             "characters of Python's own documentation; planted: whether groups put into random vectors are found."
         ),
     ] = Kind.digits,

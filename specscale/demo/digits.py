@@ -1,4 +1,4 @@
-"""Handwritten digits: raw pixels against the directions of their strokes."""
+"""Handwritten digits: the directions of their edges, place by place, against their shades of grey."""
 
 from __future__ import annotations
 
@@ -11,28 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.demo.place import Demo
-from specscale.insight.found import found_groups, own_auc
+from specscale.insight.found import found_groups
 from specscale.method.result import Result
 from specscale.pictures.montage import Section, Strip, montage
-from specscale.results.comparison import Mode
 from specscale.results.groups import Group
 
-__all__ = ["MONTAGE", "gradient_histograms", "run_digits"]
+__all__ = ["MONTAGE", "gradient_histograms", "run_digits", "tone_histograms"]
 
 MONTAGE = "montage.png"
-_NAMES = {"A": "pixels", "B": "gradients"}
+_NAMES = {"A": "gradients", "B": "tones"}
 # A digit has a tenth of the rows: a kernel with a top eigenvalue below that sees groups smaller than a digit.
-_SIGMA = "top=0.06"
-_IMAGES = 16  # members in a row of the picture
-_ROWS = 6  # rows of the picture for each direction
-_CONTRAST = 1.5  # how much more alike one embedding must find the members of a tail that is shown
+_SIGMA = "top=0.05"
+_MEMBERS, _NEAR = 11, 5  # images in a row of the picture
+_ROWS = 10  # rows of the picture for each direction
 
 
 def run_digits(demo: Demo, *, seed: int = 0) -> Result:
     """Compare two embeddings of scikit-learn's 1,797 digits and draw what each groups.
 
-    A holds the 64 grey values of each 8 × 8 image; B the directions of the edges at each height, wherever they lie from
-    left to right.
+    A holds the directions of the edges in each of 4 × 4 places of an 8 × 8 image; B how much of the image has each
+    shade of grey, wherever it is.
 
     Parameters
     ----------
@@ -42,7 +40,7 @@ def run_digits(demo: Demo, *, seed: int = 0) -> Result:
     Returns
     -------
     Result
-        In ``OUT/digits.spec``; the stores ``pixels.zarr`` and ``gradients.zarr`` and the picture ``montage.png`` lie
+        In ``OUT/digits.spec``; the stores ``gradients.zarr`` and ``tones.zarr`` and the picture ``montage.png`` lie
         beside it.
 
     Raises
@@ -62,32 +60,32 @@ def run_digits(demo: Demo, *, seed: int = 0) -> Result:
         table.writerow(["label"])
         table.writerows([int(label)] for label in labels)
     stores = []
-    for name, vectors in (("pixels", images.reshape(len(images), -1)), ("gradients", gradient_histograms(images))):
+    for name, vectors in zip(_NAMES.values(), (gradient_histograms(images), tone_histograms(images)), strict=True):
         np.save(demo.out / f"{name}.npy", vectors)
         stores.append(demo.store(demo.out / f"{name}.npy", metadata, name))
-    result = demo.compare(stores[0], stores[1], "digits", sigma=(_SIGMA, _SIGMA), n_modes=6, seed=seed)
-    what = draw(result, images, labels, demo.out / MONTAGE)
-    demo.say(f"{demo.out / MONTAGE}: {what}, drawn")
+    result = demo.compare(stores[0], stores[1], "digits", sigma=(_SIGMA, _SIGMA), seed=seed)
+    draw(result, images, labels, demo.out / MONTAGE)
+    demo.say(f"{demo.out / MONTAGE}: the groups, drawn")
     return result
 
 
-def gradient_histograms(images: NDArray[np.float32], bands: int = 4, bins: int = 8) -> NDArray[np.float32]:
-    """How much edge of each direction an image has at each height: a histogram of oriented gradients.
+def gradient_histograms(images: NDArray[np.float32], cells: int = 4, bins: int = 8) -> NDArray[np.float32]:
+    """How much edge of each direction an image has at each place: a histogram of oriented gradients.
 
-    Source: Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR 2005, with cells as wide as
-    the image, signed directions, each gradient shared between the two nearest, and the square root of the shares.
+    Source: Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR 2005, with signed
+    directions, each gradient shared between the two nearest, and the square root of the shares.
 
     Parameters
     ----------
     images : (n, height, width) grey values
-    bands : horizontal cells
+    cells : places from top to bottom, and as many from left to right
     bins : directions
 
     Returns
     -------
-    (n, bands * bins) float32, rows of unit norm
+    (n, cells * cells * bins) float32, rows of unit norm
     """
-    n, height, _ = images.shape
+    n, height, width = images.shape
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
     gx = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
     gy = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
@@ -95,16 +93,34 @@ def gradient_histograms(images: NDArray[np.float32], bands: int = 4, bins: int =
     position = np.arctan2(gy, gx) / (2 * np.pi) * bins
     below = np.floor(position)
     image = np.arange(n)[:, None, None]
-    band = (np.arange(height) * bands // height)[None, :, None]
-    histogram = np.zeros((n, bands, bins))
+    row = (np.arange(height) * cells // height)[None, :, None]
+    column = (np.arange(width) * cells // width)[None, None, :]
+    histogram = np.zeros((n, cells, cells, bins))
     for direction, share in ((below, below + 1 - position), (below + 1, position - below)):
-        np.add.at(histogram, (image, band, direction.astype(int) % bins), strength * share)
-    rows = histogram.reshape(n, -1)
-    return np.asarray(np.sqrt(rows / rows.sum(axis=1, keepdims=True)), dtype=np.float32)
+        np.add.at(histogram, (image, row, column, direction.astype(int) % bins), strength * share)
+    return _shares_of(histogram.reshape(n, -1))
 
 
-def draw(result: Result, images: NDArray[np.float32], labels: NDArray[np.int64], path: Path) -> str:
-    """Draw the groups of each direction, and what the two embeddings say of them; without any the leading modes.
+def tone_histograms(images: NDArray[np.float32], tones: int = 17) -> NDArray[np.float32]:
+    """How much of an image has each shade of grey.
+
+    Parameters
+    ----------
+    images : (n, height, width) grey values from 0 to 1
+    tones : shades
+
+    Returns
+    -------
+    (n, tones) float32, rows of unit norm
+    """
+    shade = np.rint(images * (tones - 1)).astype(int)
+    histogram = np.zeros((len(images), tones))
+    np.add.at(histogram, (np.arange(len(images))[:, None, None], shade), 1.0)
+    return _shares_of(histogram)
+
+
+def draw(result: Result, images: NDArray[np.float32], labels: NDArray[np.int64], path: Path) -> None:
+    """Draw the groups of each direction, from their cores outwards, the near misses, and what both embeddings say.
 
     Parameters
     ----------
@@ -112,98 +128,54 @@ def draw(result: Result, images: NDArray[np.float32], labels: NDArray[np.int64],
     images : (n, 8, 8) grey values from 0 to 1, ink is 1
     labels : (n,) the digits
     path : PNG file to write
-
-    Returns
-    -------
-    str
-        What was drawn.
     """
     ink = (255 * (1 - images)).astype(np.uint8)
-    found, footer = found_groups(result), _OF_GROUPS
-    if found:
-        strips = {which: _groups([one for one in found if one.grouped_by == which], ink, labels) for which in "AB"}
-    else:
-        strips, footer = {which: _tails(result, which, ink) for which in "AB"}, _OF_MODES
-    sections = [
-        Section(
-            f"Grouped by {_NAMES[which]}, not by {_NAMES[other]}", _NOTES[which], _NAMES[which], strips[which][:_ROWS]
-        )
-        for which, other in (("A", "B"), ("B", "A"))
-    ]
+    sections = []
+    for which, other in (("A", "B"), ("B", "A")):
+        found = found_groups(result, which)
+        note = _NOTES[which] if found else "Nothing: no candidate passed its test."
+        heading = f"Held together by {_NAMES[which]}, not by {_NAMES[other]}"
+        sections.append(Section(heading, note, _NAMES[which], _strips(result, found[:_ROWS], ink, labels)))
     picture = montage(
         "1,797 handwritten digits, two embeddings",
-        "Pixels: the grey value at each of the 8 x 8 places.   Gradients: the directions of the edges at each height, "
-        "wherever they lie from left to right.",
+        "Gradients: the directions of the edges in each of 4 x 4 places.   Tones: how much of the image has each shade "
+        "of grey, wherever it is.",
         sections,
-        footer,
+        ("members, from the core outwards", "near misses"),
+        "A row is one group or theme that specscale found without knowing the digits. The bars: how alike the two "
+        "embeddings find two\nof its members (mean kernel value). A group has an edge; a theme has none, and its size "
+        "is a convention.",
     )
     picture.save(path, optimize=True)
-    return "the groups" if found else "the strongest members of the leading modes"
 
 
-def _groups(groups: Sequence[Group], ink: NDArray[np.uint8], labels: NDArray[np.int64]) -> list[Strip]:
-    """A strip for each group: its members from the core outwards, and the digits of all of them."""
-    strips = []
-    for group in groups:
-        rows = group.top(_IMAGES)["row"].to_numpy()
-        auc = own_auc(group)
-        told = "" if auc is None else f"   AUC {auc:.2f}"
-        lines = (f"{group.size:,} rows, {group.share:.1%}{told}", _shares(labels[group.rows()]))
-        bars = {_NAMES["A"]: group.similarity_a, _NAMES["B"]: group.similarity_b}
-        strips.append(Strip(f"{group.verdict} {group.group}", lines, ink[rows], bars))
-    return strips
-
-
-def _tails(result: Result, which: str, ink: NDArray[np.uint8]) -> list[Strip]:
-    """A strip for each tail of a mode that its embedding holds together, as the kernels of its members say."""
-    embeddings = {one: np.load(str(result.path.parent / f"{name}.npy")) for one, name in _NAMES.items()}
-    sigmas = {one.upper(): bandwidth.sigma for one, bandwidth in result.record.bandwidths.items() if bandwidth}
-    strips = []
-    for mode in (mode for mode in result.modes if mode.grouped_by == which):
-        tails = []
-        for tail in "+-":
-            members = mode.top(_IMAGES, tail)
-            rows = members["row"].to_numpy()
-            bars = {_NAMES[one]: _mean_kernel(embeddings[one][rows], sigmas[one]) for one in _NAMES}
-            # The weaker tail of a mode may be no group at all.
-            if bars[_NAMES[which]] > _CONTRAST * bars[_NAMES["B" if which == "A" else "A"]]:
-                tails.append((tail, ink[rows], _shares(members["label"].to_numpy()), bars))
-        for tail, drawn, shares, bars in tails:
-            strips.append(Strip(*_caption(mode, tail if len(tails) > 1 else "", shares), drawn, bars))
-    return strips
-
-
-_OF_GROUPS = (
-    "A row is one group that specscale found without knowing the digits: the members that are most like its core, and "
-    "how alike the two embeddings find all its members (mean kernel value).\n"
-    "A group has an edge, a theme has none and its size is a convention. AUC: how well the embedding that holds it "
-    "together tells its members from all other rows."
-)
-_OF_MODES = (
-    "A row is one tail of a mode that specscale found without knowing the digits: its strongest members, and how alike "
-    "the two embeddings find them (mean kernel value).\n"
-    "Eigenvalue = a - b: the mode's weight in pixels less its weight in gradients, "
-    "with its standard error. Two opposite groups may share a mode: its tails + and -."
-)
 _NOTES = {
-    "A": "Ink in the same places, even where the digits differ.",
-    "B": "The same strokes from top to bottom, drawn wider, thinner or further to one side.",
+    "A": "The same strokes in the same places, thick or thin, dark or pale.",
+    "B": "As much ink, and as dark, whatever is drawn.",
 }
 
 
-def _caption(mode: Mode, tail: str, shares: str) -> tuple[str, tuple[str, ...]]:
-    title = f"mode {mode.mode}" + (f", tail {tail}" if tail else "")
-    return title, (f"eigenvalue {mode.eigenvalue:+.4f} ± {mode.se:.4f}   a {mode.a:.3f}   b {mode.b:.3f}", shares)
+def _strips(result: Result, groups: Sequence[Group], ink: NDArray[np.uint8], labels: NDArray[np.int64]) -> list[Strip]:
+    """A strip for each group: its members from the core outwards, near misses, and the digits of all members."""
+    strips = []
+    for group in groups:
+        rows = group.rows()
+        outwards = rows[np.argsort(-np.asarray(result.likeness[:, group.group])[rows], kind="stable")]
+        drawn = outwards[np.linspace(0, len(rows) - 1, min(_MEMBERS, len(rows))).astype(np.int64)]
+        near = group.top(_NEAR, near=True)["row"].to_numpy()
+        lines = (f"{group.size:,} rows, {group.share:.1%}", _digits(labels[rows]))
+        bars = {_NAMES["A"]: group.similarity_a, _NAMES["B"]: group.similarity_b}
+        strips.append(Strip(f"{group.verdict} {group.group}", lines, ink[drawn], bars, ink[near]))
+    return strips
 
 
-def _shares(labels: NDArray[Any]) -> str:
+def _digits(labels: NDArray[Any]) -> str:
     values, counts = np.unique(labels, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:4]
+    order = np.argsort(-counts, kind="stable")[:3]
     shares = ",  ".join(f"{values[i]}: {counts[i] / len(labels):.0%}" for i in order)
     return f"digits  {shares}" + (", …" if len(values) > len(order) else "")
 
 
-def _mean_kernel(x: NDArray[np.float32], sigma: float) -> float:
-    """Mean of the Gaussian kernel over pairs of distinct rows."""
-    squares = ((x[:, None].astype(np.float64) - x[None]) ** 2).sum(axis=2)
-    return float(np.exp(-squares[np.triu_indices(len(x), 1)] / (2 * sigma**2)).mean())
+def _shares_of(histogram: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Square roots of the shares of each row's sum, whose distances do not belittle small shares."""
+    return np.asarray(np.sqrt(histogram / histogram.sum(axis=1, keepdims=True)), dtype=np.float32)

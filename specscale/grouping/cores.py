@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from specscale.grouping.pool import Pool, weights_of
 
-__all__ = ["CORE_ROWS", "CUT", "FoundCore", "find_core"]
+__all__ = ["CORES", "CORE_ROWS", "CUT", "FoundCore", "find_cores"]
 
 CORE_ROWS = 50  # of a core, at most
+CORES = 2  # of a tail, at most
 CUT = 0.5  # of the way from the background to the core: from there on rows are members
 _LEAST_ROWS = 10  # of a core
 _STEPS = 2  # by which a core is replaced by rows from the better half of its members
+_FURTHER = 0.8  # of the first core's level that another one of the tail has: what is around the first is less alike
 _LASTING = 0.9  # of a core's level that its replacement must keep: on a continuum it drifts into the mass
 
 Rows = NDArray[np.int64]
@@ -36,12 +38,12 @@ class FoundCore:
     level: float
 
 
-def find_core(pool: Pool, tail: Rows, sample: Rows, direction: int) -> FoundCore | None:
-    """Find the core of the group at the end of a mode; None where no rows there are more alike than any.
+def find_cores(pool: Pool, tail: Rows, sample: Rows, direction: int) -> list[FoundCore]:
+    """Find the cores of the groups at the end of a mode; none where no rows there are more alike than any.
 
-    The first core is the row of the tail whose nearest are most like it, with these: a tail may hold the ends of
-    several groups, and their mean is like none of them. Then the core is replaced by rows from the better half of its
-    members, as long as they are about as much alike.
+    A core begins as the row of the tail whose nearest are most like it, with these: a tail may hold the ends of several
+    groups, and their mean is like none of them. Then it is replaced by rows from the better half of its members, as
+    long as they are about as much alike. Another one is looked for among the rows of the tail that are not its members.
 
     Parameters
     ----------
@@ -50,9 +52,21 @@ def find_core(pool: Pool, tail: Rows, sample: Rows, direction: int) -> FoundCore
     sample : (s,) rows of the pool that were drawn from all
     direction : 1 where A holds the group together, −1 where B does
     """
-    if len(tail) < _LEAST_ROWS:
-        return None
-    rows = np.union1d(tail, sample)
+    found: list[FoundCore] = []
+    for _ in range(CORES):
+        rows = np.union1d(tail, sample)
+        if len(tail) < _LEAST_ROWS:
+            break
+        core, likeness = _settled(pool, tail, rows, sample, direction)
+        if core.level <= (_FURTHER * found[0].level if found else 0):
+            break
+        found.append(core)
+        tail = tail[likeness[np.searchsorted(rows, tail)] < core.background + CUT * core.level]
+    return found
+
+
+def _settled(pool: Pool, tail: Rows, rows: Rows, sample: Rows, direction: int) -> tuple[FoundCore, NDArray[np.float64]]:
+    """The core that the most alike rows of a tail lead to, and the likeness of some rows to it."""
     found = _judged(pool, _first(pool, tail, sample, direction), rows, sample, direction)
     for _ in range(_STEPS):
         core, likeness = found
@@ -65,7 +79,7 @@ def find_core(pool: Pool, tail: Rows, sample: Rows, direction: int) -> FoundCore
         if moved[0].level < _LASTING * core.level:
             break
         found = moved
-    return found[0] if found[0].level > 0 else None
+    return found
 
 
 def _first(pool: Pool, tail: Rows, sample: Rows, direction: int) -> Rows:

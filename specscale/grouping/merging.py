@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from specscale.grouping.cores import FoundCore
 from specscale.grouping.pool import Pool, weights_of
 
-__all__ = ["MERGED", "distinct_cores", "merged_into"]
+__all__ = ["MERGED", "TILE_ROWS", "distinct_cores", "merged_into"]
 
+TILE_ROWS = 512  # whose kernel with the rows of all cores is in memory
 MERGED = 0.5  # of their members that candidates share when they are one
 _ONE_CORE = 0.9  # of the way from any row to a core that another one is, and it to that, when they are one
 
@@ -29,7 +30,11 @@ def distinct_cores(pool: Pool, cores: Sequence[FoundCore], directions: Sequence[
     lengths = [len(one.rows) for one in cores]
     weights = np.zeros((len(rows), len(cores)))
     weights[places, np.repeat(np.arange(len(cores)), lengths)] = np.repeat(1 / np.array(lengths), lengths)
-    similar = [weights.T @ pool.kernel(which, rows, rows).astype(np.float64) @ weights for which in range(2)]
+    similar = np.zeros((2, len(cores), len(cores)))
+    for low in range(0, len(rows), TILE_ROWS):
+        tile = slice(low, low + TILE_ROWS)
+        for which in range(2):
+            similar[which] += weights[tile].T @ (pool.kernel(which, rows[tile], rows).astype(np.float64) @ weights)
     same = list(range(len(cores)))
     kept: list[int] = []
     for one in sorted(same, key=lambda core: -cores[core].level):

@@ -236,6 +236,7 @@ def from_covariance(extent: ProblemSize) -> tuple[Step[Comparison], ...]:
         steps.append(Step(refinement_cost(extent), Comparison.refine))
     else:
         steps.append(Step(solving(extent), Comparison.solve))
+    found = len(steps)
     steps.append(Step(_scoring(extent), Comparison.score))
     if options.certify:
         steps.append(Step(_certificate(extent), Comparison.certify))
@@ -244,7 +245,7 @@ def from_covariance(extent: ProblemSize) -> tuple[Step[Comparison], ...]:
         steps += [Step(one.cost, _of_groups(one.action)) for one in further_rounds(extent)]
     if extent.precision != "float32":
         mapped = bool(extent.maps) and not options.refine
-        cost = rounding_cost(extent, 2 * extent.modes, mapped, steps[-1].cost)
+        cost = rounding_cost(extent, 2 * extent.modes, mapped, [step.cost for step in steps[found:]])
         steps.append(Step(cost, Comparison.measure_rounding))
     return tuple(steps)
 

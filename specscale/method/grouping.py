@@ -16,8 +16,8 @@ from specscale.embeddings.layout import CHUNK_ROWS, chunk_runs
 from specscale.embeddings.rows import PairedRows
 from specscale.features.kernel import ExactKernel
 from specscale.grouping.clouds import CLOUD_ROWS, cloud_contrast
-from specscale.grouping.cores import CORE_ROWS, FoundCore, find_core
-from specscale.grouping.merging import distinct_cores
+from specscale.grouping.cores import CORE_ROWS, CORES, FoundCore, find_cores
+from specscale.grouping.merging import TILE_ROWS, distinct_cores
 from specscale.grouping.pool import Pool
 from specscale.grouping.tails import MOST_MODES, TAIL_ROWS, Scored, Tail, tails_of
 from specscale.grouping.within import pair_mean
@@ -170,14 +170,14 @@ class GroupSearch:
         positions = np.unique(np.concatenate([first, *(one.positions for one in tails)]))
         pool = Pool(self._exact, rows.take(positions), self._eta, self._run.kernels)
         sample = np.searchsorted(positions, first)
-        found: list[FoundCore | None] = [None] * len(tails)
+        found: list[list[FoundCore]] = [[]] * len(tails)
 
         def look(which: int) -> None:
             tail = tails[which]
-            found[which] = find_core(pool, np.searchsorted(positions, tail.positions), sample, tail.direction)
+            found[which] = find_cores(pool, np.searchsorted(positions, tail.positions), sample, tail.direction)
 
         self._run.pool.run([lambda which=which: look(which) for which in range(len(tails))])  # type: ignore[misc]
-        there = [(tail, core) for tail, core in zip(tails, found, strict=True) if core and _stands_out(core)]
+        there = [(tail, core) for tail, cores in zip(tails, found, strict=True) for core in cores if _stands_out(core)]
         if not there:
             return []
         same = distinct_cores(pool, [core for _, core in there], [tail.direction for tail, _ in there])
@@ -273,7 +273,7 @@ def _round(extent: ProblemSize, number: int) -> list[Step[GroupSearch]]:
 
 def _candidates(extent: ProblemSize) -> int:
     """Candidates of one round, at most."""
-    return 4 * min(extent.modes, MOST_MODES)
+    return CORES * 4 * min(extent.modes, MOST_MODES)
 
 
 def _held(extent: ProblemSize, rounds: int) -> int:
@@ -285,30 +285,32 @@ def _held(extent: ProblemSize, rounds: int) -> int:
 
 def groups_cost(extent: ProblemSize, number: int = 1) -> Cost:
     """State what a round of the search takes, with as many cores as there can be."""
-    tails = _candidates(extent)
+    cores = _candidates(extent)
+    tails = cores // CORES
     p, core = sum(extent.dimensions), min(CORE_ROWS, extent.n_kept)
     cost = membership_cost(
         extent.dimensions,
-        cores=tails,
-        rows_of_cores=tails * core,
+        cores=cores,
+        rows_of_cores=cores * core,
         n_kept=extent.n_kept,
         read=extent.read + 8 * extent.n * tails,
         threads=extent.threads,
         top=extent.top,
         sample=DRAWN,
-        span_rows=extent.n_kept // max(extent.spans, 1) + 1,
+        span_rows=extent.span_rows,
     )
     pool = min(SAMPLE_ROWS + tails * TAIL_ROWS, extent.n_kept)
     looking = 8 * pool * 2 * p + extent.threads * 24 * (SAMPLE_ROWS + TAIL_ROWS) * CORE_ROWS
+    same = 12 * TILE_ROWS * cores * core
     cloud = 2 * (8 * CLOUD_ROWS * (CLOUD_ROWS + max(extent.dimensions)))
     cost = replace(
         cost,
         name=step_of_round(_NAME, number),
-        memory=max(cost.memory, looking, cloud) + 8 * tails * core * tails * core,
-        operations=cost.operations + 2.0 * 3 * tails * SAMPLE_ROWS * core * p,
+        memory=max(cost.memory, looking + same, cloud),
+        operations=cost.operations + 2.0 * 3 * cores * SAMPLE_ROWS * core * p,
     )
     beside = extent.vectors + extent.features + extent.tiles
     if number > 1:
-        beside += masks_held(extent) + 3 * 4 * CHUNK_ROWS * tails * number + _held(extent, number)
+        beside += masks_held(extent) + 3 * 4 * CHUNK_ROWS * cores * number + _held(extent, number)
         beside += 0 if extent.maps else extent.vectors
     return held_beside(extent.slowed(cost), beside)

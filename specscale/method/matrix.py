@@ -263,7 +263,7 @@ def _steps(extent: ProblemSize) -> Steps:
     if extent.options.rounds:
         computing += (Step(_grouping(extent), _Matrix.group),)
     if extent.precision != "float32":
-        computing += (Step(rounding_cost(extent, _modes(extent), True, scoring), _Matrix.measure_rounding),)
+        computing += (Step(rounding_cost(extent, _modes(extent), True, [scoring]), _Matrix.measure_rounding),)
     return Steps(looking(extent), choosing(extent), computing)
 
 

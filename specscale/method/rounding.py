@@ -115,7 +115,7 @@ def _swept(work: Pass[R], run: Run, problem: Problem, kernels: Kernels) -> R:
     return found
 
 
-def rounding_cost(extent: ProblemSize, k: int, maps: bool, before: Cost) -> Cost:
+def rounding_cost(extent: ProblemSize, k: int, maps: bool, before: Sequence[Cost]) -> Cost:
     """State what :func:`rounding` takes.
 
     Parameters
@@ -123,7 +123,7 @@ def rounding_cost(extent: ProblemSize, k: int, maps: bool, before: Cost) -> Cost
     extent : what the costs of the steps follow from
     k : modes
     maps : whether the modes are those of maps, not of the exact operator
-    before : the cost of the pass before, whose rooms stay
+    before : the costs of the passes that may be the last one before, whose rooms stay
     """
     s, threads, precision = extent.sample, extent.threads, extent.precision
     if maps:
@@ -135,8 +135,8 @@ def rounding_cost(extent: ProblemSize, k: int, maps: bool, before: Cost) -> Cost
         passes = [extent.slowed(products_cost("", extent.dimensions, s, k, s, 0, threads, "exact", precision))]
     return Cost(
         "precision",
-        memory=max(one.memory for one in passes) + before.memory,
+        memory=max(one.memory for one in passes) + max(one.memory for one in before),
         operations=2 * sum(one.operations for one in passes),
         elementary=2 * sum(one.elementary for one in passes),
-        device_memory=max(one.device_memory for one in passes) + before.device_memory,
+        device_memory=max(one.device_memory for one in passes) + max(one.device_memory for one in before),
     )

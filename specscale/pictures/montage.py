@@ -1,9 +1,9 @@
-"""A picture of groups: a row of small images for each, a caption before it and bars after it."""
+"""A picture of groups: members and near misses of each in a row, a caption before them and bars after them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,8 @@ __all__ = ["Section", "Strip", "montage"]
 
 _PAPER, _INK, _GREY, _RULE, _TRACK = (255, 255, 255), (25, 25, 30), (105, 105, 112), (222, 222, 226), (238, 238, 241)
 _COLOURS = ((33, 102, 172), (209, 102, 14))
-_MARGIN, _CAPTION, _BARS = 32, 360, 238
-_TILE, _GAP, _ROW = 48, 3, 74
+_MARGIN, _CAPTION, _BARS = 32, 260, 238
+_TILE, _GAP, _ROW, _BESIDE = 48, 3, 74, 26
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,16 @@ class Strip:
     ----------
     title : what it is called
     lines : two lines about it
-    images : (count, height, width) uint8, the same count in every strip
-    bars : label and value between 0 and 1 of each bar, the same labels in every strip
+    images : (count, height, width) uint8
+    bars : label and value between 0 and 1 of each bar, the same labels in every strip, at most two
+    beside : (count, height, width) uint8, what is set apart behind the images
     """
 
     title: str
     lines: tuple[str, ...]
     images: NDArray[np.uint8]
     bars: dict[str, float]
+    beside: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Section:
     Attributes
     ----------
     heading, note : what they have in common
-    bar : label of the bar whose colour is the section's
-    strips : the groups
+    bar : label of the bar whose colour is the section's, each section's its own
+    strips : the groups; without any the note stands alone
     """
 
     heading: str
@@ -52,13 +54,14 @@ class Section:
     strips: list[Strip]
 
 
-def montage(title: str, subtitle: str, sections: list[Section], footer: str) -> Image.Image:
+def montage(title: str, subtitle: str, sections: list[Section], captions: tuple[str, str], footer: str) -> Image.Image:
     """Draw the sections, one below the other, on white.
 
     Parameters
     ----------
     title, subtitle : stand above the sections
-    sections : at least one with a strip
+    sections : two at most
+    captions : what the images of all strips are, and what is beside them
     footer : lines below the sections
 
     Returns
@@ -67,12 +70,11 @@ def montage(title: str, subtitle: str, sections: list[Section], footer: str) -> 
         RGB; its size depends on the number of sections, strips and images alone.
     """
     strips = [strip for section in sections for strip in section.strips]
-    labels = list(strips[0].bars)
-    colours = dict(zip(labels, _COLOURS, strict=True))
-    images = max(len(strip.images) for strip in strips)
-    width = 2 * _MARGIN + _CAPTION + images * (_TILE + _GAP) + _BARS
+    colours = dict(zip((section.bar for section in sections), _COLOURS, strict=False))
+    columns = _Columns.of(strips)
+    width = columns.bars + _BARS + _MARGIN
     notes = footer.split("\n")
-    height = 128 + sum(90 + _ROW * len(section.strips) for section in sections) + 26 * len(notes) + 36
+    height = 128 + sum(94 + _ROW * len(section.strips) for section in sections) + 26 * len(notes) + 36
     picture = Image.new("RGB", (width, height), _PAPER)
     pen = ImageDraw.Draw(picture)
 
@@ -85,9 +87,12 @@ def montage(title: str, subtitle: str, sections: list[Section], footer: str) -> 
         pen.text((_MARGIN + 20, y + 16), section.heading, colours[section.bar], _font(25))
         after = _MARGIN + 20 + pen.textlength(section.heading, _font(25)) + 24
         pen.text((after, y + 22), section.note, _GREY, _font(18))
-        y += 68
+        if section.strips:
+            for caption, x in zip(captions, columns, strict=False):
+                pen.text((x, y + 52), caption, _GREY, _font(15))
+        y += 72
         for strip in section.strips:
-            _draw_strip(picture, pen, strip, y, colours)
+            _draw_strip(picture, pen, strip, y, columns, colours)
             y += _ROW
         y += 22
     pen.line((_MARGIN, y, width - _MARGIN, y), _RULE, 2)
@@ -96,18 +101,42 @@ def montage(title: str, subtitle: str, sections: list[Section], footer: str) -> 
     return picture
 
 
+class _Columns(NamedTuple):
+    """Where the parts of all strips begin.
+
+    Attributes
+    ----------
+    images, beside, bars : pixels from the left
+    """
+
+    images: int
+    beside: int
+    bars: int
+
+    @classmethod
+    def of(cls, strips: list[Strip]) -> _Columns:
+        images = _MARGIN + _CAPTION
+        beside = images + (_TILE + _GAP) * max((len(strip.images) for strip in strips), default=0) + _BESIDE
+        return cls(images, beside, beside + (_TILE + _GAP) * max((len(one.beside) for one in strips), default=0) + 20)
+
+
 def _draw_strip(
-    picture: Image.Image, pen: ImageDraw.ImageDraw, strip: Strip, y: int, colours: dict[str, tuple[int, int, int]]
+    picture: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    strip: Strip,
+    y: int,
+    columns: _Columns,
+    colours: dict[str, tuple[int, int, int]],
 ) -> None:
     pen.text((_MARGIN, y - 2), strip.title, _INK, _font(18))
     for number, line in enumerate(strip.lines):
         pen.text((_MARGIN, y + 21 + 20 * number), line, _GREY, _font(15))
-    x = _MARGIN + _CAPTION
-    for image in strip.images:
-        picture.paste(Image.fromarray(image).resize((_TILE, _TILE), Image.Resampling.NEAREST), (x, y + 5))
-        pen.rectangle((x - 1, y + 4, x + _TILE, y + 5 + _TILE), outline=_RULE)
-        x += _TILE + _GAP
-    x += 20
+    for images, x in ((strip.images, columns.images), (strip.beside, columns.beside)):
+        for place, image in enumerate(images):
+            left = x + place * (_TILE + _GAP)
+            picture.paste(Image.fromarray(image).resize((_TILE, _TILE), Image.Resampling.NEAREST), (left, y + 5))
+            pen.rectangle((left - 1, y + 4, left + _TILE, y + 5 + _TILE), outline=_RULE)
+    x = columns.bars
     for number, (label, value) in enumerate(strip.bars.items()):
         top = y + 10 + 22 * number
         pen.text((x, top - 2), label, colours[label], _font(15))

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from specscale.cli.findings import sentence_of
 from specscale.demo import planted
-from specscale.demo.digits import gradient_histograms
+from specscale.demo.digits import gradient_histograms, tone_histograms
 from specscale.demo.place import Demo
 from specscale.demo.planted import GROUPS, Batch, check, draw_batches, run_planted
 from specscale.demo.text import collect_docstrings, run_text
@@ -22,6 +22,7 @@ from specscale.errors import InputError, OptionError, SpecscaleError
 from specscale.insight.found import found_groups
 from specscale.method.result import open_result
 from specscale.pictures.montage import Section, Strip, montage
+from specscale.results.groups import Group
 
 
 def demo(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
@@ -35,25 +36,33 @@ def test_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert demo(monkeypatch, "-o", out) == 0
     printed = capsys.readouterr().out
     result = open_result(out / "digits.spec")
-    assert {mode.grouped_by for mode in result.modes} == {"A", "B"}
-    assert "A = pixels, B = gradients" in printed
-    assert str(out / "montage.png") in printed
-    assert sentence_of(result) in " ".join(printed.split())
-
     digits = load_digits()
-    found = found_groups(result)
-    first = found[0].top(1) if found else result.modes[0].top(1, "+")
-    assert first["label"].item() == digits.target[first["row"].item()]
+    found = found_groups(result, "A")
+    counts = [counts_of(digits.target, one) for one in found]
+    pure = {int(one.argmax()) for one in counts if one.max() > 0.8 * one.sum()}
+    assert len(pure) >= 7, "groups are digits, which the edges tell and the shades do not"
+    assert not found_groups(result, "B")
+    assert any(one.verdict == "group" for one in found)
+    assert "held together by gradients (A), not by tones (B)" in printed
+    assert sentence_of(result) in " ".join(printed.split())
+    assert str(out / "montage.png") in printed
+
     with Image.open(out / "montage.png") as opened:
         picture = np.asarray(opened.convert("L"))
-    assert picture.shape[1] == 1478
-    tile = (255 * (1 - digits.images[first["row"].item()] / 16)).astype(np.uint8).repeat(6, axis=0).repeat(6, axis=1)
-    assert occurs(tile, picture), "the likest member of the first group is not in the picture"
+    assert picture.shape[1] == 1424
+    for near in (False, True):
+        image = digits.images[found[0].top(1, near=near)["row"].item()]
+        tile = (255 * (1 - image / 16)).astype(np.uint8).repeat(6, axis=0).repeat(6, axis=1)
+        assert occurs(tile, picture), "the likest member, or near miss, of the first group is not in the picture"
 
     before = (out / "montage.png").stat().st_mtime_ns
     assert demo(monkeypatch, "-o", out) == 1
     assert capsys.readouterr().err == f"specscale: {out}: exists already: add --overwrite or choose another -o\n"
     assert (out / "montage.png").stat().st_mtime_ns == before
+
+
+def counts_of(labels: np.ndarray, group: Group) -> np.ndarray:
+    return np.bincount(labels[group.rows()], minlength=10)
 
 
 def occurs(tile: np.ndarray, picture: np.ndarray) -> bool:
@@ -72,28 +81,35 @@ def test_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_gradients_do_not_see_where_a_stroke_lies_from_left_to_right() -> None:
+def test_gradients_see_where_a_stroke_is_and_tones_do_not() -> None:
     images = np.zeros((3, 8, 8), dtype=np.float32)
     images[0, 1:7, 2] = images[1, 1:7, 5] = 1  # the same stroke, moved
-    images[2, 2, 1:7] = 1  # another stroke
-    rows = gradient_histograms(images)
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-6)
-    np.testing.assert_allclose(rows[0], rows[1], atol=1e-6)
-    assert rows[0] @ rows[2] < 0.8
-    assert np.abs(gradient_histograms(0.3 * images) - rows).max() < 1e-6, "contrast must not matter"
+    images[2, 1:7, 2:6] = 1  # four times as much ink
+    for histograms, moved, thicker in ((gradient_histograms, 0.8, 0.95), (tone_histograms, 1.0, 0.98)):
+        rows = histograms(images)
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-6)
+        assert rows[0] @ rows[1] <= moved + 1e-6
+        assert rows[0] @ rows[2] < thicker
+    np.testing.assert_array_equal(*tone_histograms(images[:2]))
+    faint = gradient_histograms(0.3 * images) - gradient_histograms(images)
+    assert np.abs(faint).max() < 1e-6, "contrast must not matter"
 
 
 def test_montage_draws_images_and_bars() -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8)
-    strips = [Strip(f"mode {i}", ("a line", "another"), images, {"one": 1.0, "two": 0.0}) for i in range(3)]
+    beside = np.random.default_rng(1).integers(0, 256, (2, 8, 8), dtype=np.uint8)
+    strips = [Strip(f"group {i}", ("a line", "another"), images, {"one": 1.0, "two": 0.0}, beside) for i in range(3)]
     sections = [Section("By one", "of a kind", "one", strips[:2]), Section("By two", "of another", "two", strips[2:])]
-    picture = np.asarray(montage("Title", "and more", sections, "the end\nindeed"))
-    fewer = np.asarray(montage("Title", "and more", sections[:1], "the end\nindeed"))
+    empty = [sections[0], Section("By two", "nothing", "two", [])]
+    words = (("members", "near misses"), "the end\nindeed")
+    picture, fewer = (np.asarray(montage("Title", "and more", some, *words)) for some in (sections, empty))
     assert len(picture) > len(fewer)
-    upscaled = images[0].repeat(6, axis=0).repeat(6, axis=1)
-    assert occurs(upscaled, picture[..., 0])
+    for image in (images[0], beside[1]):
+        assert occurs(image.repeat(6, axis=0).repeat(6, axis=1), picture[..., 0])
     blue, orange = ((picture == np.array(colour)).all(axis=2).sum() for colour in ((33, 102, 172), (209, 102, 14)))
     assert blue > 3 * 100 * 10 > orange, "full bars of the first colour, empty ones of the second"
+    nothing = montage("Title", "and more", [Section("By one", "nothing", "one", [])], *words)
+    assert nothing.height < len(fewer)
 
 
 @pytest.fixture

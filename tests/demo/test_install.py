@@ -69,4 +69,4 @@ def test_the_demo_runs_where_it_is_installed(built: Path, tmp_path: Path) -> Non
     Path(site, "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
     found = run(programs / "python", "-c", "import specscale; print(specscale.__file__)", cwd=tmp_path).strip()
     assert Path(found).is_relative_to(site)
-    assert "specscale modes" in run(programs / "specscale", "demo", cwd=tmp_path)
+    assert "held together by gradients" in run(programs / "specscale", "demo", cwd=tmp_path)

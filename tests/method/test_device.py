@@ -32,7 +32,7 @@ from specscale.runtime.machine import Card, Machine
 
 __all__ = ["card"]
 
-SMALL: dict[str, Any] = {"size": 40, "sigma": (2.0, 2.0), "certify": 50, "n_modes": 3, "top": 20}
+SMALL: dict[str, Any] = {"rounds": 0, "size": 40, "sigma": (2.0, 2.0), "certify": 50, "n_modes": 3, "top": 20}
 MakeStore = Callable[..., Path]
 
 
@@ -106,7 +106,7 @@ def test_a_plan_asks_the_card(card: type[CardKernels], monkeypatch: pytest.Monke
     assert found["copy_rate"] > 0
     assert DEVICE_SLACK < found["peak"] < found["memory"] == card.memory
     on_card = {step["name"]: step["device_memory"] for step in told[1]["steps"]}
-    assert {name for name, memory in on_card.items() if memory} == {"covariance", "scores", "certificate"}
+    assert {name for name, memory in on_card.items() if memory} == {"covariance", "scores", "certificate", "groups"}
     assert found["peak"] == DEVICE_SLACK + max(on_card.values())
     assert told[0]["machine"].keys() == told[1]["machine"].keys()
 
@@ -188,7 +188,7 @@ def imaginary(card: type[CardKernels], monkeypatch: pytest.MonkeyPatch) -> Look:
 
 def in_small_blocks(card: type[CardKernels], monkeypatch: pytest.MonkeyPatch) -> Look:
     """Passes run on the card that does at once what it is asked for, a few rows at a time."""
-    with_small_blocks(monkeypatch, 2048)
+    with_small_blocks(monkeypatch, 4096)
     return imaginary(card, monkeypatch)
 
 
@@ -269,14 +269,15 @@ def test_no_step_takes_more_of_the_card_than_was_planned(
     a, b = structured(sweeper.BLOCK_ROWS + 108, 60, 40)
     for one in (a, b):
         one[::2] += apart  # rows that are near one another and far from their centre
-    result = ss.compare(a, b, device="cuda", progress=progress, **{"sigma": (2.0, 2.0), **options})
+    result = ss.compare(a, b, device="cuda", progress=progress, rounds=0, **{"sigma": (2.0, 2.0), **options})
     progress(Stage("end"))
     assert apart == 0 or all(one["wide"] for one in result.maps)
     planned = {step["name"]: step["device_memory"] for step in result.summary["plan"]["steps"]}
     for name, memory in planned.items():
         if memory:
             assert measured[name] <= memory, name
-            assert measured[name] > 0.15 * memory, name  # more would refuse what fits
+            if name != "groups":  # which is planned with as many cores as there can be
+                assert measured[name] > 0.15 * memory, name  # more would refuse what fits
 
 
 # --- what a result says
