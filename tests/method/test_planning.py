@@ -20,6 +20,7 @@ from specscale.embeddings.rows import Match, PairedRows
 from specscale.errors import OptionError, PlanError
 from specscale.features.base import FeatureMap
 from specscale.features.linear import LinearMap
+from specscale.grouping.cores import CORES
 from specscale.method.comparison import comparison_steps
 from specscale.method.fitting import largest_size
 from specscale.method.group_records import DRAWN
@@ -161,7 +162,7 @@ def test_partial_results_are_counted() -> None:
         "covariance": 8 * TiledSymmetric.size(2 * p),
         "scores": 4 * k * 8 + 2 * k * top * 16,
         "certificate": 2 * 128 * k * 8,
-        "groups": sum(one.nbytes for one in empty_tallies(2 * k, top, DRAWN).values()),  # two ends of each mode
+        "groups": sum(one.nbytes for one in empty_tallies(2 * k * CORES, top, DRAWN).values()),  # two ends of each mode
     }
     assert sorted(sizes) == sorted(SHARED)
     for name, size in sizes.items():
