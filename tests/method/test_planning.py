@@ -161,7 +161,7 @@ def test_partial_results_are_counted() -> None:
         "covariance": 8 * TiledSymmetric.size(2 * p),
         "scores": 4 * k * 8 + 2 * k * top * 16,
         "certificate": 2 * 128 * k * 8,
-        "groups": sum(one.nbytes for one in empty_tallies(2 * k, top, DRAWN).values()),  # two ends of each mode
+        "groups": sum(one.nbytes for one in empty_tallies(4 * k, top, DRAWN).values()),  # two cores at both ends
     }
     assert sorted(sizes) == sorted(SHARED)
     for name, size in sizes.items():
