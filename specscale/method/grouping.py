@@ -42,6 +42,7 @@ from specscale.spectral.varimax import rotation_of
 __all__ = ["GroupSearch", "groups_cost"]
 
 _NAME = "groups"
+_DISTINCT = 0.5  # of the cores at most, as a rule: several ends of modes lead to the same
 SAMPLE_ROWS = 4096  # of which one half has the background, the other what the evidence is held against
 
 
@@ -288,7 +289,7 @@ def _held(extent: ProblemSize, rounds: int) -> int:
 
 
 def groups_cost(extent: ProblemSize, number: int = 1) -> Cost:
-    """State what a round of the search takes, with as many cores as there can be."""
+    """State what a round of the search takes: memory for as many cores as there can be, time for what is usual."""
     cores = _candidates(extent)
     tails = cores // CORES
     p, core = sum(extent.dimensions), min(CORE_ROWS, extent.n_kept)
@@ -311,7 +312,8 @@ def groups_cost(extent: ProblemSize, number: int = 1) -> Cost:
         cost,
         name=step_of_round(_NAME, number),
         memory=max(cost.memory, looking + same, cloud),
-        operations=cost.operations + 2.0 * 3 * cores * SAMPLE_ROWS * core * p,
+        operations=_DISTINCT * cost.operations + 2.0 * 3 * cores * SAMPLE_ROWS * core * p,
+        elementary=_DISTINCT * cost.elementary,
     )
     beside = extent.vectors + extent.features + extent.tiles
     if number > 1:

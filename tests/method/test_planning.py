@@ -20,6 +20,7 @@ from specscale.embeddings.rows import Match, PairedRows
 from specscale.errors import OptionError, PlanError
 from specscale.features.base import FeatureMap
 from specscale.features.linear import LinearMap
+from specscale.grouping.cores import CORES
 from specscale.method.comparison import comparison_steps
 from specscale.method.fitting import largest_size
 from specscale.method.group_records import DRAWN
@@ -117,7 +118,8 @@ def test_seconds_shrink_to_what_spans_and_the_client_bound() -> None:
 @given(n=ROWS, more=st.integers(0, 10_000_000), p=WIDTHS, workers=st.none() | st.integers(1, 300))
 def test_more_rows_never_take_less(n: int, more: int, p: int, workers: int | None) -> None:
     few, many = plan_of(n, workers, p), plan_of(n + more, workers, p)
-    assert total(many) >= total(few) * (1 - 1e-12)
+    # Cores of groups take the same of any number of rows, of which more are with other workers.
+    assert total(many) >= total(few) * (1 - 1e-9)
     assert many.operations >= few.operations
     assert many.disk >= few.disk
     assert many.peak >= few.peak
@@ -161,7 +163,7 @@ def test_partial_results_are_counted() -> None:
         "covariance": 8 * TiledSymmetric.size(2 * p),
         "scores": 4 * k * 8 + 2 * k * top * 16,
         "certificate": 2 * 128 * k * 8,
-        "groups": sum(one.nbytes for one in empty_tallies(4 * k, top, DRAWN).values()),  # two cores at both ends
+        "groups": sum(one.nbytes for one in empty_tallies(2 * k * CORES, top, DRAWN).values()),  # two ends of each mode
     }
     assert sorted(sizes) == sorted(SHARED)
     for name, size in sizes.items():
