@@ -55,3 +55,9 @@ def test_it_does_not_depend_on_where_the_rows_lie() -> None:
 
 def test_a_cosine_kernel_has_clouds_as_well() -> None:
     assert 0 < contrast(np.random.default_rng(0).normal(size=(256, 10))) < 1
+
+
+def test_lengths_that_the_kernel_does_not_see_make_no_cloud() -> None:
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(256, 10))
+    assert contrast(x * generator.uniform(1, 50, size=(256, 1))) == pytest.approx(contrast(x), abs=1e-3)

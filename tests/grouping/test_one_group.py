@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -72,7 +73,9 @@ def test_what_is_kept_is_distinct_and_what_is_not_shares_half_with_what_it_is_me
     assert not any(one(i, j) for i in kept for j in kept if i != j)
 
 
-def test_cores_in_one_place_are_one_and_the_strongest_stays() -> None:
+@pytest.mark.parametrize("tile", [7, 512])
+def test_cores_in_one_place_are_one_and_the_strongest_stays(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("specscale.grouping.merging.TILE_ROWS", tile)
     generator = np.random.default_rng(0)
     x = generator.normal(size=(400, 6))
     x[:100] = 4 + 0.2 * generator.normal(size=(100, 6))
