@@ -136,7 +136,7 @@ def nested(n: int, seed: int) -> Planted:
     centre = field.a[outer].mean(axis=0)
     inner = np.sort(field.generator.permutation(outer)[: n // 50])
     off = field.place("A")
-    field.move("A", inner, centre + 4 * off / np.linalg.norm(off), 0.1)
+    field.move("A", inner, centre + 4.5 * off / np.linalg.norm(off), 0.1)
     field.truth.append(("A", inner))
     return field.planted()
 

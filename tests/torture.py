@@ -71,9 +71,9 @@ SCENARIOS = {
     "overwrite": Scenario(_STORES[:1], _ingest("b.npy", "a.zarr", "--overwrite")),
     "compare": Scenario(_STORES, [*_COMPARE, "-o", "out", "--resume"]),
     "overwrite a result": Scenario(
-        (*_STORES, [*_COMPARE, "-o", "out"]), [*_COMPARE, "-o", "out", "--eta", "0.5", "--overwrite"]
+        (*_STORES, [*_COMPARE, "-o", "out"]), [*_COMPARE, "-o", "out", "--rounds", "0", "--overwrite"]
     ),
-    "refine": Scenario(_STORES, [*_COMPARE, "-o", "out", "--refine", "1", "--resume"]),
+    "refine": Scenario(_STORES, [*_COMPARE, "-o", "out", "--refine", "1", "--rounds", "0", "--resume"]),
     "matrix": Scenario(_STORES, [*_MATRIX, "-o", "out", "--resume"]),
     "update": Scenario((*_STORES, [*_COMPARE, "-o", "out"], *_GROWN), [*_UPDATE, "--overwrite", "--resume"]),
 }

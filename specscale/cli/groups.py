@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from specscale.cli import options as o
+from specscale.cli.executor import was_given
 from specscale.cli.inert import place_of
 from specscale.cli.json_output import inputs_of, print_json
 from specscale.cli.members import why_no_columns_of_all
@@ -14,6 +15,7 @@ from specscale.masking import masked
 
 
 def groups(
+    ctx: typer.Context,
     out: Annotated[str, typer.Argument(metavar="OUT", help="A result directory.", show_default=False)],
     group: Annotated[
         int | None,
@@ -52,8 +54,9 @@ def groups(
     from specscale.insight.found import is_found
     from specscale.method.result import open_result
 
-    if show is not None and group is None:
-        raise typer.BadParameter("goes with --group", param_hint="'--show'")
+    for option in ("show", "top"):
+        if group is None and was_given(ctx, option):
+            raise typer.BadParameter("goes with --group", param_hint=f"'--{option}'")
     if export is not None:
         check_export(export)
     result = open_result(out, fetch=fetch)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from specscale.demo.place import Demo
 from specscale.errors import OptionError, SpecscaleError
+from specscale.insight.found import found_groups
 from specscale.method.result import Result
 
 __all__ = ["GROUPS", "ROWS", "Batch", "Finding", "check", "draw_batches", "run_planted"]
@@ -28,8 +29,7 @@ _BATCH_ROWS = 65_536
 # Less than the share of the largest group: a kernel that sees the groups and merges no two of them.
 _SIGMA = "top=0.04"
 _SIZE = 256
-_TOP = 100
-_PRECISION = 0.9
+_JACCARD = 0.9
 
 
 @dataclass(frozen=True)
@@ -55,22 +55,21 @@ class Finding:
 
     Attributes
     ----------
-    group : its name
-    mode, tail : the tail of the mode that matches best; None and "" when no mode has its direction
-    eigenvalue : of that mode
-    precision : share of the tail's top members that belong to the group
+    planted : its name
+    group : number of the group that matches best; None when its embedding has none
+    size : members of that group
+    jaccard : rows that are in both, over rows that are in either
     """
 
-    group: str
-    mode: int | None
-    tail: str
-    eigenvalue: float
-    precision: float
+    planted: str
+    group: int | None
+    size: int
+    jaccard: float
 
     @property
     def found(self) -> bool:
-        """Whether nearly all of the members belong to the group."""
-        return self.precision >= _PRECISION
+        """Whether nearly the same rows were found."""
+        return self.jaccard >= _JACCARD
 
 
 def draw_batches(rows: int, seed: int) -> Iterator[Batch]:
@@ -110,7 +109,7 @@ def draw_batches(rows: int, seed: int) -> Iterator[Batch]:
 
 
 def run_planted(demo: Demo, *, rows: int = ROWS, seed: int = 0) -> Result:
-    """Plant three groups in A and two in B, compare, and check that the modes find them.
+    """Plant three groups in A and two in B, compare, and check that they are found, row by row.
 
     Parameters
     ----------
@@ -138,49 +137,49 @@ def run_planted(demo: Demo, *, rows: int = ROWS, seed: int = 0) -> Result:
     metadata = demo.out / "planted.parquet"
     _write(draw_batches(rows, seed), rows, vectors, metadata)
     a, b = (demo.store(path, metadata, one.lower()) for one, path in vectors.items())
-    result = demo.compare(a, b, "planted", sigma=(_SIGMA, _SIGMA), size=_SIZE, n_modes=6, top=_TOP, seed=seed)
-    findings = check(result)
-    demo.say(f"\n{'planted group':<15}{'share':>7}{'mode':>7}{'eigenvalue':>13}{'precision':>12}")
+    result = demo.compare(a, b, "planted", sigma=(_SIGMA, _SIGMA), size=_SIZE, n_modes=6, seed=seed)
+    import pyarrow.parquet as pq
+
+    findings = check(result, pq.read_table(metadata).column("planted").to_numpy())
+    demo.say(f"\n{'planted group':<15}{'share':>7}{'group':>7}{'rows':>12}{'Jaccard':>10}")
     for one in findings:
         demo.say(
-            f"{one.group:<15}{GROUPS[one.group]:>7.1%}{'-' if one.mode is None else f'{one.mode} {one.tail}':>7}"
-            f"{one.eigenvalue:>+13.5f}{one.precision:>12.0%}   {'found' if one.found else 'NOT FOUND'}"
+            f"{one.planted:<15}{GROUPS[one.planted]:>7.1%}{'-' if one.group is None else one.group:>7}"
+            f"{one.size:>12,}{one.jaccard:>10.3f}   {'found' if one.found else 'NOT FOUND'}"
         )
-    missed = [one.group for one in findings if not one.found]
+    missed = [one.planted for one in findings if not one.found]
     if missed:
         raise SpecscaleError(
             f"{result.path}: {len(missed)} of {len(findings)} planted groups not found ({', '.join(missed)}): "
-            f"no mode of their direction has {_PRECISION:.0%} of its top {_TOP} members in them"
+            f"no group of their embedding has a Jaccard index of {_JACCARD} with them"
         )
     return result
 
 
-def check(result: Result) -> list[Finding]:
-    """Match every planted group with the tail of a mode of its direction.
+def check(result: Result, planted: NDArray[Any]) -> list[Finding]:
+    """Match every planted group with a group of its embedding.
 
     Parameters
     ----------
-    result : a comparison of stores with the column ``planted``
+    result : a comparison of the planted vectors
+    planted : (n,) the name of each row's planted group, empty for none
 
     Returns
     -------
     list of Finding
         In the order of GROUPS.
     """
-    best = {name: (Finding(name, None, "", 0.0, 0.0), 0.0) for name in GROUPS}
-    for mode in result.modes:
-        for tail in "+-":
-            members = mode.top(_TOP, tail)
-            for name in GROUPS:
-                own = members["planted"] == name
-                if not own.any() or not name.startswith(mode.grouped_by):
-                    continue
-                # A weaker tail of another mode may be as pure: the scores tell which mode is the group's.
-                strength = float(members["score"][own].abs().mean())
-                found, strongest = best[name]
-                if (own.mean(), strength) > (found.precision, strongest):
-                    best[name] = Finding(name, mode.mode, tail, mode.eigenvalue, float(own.mean())), strength
-    return [found for found, _ in best.values()]
+    findings = []
+    for name in GROUPS:
+        truth = planted == name
+        best = Finding(name, None, 0, 0.0)
+        for group in found_groups(result, name[0]):
+            both = int(np.count_nonzero(truth[group.rows()]))
+            jaccard = both / (np.count_nonzero(truth) + group.size - both)
+            if jaccard > best.jaccard:
+                best = Finding(name, group.group, group.size, jaccard)
+        findings.append(best)
+    return findings
 
 
 def _generator(seed: int, number: int) -> np.random.Generator:

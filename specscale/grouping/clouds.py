@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,9 @@ def cloud_contrast(exact: ExactKernel, sample: NDArray[Any], seed: int, which: i
     if len(sample) < 2 * _LEAST:
         return 0.0
     generator = seeds.clouds(seed, which)
-    sample = sample[:CLOUD_ROWS].astype(np.float32)
+    # The kernel sees rows that are normalised: lengths that it does not see make no covariance.
+    sample = exact.standardised(kernels, sample[:CLOUD_ROWS])[0].astype(np.float32) + exact.centre.astype(np.float32)
+    exact = replace(exact, affine=None)
     mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
     combined = generator.standard_normal((CLOUD_ROWS, len(sample)), dtype=np.float32)
     rows = mean + combined @ (sample - mean) / np.float32(np.sqrt(len(sample) - 1))

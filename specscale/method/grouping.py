@@ -191,7 +191,11 @@ class GroupSearch:
                     core.background,
                     core.level,
                 ),
-                tuple(f"{there[other][0].name}{suffix}" for other in range(len(there)) if same[other] == one),
+                tuple(
+                    dict.fromkeys(
+                        f"{there[other][0].name}{suffix}" for other in range(len(there)) if same[other] == one
+                    )
+                ),
             )
             for one, (tail, core) in enumerate(there)
             if same[one] == one

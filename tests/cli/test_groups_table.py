@@ -289,6 +289,7 @@ def test_columns_of_members_are_chosen(said: Said) -> None:
     ]  # fmt: skip
     assert "have no column 'colour'" in said("--group", 2, "--show", "colour", status=1)
     assert "--show" in said("--show", "label", status=2)
+    assert "--top" in said("--top", 3, status=2)
     assert "members from the core" not in said("--group", 0, "--top", 0)
 
 

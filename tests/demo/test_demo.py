@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from conftest import command
 from PIL import Image
@@ -184,13 +185,13 @@ def test_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert demo(monkeypatch, "--kind", "planted", "--rows", 20_000, "-o", out, "--threads", 2) == 0
     printed = capsys.readouterr().out
     assert printed.count("   found\n") == len(GROUPS)
-    findings = check(open_result(out / "planted.spec"))
-    assert [one.group for one in findings] == list(GROUPS)
+    truth = pq.read_table(out / "planted.parquet").column("planted").to_numpy()
+    findings = check(open_result(out / "planted.spec"), truth)
+    assert [one.planted for one in findings] == list(GROUPS)
     for one in findings:
-        assert one.precision > 0.95
-        assert (one.eigenvalue > 0) == one.group.startswith("A")
-        assert 0.4 * GROUPS[one.group] < abs(one.eigenvalue) < GROUPS[one.group]
-    assert len({(one.mode, one.tail) for one in findings}) == len(GROUPS)
+        assert one.jaccard > 0.95
+        assert one.size == pytest.approx(GROUPS[one.planted] * 20_000, rel=0.1)
+    assert len({one.group for one in findings}) == len(GROUPS)
 
 
 @pytest.mark.slow
