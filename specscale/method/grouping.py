@@ -39,7 +39,7 @@ from specscale.spectral.difference import LEAST_EIGENVALUE, Modes
 from specscale.spectral.lanczos import VectorModes
 from specscale.spectral.varimax import rotation_of
 
-__all__ = ["GroupSearch", "groups_cost"]
+__all__ = ["GroupSearch", "further_rounds", "groups_cost"]
 
 _NAME = "groups"
 _DISTINCT = 0.5  # of the cores at most, as a rule: several ends of modes lead to the same

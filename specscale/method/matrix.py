@@ -116,14 +116,16 @@ class _Matrix(Job):
     solved : the modes of each pair, in the features of its two embeddings
     modes : those of all pairs side by side, in the features of all embeddings
     tails : what the scores pass tells of each mode
-    groups : the search for the groups of each pair; none where they are not looked for
+    groups : what is said of the groups of each pair; None where they are not looked for
+    scores : those of all modes, where groups are looked for
     """
 
     C: TiledSymmetric
     solved: list[Modes]
     modes: Modes
     tails: ScoreSummary
-    groups: Sequence[GroupSearch] = ()
+    groups: list[list[GroupRecord]] | None = None
+    scores: RowArray
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
@@ -196,18 +198,19 @@ class _Matrix(Job):
         self.tails = tails
 
     def group(self) -> None:
-        """Find the groups around the ends of the modes of each pair."""
+        """Find the groups around the ends of the modes of each pair, and write them."""
         self.groups = [self._grouped(*pair) for pair in zip(self.pairs, self.solved, self.columns, strict=True)]
 
-    def _grouped(self, pair: tuple[int, int], modes: Modes, columns: slice) -> GroupSearch:
-        """The groups of a pair, the scores of whose modes are some columns of those of all."""
+    def _grouped(self, pair: tuple[int, int], modes: Modes, columns: slice) -> list[GroupRecord]:
+        """Find and write the groups of a pair, the scores of whose modes are some columns of those of all."""
         run, problem, (i, j) = self.run, self.problem, pair
         rows = replace(problem.rows, embeddings=(problem.rows.embeddings[i], problem.rows.embeddings[j]))
         exact, maps = (problem.exact[i], problem.exact[j]), (problem.maps[i], problem.maps[j])
         of_two = replace(problem, rows=rows, exact=exact, maps=maps)
         search = GroupSearch(run, of_two, self.plan.spans, run.place.folder / "groups" / f"{i}-{j}")
         search.find(modes, lambda start, stop: self.scores.read(start, stop)[:, columns])
-        return search
+        search.write(self.writer, f"_{i}_{j}")
+        return search.records
 
     @property
     def columns(self) -> list[slice]:
@@ -221,9 +224,7 @@ class _Matrix(Job):
             self.run, self.problem.rows, self.modes, self.tails, self.names, self.blocks, self.columns
         )  # fmt: skip
         records = mode_records(modes, tails, standard_errors(modes, tails, rows.n_kept), None)
-        for (i, j), one in zip(self.pairs, self.groups, strict=False):
-            one.write(self.writer, f"_{i}_{j}")
-        groups: list[list[GroupRecord] | None] = [one.records for one in self.groups] or [None] * len(self.pairs)
+        groups = [None] * len(self.pairs) if self.groups is None else self.groups
         for (i, j), part in zip(self.pairs, columns, strict=True):
             here = np.concatenate([modes.coefficients[blocks[i], part], modes.coefficients[blocks[j], part]])
             self.writer.coefficients(f"coefficients_{i}_{j}", here)

@@ -42,7 +42,7 @@ MAPS: dict[str, dict[str, Any]] = {
     "exact": {"features": "exact", "size": None},
     "refined": {"refine": 1},
     "varimax": {"rotate": "varimax"},
-    "no certificate": {"certify": 64},
+    "certificate": {"certify": 64},
     "eta": {"eta": 0.6},
 }
 KILLED = """

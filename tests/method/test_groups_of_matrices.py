@@ -144,7 +144,7 @@ def test_an_interrupted_matrix_goes_on(
 
     settings = {**SETTINGS, "sigma": 3.0, "rounds": 1, "out": tmp_path / "out"}
     with monkeypatch.context() as broken:
-        broken.setattr("specscale.method.matrix_writer.MatrixWriter.groups", stop)
+        broken.setattr("specscale.method.matrix_writer.MatrixWriter.members", stop)
         with pytest.raises(Interruption):
             ss.compare_many(three, **settings, executor=LocalExecutor(Threads(1), patience=0))
     events: list[Event] = []

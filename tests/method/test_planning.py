@@ -119,7 +119,7 @@ def test_seconds_shrink_to_what_spans_and_the_client_bound() -> None:
 def test_more_rows_never_take_less(n: int, more: int, p: int, workers: int | None) -> None:
     few, many = plan_of(n, workers, p), plan_of(n + more, workers, p)
     # Cores of groups take the same of any number of rows, of which more are with other workers.
-    assert total(many) >= total(few) * (1 - 1e-9)
+    assert total(many) >= total(few) * (1 - 1e-7)
     assert many.operations >= few.operations
     assert many.disk >= few.disk
     assert many.peak >= few.peak
