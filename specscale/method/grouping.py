@@ -304,6 +304,7 @@ def groups_cost(extent: ProblemSize, number: int = 1) -> Cost:
         sample=DRAWN,
         span_rows=extent.span_rows,
     )
+    passing, written = cost.memory, 5 * extent.n * cores + cost.partial * extent.spans.bit_length()
     pool = min(SAMPLE_ROWS + tails * TAIL_ROWS, extent.n_kept)
     looking = 8 * pool * 2 * p + extent.threads * 24 * (SAMPLE_ROWS + TAIL_ROWS) * CORE_ROWS
     same = 12 * TILE_ROWS * cores * core
@@ -311,12 +312,14 @@ def groups_cost(extent: ProblemSize, number: int = 1) -> Cost:
     cost = replace(
         cost,
         name=step_of_round(_NAME, number),
-        memory=max(cost.memory, looking + same, cloud),
+        memory=passing + max(looking + same, cloud),
         operations=_DISTINCT * cost.operations + 2.0 * 3 * cores * SAMPLE_ROWS * core * p,
         elementary=_DISTINCT * cost.elementary,
+        disk=int(_DISTINCT * (cost.disk + written)),
     )
     beside = extent.vectors + extent.features + extent.tiles
     if number > 1:
         beside += masks_held(extent) + 3 * 4 * CHUNK_ROWS * cores * number + _held(extent, number)
         beside += 0 if extent.maps else extent.vectors
-    return held_beside(extent.slowed(cost), beside)
+    # The client of a cluster looks for cores, its workers make the pass.
+    return replace(held_beside(extent.slowed(cost), beside), worker_memory=passing)
