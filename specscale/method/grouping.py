@@ -211,7 +211,7 @@ class GroupSearch:
             [one.core for one in candidates],
             eta=self._eta,
             seed=options.seed,
-            top=options.top,
+            top=min(options.top, rows.n_kept),
             sample=DRAWN,
             likeness=likeness,
         )

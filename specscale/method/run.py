@@ -25,7 +25,7 @@ from specscale.runtime.memory import return_memory
 from specscale.runtime.row_arrays import RowArray
 from specscale.runtime.spans import Span
 from specscale.runtime.threads import Threads, single_threaded_blas
-from specscale.stopping import stoppable
+from specscale.stopping import check_signals, stoppable
 
 __all__ = ["Cluster", "Run", "running"]
 
@@ -89,6 +89,7 @@ class Run:
         self.notify(Stage(name))
         began = time.perf_counter()
         yield
+        check_signals()
         self.seconds[name] = time.perf_counter() - began
         self._under_way = around
         return_memory()

@@ -22,6 +22,7 @@ from swallowing import SWALLOWED, Swallowed
 
 from specscale import compare, ingest
 from specscale.cli.ending import Ending
+from specscale.kernels.host import HostKernels
 from specscale.runtime.threads import Threads
 from specscale.stopping import Stop, Stopped, check_signals, stoppable
 from specscale.stores.writer import StoreWriter
@@ -44,7 +45,10 @@ def swallowed(place: str, function: Any, *moment: Any) -> Iterator[Swallowed]:
 
 
 @pytest.mark.slow
-def test_a_comparison_that_a_library_would_let_go_on_is_interrupted_and_resumed(tmp_path: Path) -> None:
+def test_a_comparison_that_a_library_would_let_go_on_is_interrupted_and_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HostKernels, "calibrate", lambda *_: 1e9)  # which computes for a time, not so many times
     pair, settings = structured(700), {"size": 60, "n_modes": 3, "certify": 64, "threads": 2}
     where = "specscale.runtime.threads.Threads.run", Threads.run
     with swallowed(*where, signal.SIGINT, "caught", 0) as counted:
@@ -228,6 +232,7 @@ def test_a_command_ends_on_a_signal_inside_a_callback(
 
 STUCK = """
 import sys, threading
+from specscale.kernels.host import HostKernels
 from specscale.runtime.threads import Threads
 def stand_still(self, tasks):
     future = self._pool.submit(threading.Event().wait)

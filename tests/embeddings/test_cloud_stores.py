@@ -539,7 +539,7 @@ def test_reading_ahead_hides_the_latency(
     for name, most in (("one by one", 1), ("ahead", 8)):
         monkeypatch.setattr(rows_module, "_FEWEST", 1)
         monkeypatch.setattr(rows_module, "_MOST", most)
-        monkeypatch.setattr(rows_module, "READERS", 1 if most == 1 else 32)
+        monkeypatch.setattr("specscale.embeddings.base.READERS", 1 if most == 1 else 32)
         began = time.perf_counter()
         for block in rows.blocks([(0, len(x))], 512, 3):
             np.testing.assert_array_equal(block.raw[0], x[block.start : block.stop])

@@ -109,13 +109,12 @@ def test_the_other_way_round_a_s_groups_are_b_s(world: Planted, result: Result) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", KINDS)
-def test_groups_of_every_kind_come_out(kind: str, seed: int) -> None:
-    pair = KINDS[kind](8000, seed)
-    matches, beside = matched(compared(pair, size=500, n_modes=10, seed=seed).groups, pair.truth)
+def test_groups_of_every_kind_come_out(kind: str) -> None:
+    pair = KINDS[kind](20_000, 0)
+    matches, beside = matched(compared(pair, size=None, n_modes=10).groups, pair.truth)
     # Of few rows, those among all others that lie as near count as well.
-    assert np.mean([one.jaccard >= 0.8 for one in matches if one.size >= 100]) == 1
+    assert all(one.jaccard >= 0.8 for one in matches if one.size >= 100)
     assert not beside
 
 
@@ -124,7 +123,7 @@ def test_groups_of_every_kind_come_out(kind: str, seed: int) -> None:
 def test_every_map_finds_what_was_planted(features: str) -> None:
     pair = planted(2000, 3, (300,), (200,))
     pair = Planted(pair.a + 2, pair.b + 2, pair.truth) if features == "linear" else pair
-    matches, beside = matched(compared(pair, **MAPS[features]).groups, pair.truth)
+    matches, beside = matched(compared(pair, **{"size": None, **MAPS[features]}).groups, pair.truth)
     assert min(one.jaccard for one in matches) >= 0.8
     assert not beside
 

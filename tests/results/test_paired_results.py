@@ -224,7 +224,7 @@ def test_files_that_are_compared_as_they_are_leave_their_texts(
     modes = json.loads(capsys.readouterr().out)["modes"]
     assert all(one["text"] == f"text of {one['row']}" for mode in modes for one in mode["members"])
     assert sorted(path.name for path in Path(result.path).glob("*.parquet")) == [
-        "columns_a.parquet", "columns_b.parquet", "groups.parquet", "members.parquet", "modes.parquet",
+        "columns_a.parquet", "columns_b.parquet", "modes.parquet",
     ]  # fmt: skip
 
 
