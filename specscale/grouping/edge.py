@@ -22,10 +22,11 @@ def valley(counts: NDArray[np.int64], edges: NDArray[np.float64]) -> float:
 
     Parameters
     ----------
-    counts : (bins,) rows by likeness
+    counts : (bins,) rows by likeness; the outermost hold what lies beyond as well, and are no density
     edges : (bins + 1,) of the bins, all equally wide
     """
-    smooth = np.convolve(counts, np.ones(_SMOOTHED), mode="same")
+    within = np.concatenate([[0], counts[1:-1], [0]])
+    smooth = np.convolve(within, np.ones(_SMOOTHED), mode="same")
     centres = (edges[1:] + edges[:-1]) / 2
     deepest = 1.0
     for place in np.flatnonzero((centres > _SEARCHED[0]) & (centres < _SEARCHED[1])):
