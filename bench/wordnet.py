@@ -24,7 +24,7 @@ def run(sample: int | None = None, sizes: tuple[int, int] = (1000, 3000), rounds
         def job(name: str, *more: str) -> dict[str, Any]:
             out = folder / f"{name}.spec"
             features, size = name.split(maxsplit=2)[:2]
-            command = specscale("compare", *stores, "-o", out, "--features", features, "--size", size, *more)
+            command = specscale("compare", *stores, "-o", out, "--features", features, "--size", size, "--rounds", 0, *more)
             seconds, peak, *_ = measured([*command, *options, "--overwrite"])
             return _line(name, seconds, peak, out)
 
