@@ -24,8 +24,8 @@ def run(sample: int | None = None, sizes: tuple[int, int] = (1000, 3000), rounds
         def job(name: str, *more: str) -> dict[str, Any]:
             out = folder / f"{name}.spec"
             features, size = name.split(maxsplit=2)[:2]
-            command = specscale("compare", *stores, "-o", out, "--features", features, "--size", size, "--rounds", 0, *more)
-            seconds, peak, *_ = measured([*command, *options, "--overwrite"])
+            command = specscale("compare", *stores, "-o", out, "--features", features, "--size", size, *more)
+            seconds, peak, *_ = measured([*command, *options, "--rounds", "0", "--overwrite"])
             return _line(name, seconds, peak, out)
 
         # One after the other in turn, so that a busy neighbour weighs on both alike.
