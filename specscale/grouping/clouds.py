@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from specscale import seeds
 from specscale.features.kernel import ExactKernel
-from specscale.grouping.cores import CORE_ROWS, CUT
+from specscale.grouping.cores import CORE_ROWS
 from specscale.grouping.pool import Pool
 from specscale.grouping.within import pair_mean
 from specscale.kernels.base import Kernels
+from specscale.passes.tallies import LEAST_LIKENESS
 
 __all__ = ["CLOUD_ROWS", "cloud_contrast"]
 
@@ -59,7 +60,7 @@ def cloud_contrast(exact: ExactKernel, sample: NDArray[Any], seed: int, which: i
             likeness = alike[core].mean(axis=0, dtype=np.float64)
             likeness[core] = (size * likeness[core] - 1) / (size - 1)
             low = np.median(likeness)
-            members = np.flatnonzero(likeness >= low + CUT * (np.median(likeness[core]) - low))
+            members = np.flatnonzero(likeness >= low + LEAST_LIKENESS * (np.median(likeness[core]) - low))
             if len(members) < _LEAST:
                 continue
             drawn = np.sort(generator.permutation(members)[:_MEASURED])

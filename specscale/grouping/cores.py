@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.grouping.pool import Pool, weights_of
+from specscale.passes.tallies import LEAST_LIKENESS
 
-__all__ = ["CORES", "CORE_ROWS", "CUT", "FoundCore", "find_cores"]
+__all__ = ["CORES", "CORE_ROWS", "FoundCore", "find_cores"]
 
 CORE_ROWS = 50  # of a core, at most
 CORES = 2  # of a tail, at most
-CUT = 0.5  # of the way from the background to the core: from there on rows are members
 _LEAST_ROWS = 10  # of a core
 _STEPS = 2  # by which a core is replaced by rows from the better half of its members
 _FURTHER = 0.8  # of the first core's level that another one of the tail has: what is around the first is less alike
@@ -61,7 +61,7 @@ def find_cores(pool: Pool, tail: Rows, sample: Rows, direction: int) -> list[Fou
         if core.level <= (_FURTHER * found[0].level if found else 0):
             break
         found.append(core)
-        tail = tail[likeness[np.searchsorted(rows, tail)] < core.background + CUT * core.level]
+        tail = tail[likeness[np.searchsorted(rows, tail)] < core.background + LEAST_LIKENESS * core.level]
     return found
 
 
@@ -92,7 +92,7 @@ def _first(pool: Pool, tail: Rows, sample: Rows, direction: int) -> Rows:
     order = np.argsort(-alike[centre], kind="stable")[:count]
     background = float(np.median(pool.likeness(sample, tail[[centre]], direction)))
     near = alike[centre, order] - background
-    least = CUT * near[: _LEAST_ROWS - 1].mean()
+    least = LEAST_LIKENESS * near[: _LEAST_ROWS - 1].mean()
     kept = max(int(np.count_nonzero(near >= least)), _LEAST_ROWS - 1)
     return np.sort(tail[[centre, *order[:kept]]])
 
@@ -108,7 +108,7 @@ def _judged(pool: Pool, core: Rows, rows: Rows, sample: Rows, direction: int) ->
 
 def _better_half(rows: Rows, likeness: NDArray[np.float64], core: FoundCore) -> Rows:
     """Rows from the better half of a core's members: those of a small group may have as many others beside them."""
-    members = np.flatnonzero(likeness >= core.background + CUT * core.level)
+    members = np.flatnonzero(likeness >= core.background + LEAST_LIKENESS * core.level)
     members = members[np.argsort(-likeness[members], kind="stable")]
     better = members[: max(_LEAST_ROWS, len(members) // 2)]
     return np.sort(rows[better[np.linspace(0, len(better) - 1, min(CORE_ROWS, len(better))).astype(np.int64)]])

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specscale.embeddings.rows import PairedRows
-from specscale.grouping.cores import CUT
 from specscale.grouping.edge import HAS_EDGE, valley
 from specscale.grouping.merging import merged_into
 from specscale.grouping.pool import Pool, weights_of
@@ -19,7 +18,7 @@ from specscale.grouping.within import PairMean, pair_mean
 from specscale.kernels.base import Kernels
 from specscale.method.problem import Problem
 from specscale.passes.membership import Core
-from specscale.passes.tallies import LIKENESS_EDGES, Memberships, auc
+from specscale.passes.tallies import LEAST_LIKENESS, LIKENESS_EDGES, Memberships, auc
 from specscale.results.group_files import DRAWN as DRAWN_KIND
 from specscale.results.group_files import DRAWN_NEAR, MEMBER, NEAR
 from specscale.results.group_writer import FoundGroup
@@ -143,7 +142,7 @@ class Judge:
             core=self._problem.rows.numbers(core.positions).tolist(),
             background=core.background,
             level=core.level,
-            threshold=core.background + CUT * core.level,
+            threshold=core.background + LEAST_LIKENESS * core.level,
             similarity_a=similar[0].mean,
             similarity_a_se=similar[0].se,
             similarity_b=similar[1].mean,

@@ -28,9 +28,9 @@ from specscale.method.problem import Problem
 from specscale.method.run import Run
 from specscale.method.steps import ProblemSize, Step, held_beside
 from specscale.passes.membership import Core, membership, membership_cost
-from specscale.passes.tallies import Memberships, side_by_side, tallies_size
+from specscale.passes.tallies import LEAST_LIKENESS, Memberships, side_by_side, tallies_size
 from specscale.places.files import Location
-from specscale.results.group_writer import LEAST_LIKENESS, FoundGroup, likeness_of_rows
+from specscale.results.group_writer import FoundGroup, likeness_of_rows
 from specscale.results.schema import GroupRecord
 from specscale.results.writing import Writer
 from specscale.runtime.row_arrays import RowArray

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from specscale.passes.base import Accumulator
 
 __all__ = [
+    "LEAST_LIKENESS",
     "LIKENESS_EDGES",
-    "MEMBER",
     "NEAR",
     "SIMILARITY_EDGES",
     "Listed",
@@ -31,7 +31,7 @@ __all__ = [
     "tallies_size",
 ]
 
-MEMBER, NEAR = 0.5, 0.25
+LEAST_LIKENESS, NEAR = 0.5, 0.25
 """Likenesses from which a row is a member, and from which it is near where it is none."""
 
 # Steps are powers of two, and so these edges, and the two above, are edges of bins to the bit.
@@ -149,7 +149,7 @@ def tallies_size(cores: int, top: int, sample: int) -> int:
 
 def add(total: Accumulator, seen: Seen) -> None:
     """Add rows that come after all others."""
-    members = seen.likeness >= MEMBER
+    members = seen.likeness >= LEAST_LIKENESS
     whole = members.astype(np.float32)  # whose products are exact for the rows of a block, and fast
     total["shared"] += (whole @ whole.T).astype(np.int64)
     halves = np.stack([~seen.second, seen.second], axis=1).astype(np.float32)

@@ -15,12 +15,9 @@ from specscale.embeddings.rows import PairedRows
 from specscale.results.schema import GroupRecord
 from specscale.tables.values import numbers, texts
 
-__all__ = ["LEAST_LIKENESS", "FoundGroup", "ReadLikeness", "SampledRows", "groups_table", "likeness_of_rows"]
+__all__ = ["FoundGroup", "ReadLikeness", "SampledRows", "groups_table", "likeness_of_rows"]
 
 _NONE = np.empty(0, np.int64)
-
-LEAST_LIKENESS = 0.5
-"""Of a member: half way from any row to the core's median."""
 
 ReadLikeness = Callable[[int, int], NDArray[np.float32]]
 """From the first row of A and the one after the last to the likeness to every candidate, (rows, candidates); NaN where

@@ -19,6 +19,7 @@ from specscale.embeddings.reordered import origin_of, rows_of_origin
 from specscale.embeddings.rows import PairedRows
 from specscale.embeddings.store import EmbeddingStore
 from specscale.passes.scores import ScoreSummary, WriteScores
+from specscale.passes.tallies import LEAST_LIKENESS
 from specscale.places.ahead import read_ahead
 from specscale.places.checksum import crc32c
 from specscale.places.files import (
@@ -35,7 +36,7 @@ from specscale.places.records import to_json
 from specscale.results.comparison import MAPS_FILE, TAILS
 from specscale.results.described import KEPT_ROW, kept_columns, partners_name, sample_columns
 from specscale.results.group_files import GROUPS_FILE, LIKENESS, MEMBERS, SAMPLES_FILE, of_pair
-from specscale.results.group_writer import LEAST_LIKENESS, FoundGroup, ReadLikeness, SampledRows, groups_table
+from specscale.results.group_writer import FoundGroup, ReadLikeness, SampledRows, groups_table
 from specscale.results.schema import ComparisonRecord, MatrixRecord
 from specscale.results.score_array import SCORES, ScoreArray
 from specscale.spectral.difference import Modes

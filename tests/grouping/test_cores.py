@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from specscale.features.kernel import ExactKernel
-from specscale.grouping.cores import CORE_ROWS, CUT, FoundCore, find_cores
+from specscale.grouping.cores import CORE_ROWS, FoundCore, find_cores
 from specscale.grouping.pool import Pool
 from specscale.kernels.base import load_kernels
+from specscale.passes.tallies import LEAST_LIKENESS
 
 Rows = NDArray[np.int64]
 ROWS = 600
@@ -117,6 +118,6 @@ def test_its_members_in_the_pool_are_the_groups_rows(seed: int, eta: float) -> N
     found = find_core(pool, np.arange(150), sample, 1)
     assert found is not None
     likeness = pool.likeness(REST, found.rows, 1).mean(axis=1)
-    members = np.flatnonzero(likeness >= found.background + CUT * found.level)
+    members = np.flatnonzero(likeness >= found.background + LEAST_LIKENESS * found.level)
     assert np.isin(found.rows, group).mean() > 0.9
     assert np.isin(group, members).mean() > 0.8

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from specscale import seeds
 from specscale.passes.base import Accumulator
 from specscale.passes.tallies import (
+    LEAST_LIKENESS,
     LIKENESS_EDGES,
-    MEMBER,
     NEAR,
     SIMILARITY_EDGES,
     Seen,
@@ -83,7 +83,7 @@ def tallied(*seen: Seen, top: int = 4, sample: int = 3) -> Accumulator:
 def test_bins_begin_with_their_edges_and_the_outermost_take_what_is_beyond() -> None:
     z = np.array([[-9.0, -2.0, 0.25, 0.5, np.nextafter(np.float32(0.5), np.float32(0)), 3.0, 2e30]])
     histogram = finished(tallied(rows_like(z))).histogram[0]
-    at = [int(np.flatnonzero(edge == LIKENESS_EDGES)[0]) for edge in (NEAR, MEMBER)]
+    at = [int(np.flatnonzero(edge == LIKENESS_EDGES)[0]) for edge in (NEAR, LEAST_LIKENESS)]
     assert [histogram[0], *histogram[at], histogram[at[1] - 1], histogram[-1]] == [2, 1, 1, 1, 2]
     assert histogram.sum() == z.size
     whole = Seen(*vars(rows_like(z)).values())
